@@ -1,0 +1,1 @@
+"""The configuration file, from text to values."""

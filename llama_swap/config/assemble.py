@@ -1,0 +1,171 @@
+"""From the `models` section to `ModelConfig` values.
+
+Two passes, because ports are given out in between: the first sees which models ask for `${PORT}` and
+which ports are fixed, the second reads every key with the ports known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from llama_swap.config.command import port_option, read_command, split, warn_misspelt_port, without_comments
+from llama_swap.config.keys import MODEL, meant, read_keys
+from llama_swap.config.kinds import is_name
+from llama_swap.config.macros import Scope
+from llama_swap.config.model import LOOPBACK_NAMES, ModelConfig
+from llama_swap.config.ports import MOST, assign_ports, base_url, host_of, port_of
+from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
+
+_PORT = "${PORT}"
+
+
+@frozen
+class _Draft:
+    """A model before ports are known: `${PORT}` still stands in its texts."""
+
+    id: str
+    node: MapNode
+    scope: Scope
+    """With the model's macros, but without a port."""
+    written: Scalar | None
+    """`cmd` as the file has it; None where it has none that can be used."""
+    cmd: str
+    proxy: Scalar | None
+    wants_port: bool
+
+    @property
+    def fixed_port(self) -> int | None:
+        """The port that the file itself gives to the model's server."""
+        if self.proxy is not None:
+            return port_of(self.proxy.text)
+        try:
+            return None if self.wants_port else port_option(split(self.cmd))
+        except ValueError:
+            return None
+
+
+def read_models(section: MapNode, top: Mapping[str, Any], scope: Scope) -> dict[str, ModelConfig]:
+    """Return the models by id; what is wrong with them goes to the findings of `scope`.
+
+    `top` holds the values of the top-level keys, which models fall back to.
+    """
+    drafts = [draft for name, node in section.entries.items() if (draft := _draft(name, node, scope))]
+    taken = {port for draft in drafts if (port := draft.fixed_port)}
+    ports = assign_ports((draft.id for draft in drafts if draft.wants_port), top["start_port"], taken)
+    return {draft.id: _finished(draft, ports.get(draft.id), top) for draft in drafts}
+
+
+def read_aliases(section: MapNode, models: Mapping[str, ModelConfig], found: Findings) -> dict[str, str]:
+    """Return the id for every name of a model, ids included; a name with two meanings is an error."""
+    ids = {name: name for name in section.entries}
+    owners = dict(ids)
+    for model in models.values():
+        node = section.entries[model.id]
+        listed = node.entries.get("aliases") if isinstance(node, MapNode) else None
+        places = listed.items if isinstance(listed, ListNode) else []
+        for alias, at in zip(model.aliases, places, strict=False):
+            if alias == model.id:
+                found.warn(at, "is the model's own name, which needs no alias")
+            elif alias in ids:
+                found.error(at, f"the alias {alias!r} is the name of another model")
+            elif alias in owners:
+                found.error(at, f"duplicate alias: {alias!r} already names the model {owners[alias]!r}")
+            owners.setdefault(alias, model.id)
+    return owners
+
+
+def _draft(name: str, node: Node, scope: Scope) -> _Draft | None:
+    if not is_name(name):
+        scope.found.error(node, "a model's name must not be empty or hold line breaks or other control characters")
+        return None
+    if not isinstance(node, MapNode):
+        scope.found.error(node, f"must be a mapping with at least `cmd`, not {node.summary}")
+        return None
+    scope = scope.giving(MODEL_ID=name).defining(node.entries.get("macros"))
+    waiting = scope.giving(PORT=_PORT)
+    written, proxy = _text(node, "cmd", scope.found), _text(node, "proxy", scope.found)
+    cmd = ""
+    if "cmd" not in node.entries:
+        alike = next((key for key in node.entries if meant(key, MODEL) == "cmd"), None)
+        remedy = f"rename `{alike}` to it" if alike else "write the command that starts the model's server"
+        scope.found.error(node, f"has no `cmd`; {remedy}")
+    elif written is not None and not written.is_empty:
+        cmd = waiting.text(written.saying(without_comments(written.text), plain=False)).text
+    if proxy is not None:
+        proxy = waiting.text(proxy)
+        proxy = proxy if proxy.text and not proxy.is_empty else None
+    wants_port = _PORT in cmd or _names_port(node.entries.get("env"), waiting)
+    return _Draft(name, node, scope, written, cmd, proxy, wants_port)
+
+
+def _text(node: MapNode, key: str, found: Findings) -> Scalar | None:
+    value = node.entries.get(key)
+    if value is None or isinstance(value, Scalar):
+        return value
+    found.error(value, f"must be text, in one line or as a block with `|`, not {value.summary}")
+    return None
+
+
+def _names_port(env: Node | None, scope: Scope) -> bool:
+    """Whether the command learns its port from a variable, such as LLAMA_ARG_PORT."""
+    items = env.items if isinstance(env, ListNode) else []
+    return any(_PORT in scope.text(item).text for item in items if isinstance(item, Scalar))
+
+
+def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelConfig:
+    """Return the model; where an error was found, it is good for nothing but finding more of them."""
+    found = draft.scope.found
+    scope = draft.scope if port is None else draft.scope.giving(PORT=str(port))
+    values = read_keys(draft.node, MODEL, scope.expand, found)
+    del values["macros"]
+    if draft.wants_port and port is None:
+        found.error(draft.node, f"no port is left for it between startPort, {top['start_port']}, and {MOST}")
+    cmd = read_command(draft.written, draft.cmd.replace(_PORT, str(port)), found) if draft.written else ()
+    values["cmd"], values["proxy"] = cmd, _proxy(draft, port, cmd)
+    values["ttl"] = top["global_ttl"] if values["ttl"] < 0 else values["ttl"]
+    values["unload_timeout"] = values["unload_timeout"] or top["unload_timeout"]
+    return ModelConfig(id=draft.id, **values)
+
+
+def _proxy(draft: _Draft, port: int | None, cmd: tuple[str, ...]) -> str:
+    """Return the base URL of the model's server; "" where there is none that can be used."""
+    found = draft.scope.found
+    if draft.proxy is None:
+        port = _port_in_command(draft, cmd) if port is None else port
+        return f"http://localhost:{port}"
+    warn_misspelt_port(draft.proxy, found)
+    if _PORT in draft.proxy.text and port is None:
+        found.error(draft.proxy, "uses ${PORT}, but `cmd` does not; pass it to the server, such as `--port ${PORT}`")
+        return ""
+    try:
+        url = base_url(draft.proxy.text.strip().replace(_PORT, str(port)))
+    except ValueError as error:
+        found.error(draft.proxy, str(error))
+        return ""
+    if port is None:
+        _compare_ports(draft, url, cmd)
+    return url
+
+
+def _port_in_command(draft: _Draft, cmd: tuple[str, ...]) -> int | None:
+    found, port = draft.scope.found, port_option(cmd)
+    if port is not None and 1 <= port <= MOST:
+        found.note(draft.node, f"taking port {port} from cmd, since there is no proxy")
+    elif cmd and not draft.wants_port:
+        remedy = "write `--port ${PORT}` in `cmd`, or the server's address in `proxy`"
+        found.error(draft.node, f"has no `proxy`, and its `cmd` neither ${{PORT}} nor `--port N`; {remedy}")
+    return port
+
+
+def _compare_ports(draft: _Draft, url: str, cmd: tuple[str, ...]) -> None:
+    """Warn where the command's port is not the proxy's, unless the command may map one to the other."""
+    there, here = port_of(url), port_option(cmd)
+    if host_of(url) not in LOOPBACK_NAMES or None in {there, here} or there == here:
+        return
+    if not re.search(rf"(?<!\d){there}(?!\d)", draft.cmd):
+        message = f"requests go to port {there}, but `cmd` says --port {here}; make sure that they match"
+        draft.scope.found.warn(draft.proxy or draft.node, message)

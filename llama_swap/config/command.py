@@ -1,0 +1,93 @@
+r"""From the text of `cmd` to an argument vector, without a shell.
+
+The rules, in this order: a line that begins with `#` is a comment, a `\` at the end of a line joins it
+with the next, and the rest is split as POSIX shells split words. Variables, globs, pipes and
+redirections mean nothing here.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from llama_swap.config.macros import is_comment
+from llama_swap.config.tree import Findings, Scalar
+
+_WORD = re.compile(r"[^ \t\r\n]+")  # what shlex takes as blanks; str.split would take more
+_CONTINUED = re.compile(r"\\\n|(?<!\\)\\\Z")
+_MISSPELT_PORT = re.compile(r"\$PORT\b|(?<!\$)\{PORT\}")
+_PORT = re.compile(r"(?:^|\s)--port[=\s]+([0-9]{1,5})(?!\S)")
+
+
+def without_comments(text: str) -> str:
+    """Return the lines that are no comments."""
+    if "#" not in text:
+        return text
+    return "\n".join(line for line in text.split("\n") if not is_comment(line))
+
+
+def split(text: str) -> list[str]:
+    """Return the words of `text`; raises ValueError for an unclosed quote."""
+    text = _CONTINUED.sub(" ", without_comments(text))
+    if not any(quote in text for quote in "\\'\""):
+        return _WORD.findall(text)  # most commands; some 20 times as fast as shlex
+    return shlex.split(text)
+
+
+def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]:
+    """Return the argument vector of a `cmd` whose macros are expanded to `text`; () where there is none."""
+    warn_misspelt_port(written, found)
+    try:
+        words = split(text)
+    except ValueError:
+        quote, offset = _unclosed_quote(written.text)
+        if quote:
+            message = f"the quote {quote} is never closed; close it, or write \\{quote} for the character itself"
+            found.error(written, message, line=written.line_of(offset))
+        else:
+            found.error(written, "with its macros expanded, a quote is never closed")
+        return ()
+    if not words:
+        found.error(written, "is empty; write the command that starts the model's server")
+    elif "\0" in text:
+        found.error(written, "contains a NUL character, which no command can")
+    elif not words[0]:
+        found.error(written, "begins with an empty word where the program's name belongs")
+    folded = next((word for word in words if word.startswith(" -")), None)
+    if folded is not None:
+        message = f"the argument {folded!r} begins with a blank: lines of a `>` block end without \\, those of `|` may"
+        found.warn(written, message)
+    return tuple(words)
+
+
+def warn_misspelt_port(written: Scalar, found: Findings) -> None:
+    """Warn about `$PORT` and `{PORT}`, which are passed on as they are."""
+    misspelt = _MISSPELT_PORT.search(without_comments(written.text))
+    if misspelt:
+        found.warn(
+            written,
+            f"{misspelt[0]} is passed on as it is; write ${{PORT}} for the port that llama-swap gives",
+        )
+
+
+def port_option(words: Sequence[str]) -> int | None:
+    """Return N of the last `--port N` or `--port=N`, also within an argument such as that of `bash -c`."""
+    ports = _PORT.findall(" ".join(words))
+    return int(ports[-1]) if ports else None
+
+
+def _unclosed_quote(text: str) -> tuple[str, int]:
+    """Return the quote that is open at the end of `text`, "" for none, and its line from 0."""
+    quote, opened, escaped = "", 0, False
+    for number, line in enumerate(text.split("\n")):
+        for character in "" if is_comment(line) else f"{line}\n":
+            if escaped:
+                escaped = False
+            elif character == "\\" and quote != "'":
+                escaped = True
+            elif character == quote:
+                quote = ""
+            elif not quote and character in "'\"":
+                quote, opened = character, number
+    return (quote, opened) if quote else ("", 0)

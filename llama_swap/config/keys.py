@@ -1,0 +1,162 @@
+"""Every key of the file: its name, the kind of its value, and one sentence about it.
+
+A new key is one line here, an attribute of the same name in `llama_swap.config.model`, an entry in
+`docs/configuration.md` and `config.example.yaml`; the JSON Schema is made from this table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from llama_swap.config.kinds import (
+    Address,
+    Assignments,
+    CheckPath,
+    Flag,
+    Kind,
+    Later,
+    Names,
+    Refused,
+    Section,
+    Text,
+)
+from llama_swap.config.quantities import Seconds, Size, Whole
+from llama_swap.config.tree import Findings, MapNode, Node
+
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+@frozen(eq=False)
+class Key:
+    """One key of a section."""
+
+    name: str
+    kind: Kind
+    doc: str
+    attribute: str = field(init=False)
+    """The name of the value on our side: `globalTTL` is `global_ttl`."""
+
+    @attribute.default
+    def _attribute(self) -> str:
+        return _CAMEL.sub("_", self.name).lower()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this version acts on the key."""
+        return not isinstance(self.kind, Later | Refused)
+
+
+def _later(*names: str) -> tuple[Key, ...]:
+    return tuple(Key(name, Later(), "Known, but not supported by this version yet: ignored.") for name in names)
+
+
+_TEXTS: Final = {"type": ["object", "null"], "additionalProperties": Text().schema()}
+_PROFILES: Final = {"type": ["object", "null"], "additionalProperties": {"type": ["array", "object", "null"]}}
+_NO_API_KEYS = "this version cannot check API keys; to run without, and open to all who can connect, remove them"
+
+# fmt: off
+TOP: Final = (
+    Key("models", Section({}), "The models, by the name that requests use."),
+    Key("profiles", Section(_PROFILES), "Models that run side by side: a list of names for each profile."),
+    Key("macros", Section(_TEXTS), "Texts to use as ${name} in the values of this file."),
+    Key("healthCheckTimeout", Whole(120, "seconds", raise_to=15), "How long a model may take to become ready."),
+    Key("maxWait", Seconds(10.0), "How long a queued request lets other requests keep models busy."),
+    Key("globalTTL", Whole(0, "seconds"), "Unload models after this long without a request; 0: never."),
+    Key("unloadTimeout", Whole(10, "seconds", zero_is_default=True), "Time from SIGTERM to SIGKILL."),
+    Key("startPort", Whole(5800, least=1, most=65535), "The first port that ${PORT} gives."),
+    Key("listen", Address(), "Where to listen, unless the command line says so."),
+    Key("maxRequestBody", Size(256 * 1024 * 1024), "The largest request body, in bytes or as 64M."),
+    Key("logRequests", Flag(), "Write one line for each request to the log."),
+    Key("apiKeys", Refused(_NO_API_KEYS), "Not supported by this version, which refuses to start with keys."),
+    *_later("logLevel", "logTimeFormat", "logToStdout", "metricsMaxInMemory", "captureBuffer", "store", "ui"),
+    *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks", "routing", "groups"),
+    *_later("matrix", "selectors", "peers", "allowedOrigins", "allowedHosts"),
+)
+
+MODEL: Final = (
+    Key("cmd", Section({"type": "string", "minLength": 1}), "The command that starts the model's server."),
+    Key("proxy", Section({"type": ["string", "null"]}), "The URL where that server is reached."),
+    Key("aliases", Names(), "Other names for this model."),
+    Key("env", Assignments(), "Environment variables for the command, as NAME=value."),
+    Key("checkEndpoint", CheckPath(), "The path that answers 200 once the model is ready, or none."),
+    Key("ttl", Whole(-1, "seconds", least=-1), "Unload when idle for this long; 0: never, -1: globalTTL."),
+    Key("unloadTimeout", Whole(0, "seconds"), "Time from SIGTERM to SIGKILL; 0: the global unloadTimeout."),
+    Key("unlisted", Flag(), "Leave this model out of the lists of models."),
+    Key("useModelName", Text(None), "The model name that the server is told."),
+    Key("concurrencyLimit", Whole(10, "requests", zero_is_default=True), "Requests at a time, waiting ones too."),
+    Key("name", Text(), "A name for people to read."),
+    Key("description", Text(), "A text for people to read."),
+    Key("macros", Section(_TEXTS), "Macros of this model; they win over global ones."),
+    *_later("cmdStop", "filters", "timeouts", "capabilities", "compat", "metadata", "sendLoadingState"),
+)
+# fmt: on
+
+_MEANT: Final = {
+    "host": "listen",
+    "port": "listen",
+    "address": "listen",
+    "readytimeout": "healthCheckTimeout",
+    "idletimeout": "globalTTL",
+    "command": "cmd",
+    "path": "cmd",
+    "environment": "env",
+    "url": "proxy",
+    "health": "checkEndpoint",
+}
+"""What people write, as `_plain_name` gives it, for what they mean."""
+
+
+def read_keys(
+    section: MapNode, table: tuple[Key, ...], expand: Callable[[Node], Node], found: Findings
+) -> dict[str, Any]:
+    """Return the value of every active key of `table` by attribute; unknown keys are warnings.
+
+    Sections come as their nodes, with their macros still in them, since each has its own.
+    """
+    values = {key.attribute: _value(section.entries.get(key.name), key, expand, found) for key in table}
+    known = {key.name for key in table}
+    for name, node in section.entries.items():
+        if name not in known and not name.startswith("x-"):
+            found.warn(node, f"unknown key: ignored{_suggestion(name, table)}")
+    return {key.attribute: values[key.attribute] for key in table if key.is_active}
+
+
+def _value(node: Node | None, key: Key, expand: Callable[[Node], Node], found: Findings) -> Any:
+    if node is None or node.is_empty:
+        return key.kind.default
+    if key.is_active and not isinstance(key.kind, Section):
+        node = expand(node)
+    return key.kind.default if node.is_empty else key.kind.read(node, found)
+
+
+def meant(name: str, table: Sequence[Key]) -> str | None:
+    """Return the key of `table` that an unknown name most likely means, if any."""
+    known = {_plain_name(key.name): key.name for key in table}
+    usual = _MEANT.get(_plain_name(name))
+    if usual in known.values():
+        return usual
+    close = get_close_matches(_plain_name(name), known, n=1, cutoff=0.75)
+    return known[close[0]] if close else None
+
+
+@lru_cache(maxsize=1024)  # difflib is slow, and what is in one model is often in all
+def _suggestion(name: str, table: tuple[Key, ...]) -> str:
+    is_top = table is TOP
+    place = "inside a model" if is_top else "at the top level, beside `models`"
+    elsewhere = {_plain_name(key.name): key.name for key in (MODEL if is_top else TOP)}
+    here = meant(name, table)
+    if _plain_name(name) in elsewhere and _plain_name(name) != _plain_name(here or ""):
+        return f"; {elsewhere[_plain_name(name)]} belongs {place}"
+    if here is not None:
+        return f"; did you mean {here}?"
+    return "; keys that begin with x- are yours to use" if is_top else ""
+
+
+def _plain_name(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()

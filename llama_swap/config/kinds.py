@@ -1,0 +1,231 @@
+"""What kinds of values the keys take: how each is read from the file, shown, and described to an editor.
+
+`read` gets a node that is not null and whose macros are expanded. It returns the value, or reports what
+is wrong and returns the default, so that reading goes on and finds the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from attrs import field, frozen
+
+from llama_swap.config.tree import Findings, ListNode, Node, Scalar
+
+Schema = dict[str, Any]
+
+MACRO: Final = {"type": "string", "pattern": r"\$\{.+\}"}
+"""The schema of a macro, which may stand where a number or a flag belongs."""
+
+_VARIABLE = re.compile(r"[^=\0]+")
+_PATH = re.compile(r"[!-~]+")
+
+
+class Kind(Protocol):
+    """How one key is read, shown and described."""
+
+    @property
+    def default(self) -> Any:
+        """The value where the key is absent or null."""
+
+    def read(self, node: Node, found: Findings, /) -> Any:
+        """Return what `node` says; where that is nothing usable, report it and return the default."""
+
+    def show(self, value: Any) -> Any:
+        """Return `value` as YAML would write it."""
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of the values in the file."""
+
+
+class Plain:
+    """A value that YAML writes as it is."""
+
+    def show(self, value: Any) -> Any:
+        return value
+
+
+@frozen
+class Text(Plain):
+    """Any text; numbers and words such as `no` are text as typed."""
+
+    default: str | None = ""
+
+    def read(self, node: Node, found: Findings) -> str | None:
+        if not isinstance(node, Scalar):
+            found.error(node, f"must be text, not {node.summary}")
+            return self.default
+        return node.text or self.default
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "number", "boolean", "null"]}
+
+
+@frozen
+class Flag(Plain):
+    """`true` or `false`, also by YAML's other names for them."""
+
+    default: bool = False
+
+    def read(self, node: Node, found: Findings) -> bool:
+        text = node.text.lower() if isinstance(node, Scalar) else None
+        if text not in {"true", "yes", "on", "y", "false", "no", "off", "n"}:
+            found.error(node, f"must be true or false, not {node.summary}")
+            return self.default
+        return text in {"true", "yes", "on", "y"}
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": ["boolean", "null"]}, MACRO]}
+
+
+@frozen
+class Names:
+    """A list of names, each as typed."""
+
+    default: tuple[str, ...] = ()
+
+    def read(self, node: Node, found: Findings) -> tuple[str, ...]:
+        return tuple(scalar.text for scalar in read_names(node, found))
+
+    def show(self, value: tuple[str, ...]) -> list[str]:
+        return list(value)
+
+    def schema(self) -> Schema:
+        return {"type": ["array", "null"], "items": {"type": ["string", "number", "boolean", "null"]}}
+
+
+def read_names(node: Node, found: Findings) -> list[Scalar]:
+    """Return the names of a list with their places, without those that are no names."""
+    if not isinstance(node, ListNode):
+        example = f"; write `[{node.text}]`" if isinstance(node, Scalar) else ""
+        found.error(node, f"must be a list of names, not {node.summary}{example}")
+        return []
+    names = []
+    for item in node.items:
+        if not isinstance(item, Scalar):
+            found.error(item, f"must be a name, not {item.summary}; quote a name that contains ': '")
+        elif not is_name(item.text):
+            found.error(item, "must be a name without line breaks or other control characters, and not empty")
+        else:
+            names.append(item)
+    return names
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` can name a model: ids appear in log lines and headers, so no control characters."""
+    return bool(text.strip()) and not any(character < " " or character == "\x7f" for character in text)
+
+
+@frozen
+class Assignments:
+    """Environment variables as a list of `NAME=value`."""
+
+    default: Mapping[str, str] = field(factory=dict)
+
+    def read(self, node: Node, found: Findings) -> Mapping[str, str]:
+        if not isinstance(node, ListNode):
+            found.error(node, f"must be a list with entries such as `- NAME=value`, not {node.summary}")
+            return self.default
+        variables: dict[str, str] = {}
+        for item in node.items:
+            name, equals, value = item.text.partition("=") if isinstance(item, Scalar) else ("", "", "")
+            if not equals or not _VARIABLE.fullmatch(name) or "\0" in value:
+                found.error(item, f"must be `NAME=value`, not {item.summary}")
+                continue
+            if name in variables:
+                found.warn(item, f"{name} is set twice; the last value counts")
+            variables[name] = value
+        return variables
+
+    def show(self, value: Mapping[str, str]) -> list[str]:
+        return [f"{name}={text}" for name, text in value.items()]
+
+    def schema(self) -> Schema:
+        return {"type": ["array", "null"], "items": {"type": "string", "pattern": "^[^=]+="}}
+
+
+@frozen
+class CheckPath:
+    """A path to ask for health, or `none`, which reads as None."""
+
+    default: str | None = "/health"
+
+    def read(self, node: Node, found: Findings) -> str | None:
+        text = node.text.strip() if isinstance(node, Scalar) else None
+        if text is None or "://" in text or (text and not _PATH.fullmatch(text)):
+            found.error(node, f"must be a path such as /health, or `none`, not {node.summary}")
+            return self.default
+        if text.lower() == "none":
+            return None
+        if text and not text.startswith("/"):
+            found.warn(node, f"a path begins with /; taken as /{text}")
+            return f"/{text}"
+        return text or self.default
+
+    def show(self, value: str | None) -> str:
+        return value or "none"
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "null"], "pattern": r"^/|^none$|\$\{"}
+
+
+@frozen
+class Address(Plain):
+    """Where to listen.  Only the door that opens it can tell whether an endpoint string is right."""
+
+    default: str | None = None
+
+    def read(self, node: Node, found: Findings) -> str | None:
+        text = node.text.strip() if isinstance(node, Scalar) else ""
+        if ":" not in text:
+            port = text if text.isdecimal() else "8080"
+            example = f"127.0.0.1:{port} for this machine only or :{port} for all interfaces"
+            found.error(node, f"must be HOST:PORT, such as {example}, not {node.summary}")
+            return self.default
+        return text
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "null"], "pattern": r":|\$\{"}
+
+
+@frozen
+class Section(Plain):
+    """A part of the file that has code of its own to read it; the value is its node, or None."""
+
+    form: Schema
+    default: None = None
+
+    def read(self, node: Node, _found: Findings) -> Node:
+        return node
+
+    def schema(self) -> Schema:
+        return self.form
+
+
+@frozen
+class Later(Plain):
+    """A key that llama-swap knows and this version does not act on."""
+
+    default: None = None
+
+    def read(self, node: Node, found: Findings) -> None:
+        found.warn(node, "known, but not supported by this version yet: ignored")
+
+    def schema(self) -> Schema:
+        return {}
+
+
+@frozen
+class Refused(Plain):
+    """A key that must not be ignored, because its author relies on it."""
+
+    why: str
+    default: None = None
+
+    def read(self, node: Node, found: Findings) -> None:
+        found.error(node, self.why)
+
+    def schema(self) -> Schema:
+        return {"enum": [None, []]}

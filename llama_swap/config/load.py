@@ -1,0 +1,97 @@
+"""A configuration file, from its path or text to a `Config`, or to every problem in it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from attrs import fields_dict, frozen
+
+from llama_swap.config.assemble import read_aliases, read_models
+from llama_swap.config.compose import compose
+from llama_swap.config.keys import TOP, read_keys
+from llama_swap.config.macros import Scope
+from llama_swap.config.model import Config
+from llama_swap.config.profiles import read_profiles, warn_of_shared_addresses
+from llama_swap.config.tree import Findings, MapNode
+from llama_swap.errors import ConfigError, Problem
+
+MAX_BYTES: Final = 1024 * 1024
+"""Of the file; the largest seen in the wild has 85 kB."""
+
+_FIELDS: Final = frozenset(fields_dict(Config))
+
+
+@frozen
+class Loaded:
+    """A configuration that can be used, and what is to be said about it."""
+
+    config: Config
+    warnings: tuple[Problem, ...] = ()
+    """What its author most likely did not mean, in the order of the file."""
+    notes: tuple[Problem, ...] = ()
+    """Decisions that were left to us, such as a port taken from `cmd`."""
+
+
+def load_config(path: str, *, environ: Mapping[str, str]) -> Loaded:
+    """Read the file at `path`; `environ` fills `${env.NAME}`.  Raises ConfigError with every problem."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigError(path, [Problem(None, "", f"cannot be read: {reason}")]) from None
+    return parse_config(content, filename=path, environ=environ)
+
+
+def parse_config(text: str | bytes, *, filename: str, environ: Mapping[str, str]) -> Loaded:
+    """Read `text`, which messages call `filename`; otherwise as `load_config`."""
+    found = Findings(filename)
+    root = compose(_decoded(text, found), environ, found)
+    if root is None or root.is_empty:
+        raise found.refusal("the file is empty; it needs at least `models:`")
+    if not isinstance(root, MapNode):
+        raise found.refusal(f"must be a mapping with at least `models:`, not {root.summary}", line=root.line)
+    config = _config(root, found)
+    if found.errors:
+        raise ConfigError(filename, found.errors)
+    return Loaded(config, found.warnings, found.notes)
+
+
+def _decoded(text: str | bytes, found: Findings) -> str:
+    """Return the text without a byte order mark, if it has a reasonable size and is UTF-8."""
+    content = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if len(content) > MAX_BYTES:
+        raise found.refusal(f"the file is larger than {MAX_BYTES // 1024} KiB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise found.refusal("is not UTF-8 text; save it as UTF-8", line=line) from None
+
+
+def _config(root: MapNode, found: Findings) -> Config:
+    """Return the configuration; where an error was found, it is not to be used."""
+    scope = Scope(found).defining(root.entries.get("macros"))
+    top = read_keys(root, TOP, scope.expand, found)
+    section = _models_section(root, found)
+    models = read_models(section, top, scope)
+    profiles = read_profiles(top["profiles"], read_aliases(section, models, found), scope)
+    if not found.errors:
+        warn_of_shared_addresses(top["profiles"], profiles, models, found)
+    values = {name: value for name, value in top.items() if name in _FIELDS}
+    return Config(**{**values, "models": models, "profiles": profiles})
+
+
+def _models_section(root: MapNode, found: Findings) -> MapNode:
+    section = root.entries.get("models")
+    if isinstance(section, MapNode) and not section.is_empty:
+        return section
+    if section is None:
+        found.error(root, "`models` is missing; it names the models and the command that starts each")
+    elif section.is_empty:
+        found.warn(section, "there are no models, so every request will be answered with 404")
+    else:
+        found.error(section, f"must be a mapping of model names to their settings, not {section.summary}")
+    return MapNode(root.line, root, "models")

@@ -1,0 +1,173 @@
+"""Text that stands for other text: `${env.NAME}`, the user's macros, and what each model is given.
+
+The environment comes first, on every scalar of the file. User macros are expanded into each other where
+they are defined, so each may use those above it only, and nothing can go round in circles.
+`${MODEL_ID}`, `${PORT}` and `${PID}` come last, because their values differ from model to model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
+
+MAX_TEXT: Final = 128 * 1024
+"""Longest text that macros may make: what Linux allows for one argument of a command."""
+
+_ENVIRONMENT = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+_MACRO = re.compile(r"\$\{([A-Za-z0-9_-]+)\}")
+_UNFIT = re.compile(r"[\n\0\ud800-\udfff]")  # surrogates: bytes that Python could not decode
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_GIVEN = {
+    "MODEL_ID": "exists only inside a model",
+    "PORT": "exists only inside a model whose `cmd` uses it",
+    "PID": "exists only in `cmdStop`",
+}
+
+
+def expand_environment(node: Scalar, environ: Mapping[str, str], found: Findings) -> str:
+    """Return the text of `node` with each `${env.NAME}` replaced; lines that begin with `#` are comments."""
+    if "${env." not in node.text:
+        return node.text
+
+    def lookup(name: str) -> str | None:
+        value = environ.get(name)
+        if value is None:
+            found.error(node, f"environment variable {name} is not set; set it, or replace ${{env.{name}}}")
+        elif _UNFIT.search(value):
+            found.error(node, f"environment variable {name} has a line break, or is not UTF-8: it does not fit here")
+        else:
+            return value
+        return None
+
+    def expanded(line: str) -> str:
+        return line if is_comment(line) else _replace(_ENVIRONMENT, line, lookup, node, found)
+
+    return "\n".join(expanded(line) for line in node.text.split("\n"))
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line of a block is a comment to us, though YAML sees text."""
+    return line.lstrip().startswith("#")
+
+
+@frozen
+class Scope:
+    """The macros that hold for a part of the file: the top level, or one model."""
+
+    found: Findings
+    macros: Mapping[str, Scalar] = field(factory=dict)
+    """The user's, as they were written."""
+    expanded: Mapping[str, Scalar] = field(factory=dict)
+    """The same with earlier macros already put into later ones."""
+    given: Mapping[str, str] = field(factory=dict)
+    """What we provide here, by name; see `_GIVEN`."""
+
+    def giving(self, **given: str) -> Scope:
+        """Return this scope with values for some of our own macros."""
+        return evolve(self, given={**self.given, **given})
+
+    def defining(self, section: Node | None) -> Scope:
+        """Return this scope with the macros of a `macros` section added.
+
+        A name that exists already is replaced where it stands, so that macros below it see the new value.
+        """
+        if section is None or section.is_empty:
+            return self
+        if not isinstance(section, MapNode):
+            self.found.error(section, "must be a mapping of names to values")
+            return self
+        own = {name: macro for name, node in section.entries.items() if (macro := self._macro(name, node))}
+        macros = {**self.macros, **own}
+        overriding = not own.keys().isdisjoint(self.macros)
+        expanded = {} if overriding else dict(self.expanded)
+        for name, node in (macros if overriding else own).items():
+            expanded[name] = self._with_macros(node, expanded)
+        return evolve(self, macros=macros, expanded=expanded)
+
+    def _macro(self, name: str, node: Node) -> Scalar | None:
+        if not _NAME.fullmatch(name):
+            self.found.error(node, "a macro's name has 1 to 63 letters, digits, - and _")
+        elif name in _GIVEN:
+            self.found.error(node, f"{name} is reserved: its value is given by llama-swap")
+        elif not isinstance(node, Scalar):
+            self.found.error(node, "a macro must be text, a number or a boolean, not a list or mapping")
+        elif f"${{{name}}}" in node.text:
+            self.found.error(node, f"the macro {name} refers to itself")
+        else:
+            return node
+        return None
+
+    def expand(self, node: Node) -> Node:
+        """Return `node` with the macros in its values replaced; keys stay as they are."""
+        if isinstance(node, Scalar):
+            return self.text(node)
+        if isinstance(node, ListNode):
+            return ListNode(node.line, node.parent, node.key, [self.expand(item) for item in node.items])
+        if isinstance(node, MapNode):
+            entries = {name: self.expand(value) for name, value in node.entries.items()}
+            return MapNode(node.line, node.parent, node.key, entries)
+        return node
+
+    def text(self, node: Scalar) -> Scalar:
+        """Return `node` with every macro replaced; what cannot be replaced is reported."""
+        if "${" not in node.text:
+            return node
+        node = self._with_macros(node, self.expanded)
+        return node.saying(_replace(_MACRO, node.text, self._give(node), node, self.found), plain=node.plain)
+
+    def _with_macros(self, node: Scalar, known: Mapping[str, Scalar]) -> Scalar:
+        whole = _MACRO.fullmatch(node.text)
+        if whole and whole[1] in known:  # the macro's own type counts: null, or text that was quoted
+            macro = known[whole[1]]
+            return node.saying(macro.text, plain=macro.plain)
+
+        def lookup(name: str) -> str | None:
+            return known[name].text if name in known else None
+
+        return node.saying(_replace(_MACRO, node.text, lookup, node, self.found), plain=node.plain)
+
+    def _give(self, node: Scalar) -> Callable[[str], str | None]:
+        def lookup(name: str) -> str | None:
+            if name not in self.given:
+                self.found.error(node, self._unknown(name))
+            return self.given.get(name)
+
+        return lookup
+
+    def _unknown(self, name: str) -> str:
+        if name in _GIVEN:
+            return f"${{{name}}} {_GIVEN[name]}"
+        if name in self.macros:
+            return f"the macro ${{{name}}} is defined further down; move it above the macro that uses it"
+        names = {known.upper(): known for known in (*_GIVEN, *self.macros)}
+        close = get_close_matches(name.upper(), names, n=1)
+        meant = f"did you mean ${{{names[close[0]]}}}? Otherwise " if close else ""
+        remedy = f"define it in `macros`, or write ${{env.{name}}} for an environment variable"
+        return f"unknown macro ${{{name}}}; {meant}{remedy}"
+
+
+def _replace(
+    pattern: re.Pattern[str], text: str, lookup: Callable[[str], str | None], node: Scalar, found: Findings
+) -> str:
+    """Replace each match for whose name `lookup` has a text; stop where the result gets out of hand."""
+    room = MAX_TEXT
+
+    def replacement(match: re.Match[str]) -> str:
+        nonlocal room
+        value = lookup(match[1]) if room > 0 else None
+        if value is None:
+            return match[0]
+        room -= len(value)
+        return value
+
+    result = pattern.sub(replacement, text)
+    if room < 0:
+        found.error(node, f"macros expand to more than {MAX_TEXT // 1024} KiB here")
+        return text
+    return result

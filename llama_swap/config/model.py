@@ -1,0 +1,67 @@
+"""What a configuration file says, as values.
+
+`llama_swap.config.load` makes these from YAML; nothing here reads files or knows defaults of the machine.
+Times are in seconds, sizes in bytes, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@frozen(kw_only=True)
+class ModelConfig:
+    """One entry of `models`, with macros expanded and defaults filled in."""
+
+    id: str
+    cmd: tuple[str, ...]
+    """The argument vector; never empty."""
+    proxy: str
+    """Base URL of the server that `cmd` starts, without a trailing slash."""
+    aliases: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(factory=dict)
+    """Added to the inherited environment."""
+    check_endpoint: str | None = "/health"
+    """Path that answers 200 once the model is ready; None: take it as ready when it listens."""
+    ttl: int = 0
+    """Unload after this long without a request; 0: never."""
+    unload_timeout: int = 10
+    """How long the process may take to leave after SIGTERM, before SIGKILL."""
+    unlisted: bool = False
+    use_model_name: str | None = None
+    """The `model` that the upstream is told, instead of what the client wrote."""
+    concurrency_limit: int = 10
+    """Requests in flight, queued and waiting together; one more is refused with 429."""
+    name: str = ""
+    description: str = ""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port where the server listens; the loopback names are one host."""
+        url = urlsplit(self.proxy)
+        host = url.hostname or ""
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return ("127.0.0.1" if host in LOOPBACK_NAMES else host, port)
+
+
+@frozen(kw_only=True)
+class Config:
+    """A whole file."""
+
+    models: Mapping[str, ModelConfig]
+    """By id, in the order of the file."""
+    profiles: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    """List profiles: name to the ids of its members (aliases already resolved)."""
+    health_check_timeout: int = 120
+    """How long a model may take from start to its first healthy answer."""
+    log_requests: bool = False
+    listen: str | None = None
+    """`listen:` of the file; a flag wins over it."""
+    max_wait: float = 10.0
+    """How long a queued request lets busier models go first."""
+    max_request_body: int = 256 * 1024 * 1024

@@ -1,0 +1,48 @@
+"""Where each model's server listens: base URLs, and the ports that `${PORT}` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from urllib.parse import urlsplit
+
+MOST = 65535
+
+
+def assign_ports(ids: Iterable[str], start: int, taken: Collection[int]) -> dict[str, int]:
+    """Return a port for each id, in sorted order from `start` upward, skipping `taken`.
+
+    Ids for which no port is left are not in the result.
+    """
+    free = (port for port in range(start, MOST + 1) if port not in taken)
+    return dict(zip(sorted(ids), free, strict=False))
+
+
+def base_url(text: str) -> str:
+    """Return `text` as a base URL without a trailing slash; a ValueError says what is wrong with it."""
+    if any(not "!" <= character <= "~" for character in text):
+        raise ValueError(f"is not a URL: {text!r} contains a blank or a character outside ASCII")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError(f"has no usable port: write a number from 1 to {MOST}, or ${{PORT}}, after the host") from None
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise ValueError(f"must be a URL such as http://127.0.0.1:9001, not {text!r}")
+    if port == 0 or url.netloc.endswith(":"):
+        raise ValueError(f"has no usable port: write a number from 1 to {MOST}, or ${{PORT}}, after the host")
+    if url.query or url.fragment or url.username is not None:
+        raise ValueError("must be a base URL: no user, no `?` and no `#`")
+    return text.rstrip("/")
+
+
+def host_of(url: str) -> str | None:
+    """Return the host of a base URL."""
+    return urlsplit(url).hostname
+
+
+def port_of(text: str) -> int | None:
+    """Return the port that a URL names, or None where it names none or cannot be read."""
+    try:
+        return urlsplit(text).port
+    except ValueError:
+        return None

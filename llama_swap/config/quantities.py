@@ -1,0 +1,100 @@
+"""Kinds of values that are numbers: counts, times, sizes.  See `llama_swap.config.kinds`."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import frozen
+
+from llama_swap.config.kinds import MACRO, Plain, Schema
+from llama_swap.config.tree import Findings, Node, Scalar
+
+_MOST: Final = 2**31 - 1
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9_]*)(?:\.0+)?")
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_DURATION = re.compile(r"([0-9]{1,9}) ?(s|m|h|d)")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"([1-9][0-9_]*) ?(?:([KMGT])(?:i?B)?)?", re.IGNORECASE)
+_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+@frozen
+class Whole(Plain):
+    """A whole number of something."""
+
+    default: int
+    unit: str = ""
+    """What is counted, in the plural."""
+    least: int = 0
+    most: int = _MOST
+    raise_to: int | None = None
+    """Lower values are raised to this, with a warning."""
+    zero_is_default: bool = False
+
+    def read(self, node: Node, found: Findings) -> int:
+        text = node.text.strip() if isinstance(node, Scalar) else ""
+        if not _WHOLE.fullmatch(text) or len(text) > 20:
+            found.error(node, f"{self._wanted()}, not {node.summary}{self._instead(text)}")
+            return self.default
+        value = int(text.replace("_", "").partition(".")[0])
+        if self.raise_to is not None and value < self.raise_to:
+            found.warn(node, f"raised from {value} to {self.raise_to}, the least that is useful")
+            return self.raise_to
+        if not self.least <= value <= self.most:
+            found.error(node, f"{self._wanted()} from {self.least} to {self.most}, not {value}")
+            return self.default
+        return self.default if self.zero_is_default and value == 0 else value
+
+    def _wanted(self) -> str:
+        return f"must be a whole number of {self.unit}" if self.unit else "must be a whole number"
+
+    def _instead(self, text: str) -> str:
+        duration = _DURATION.fullmatch(text)
+        if not duration or self.unit != "seconds":
+            return ""
+        return f"; write {int(duration[1]) * _SECONDS[duration[2]]}"
+
+    def schema(self) -> Schema:
+        least = {} if self.raise_to is not None else {"minimum": self.least}
+        return {"anyOf": [{"type": ["integer", "null"], **least, "maximum": self.most}, MACRO]}
+
+
+@frozen
+class Seconds(Plain):
+    """A time that may have decimals."""
+
+    default: float
+
+    def read(self, node: Node, found: Findings) -> float:
+        text = node.text.strip() if isinstance(node, Scalar) else ""
+        if not _DECIMAL.fullmatch(text) or float(text) > _MOST:
+            found.error(node, f"must be a number of seconds, such as 10 or 2.5, not {node.summary}")
+            return self.default
+        return float(text)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": ["number", "null"], "minimum": 0}, MACRO]}
+
+
+@frozen
+class Size(Plain):
+    """A number of bytes, also as `64M` or `256MiB`; the units are powers of 1024."""
+
+    default: int
+
+    def read(self, node: Node, found: Findings) -> int:
+        size = _SIZE.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
+        if size is None or len(size[1]) > 20:
+            found.error(node, f"must be a number of bytes above 0, such as 1048576, 64M or 256MiB, not {node.summary}")
+            return self.default
+        return int(size[1].replace("_", "")) * 1024 ** _POWERS[(size[2] or "").upper()]
+
+    def schema(self) -> Schema:
+        return {
+            "anyOf": [
+                {"type": ["integer", "null"], "minimum": 1},
+                {"type": "string", "pattern": "^[0-9]"},
+                MACRO,
+            ]
+        }

@@ -1,0 +1,161 @@
+"""A YAML document as a tree: names are what was typed, and every node knows where it stands.
+
+YAML's own types are of no use here: it would read the model `3.10` as 3.1 and `no` as False. So a scalar
+stays text until a key's kind (`llama_swap.config.kinds`) says what that text means.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Self
+
+from attrs import define, field
+
+from llama_swap.errors import ConfigError, Problem
+
+NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+@define(eq=False)
+class Node:
+    """A value in the file, and its place there."""
+
+    line: int
+    """Where to point a reader: the line of the value's key, or of the list item, from 1."""
+    parent: Node | None
+    key: str | int | None
+    """Under which name or index `parent` holds this node."""
+
+    @property
+    def path(self) -> str:
+        """The key path from the top of the file, such as `models.llama.aliases[0]`."""
+        names: list[str] = []
+        node: Node | None = self
+        while node is not None and node.key is not None:
+            names.append(f"[{node.key}]" if isinstance(node.key, int) else f".{node.key}")
+            node = node.parent
+        return "".join(reversed(names)).removeprefix(".")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether this says nothing: a null, or a list or mapping without content."""
+        return False
+
+    @property
+    def summary(self) -> str:
+        """What this is, for a message that says that something else belongs here."""
+        return "a value"
+
+    def placed(self, line: int, parent: Node | None, key: str | int | None) -> Self:
+        """Return a copy that stands where an alias names it; what it contains stays where it was written."""
+        twin = copy(self)
+        twin.line, twin.parent, twin.key = line, parent, key
+        return twin
+
+
+@define(eq=False)
+class Scalar(Node):
+    """A piece of text."""
+
+    text: str
+    plain: bool = True
+    """Written without quotes, so that `null` may mean null."""
+    first_line: int | None = None
+    """Line of the first line of a literal block (`|`); None where lines were folded or escaped."""
+    size: int = 1
+
+    @property
+    def is_empty(self) -> bool:
+        return self.plain and self.text in NULLS
+
+    @property
+    def summary(self) -> str:
+        return repr(self.text if len(self.text) <= 40 else f"{self.text[:40]}…")
+
+    def line_of(self, offset: int) -> int:
+        """Return the file's line of the text's line `offset`, as near as can be known."""
+        return self.line if self.first_line is None else self.first_line + offset
+
+    def saying(self, text: str, *, plain: bool) -> Scalar:
+        """Return this place with another text."""
+        return Scalar(self.line, self.parent, self.key, text, plain, self.first_line)
+
+
+@define(eq=False)
+class ListNode(Node):
+    """A YAML sequence."""
+
+    items: list[Node] = field(factory=list)
+    size: int = 0
+    """How many nodes this stands for with its aliases written out; 0 while it is being read."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.items
+
+    @property
+    def summary(self) -> str:
+        return "a list"
+
+
+@define(eq=False)
+class MapNode(Node):
+    """A YAML mapping, merge keys (`<<`) included."""
+
+    entries: dict[str, Node] = field(factory=dict)
+    size: int = 0
+    """As in `ListNode`."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.entries
+
+    @property
+    def summary(self) -> str:
+        return "a mapping"
+
+
+@define
+class Findings:
+    """What is to be said about one file.  Each thing is said once, however often an alias repeats it."""
+
+    filename: str
+    most: int = 500
+    """After so many errors, reading ends: whatever this is, it was not written as a configuration."""
+    _errors: dict[Problem, None] = field(factory=dict, init=False)
+    _warnings: dict[Problem, None] = field(factory=dict, init=False)
+    _notes: dict[Problem, None] = field(factory=dict, init=False)
+
+    def error(self, at: Node, message: str, *, line: int | None = None) -> None:
+        """The file cannot be used because of this; `line` where it is known better than by the node."""
+        self._errors[Problem(line or at.line, at.path, message)] = None
+        if len(self._errors) >= self.most:
+            raise self.refusal("too many errors; reading ends here")
+
+    def warn(self, at: Node, message: str) -> None:
+        """The file can be used, but this is likely not what its author meant."""
+        self._warnings[Problem(at.line, at.path, message)] = None
+
+    def note(self, at: Node, message: str) -> None:
+        """Nothing is wrong, but a decision was made that its author may want to know."""
+        self._notes[Problem(at.line, at.path, message)] = None
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return _by_line(self._errors)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return _by_line(self._warnings)
+
+    @property
+    def notes(self) -> tuple[Problem, ...]:
+        return _by_line(self._notes)
+
+    def refusal(self, message: str, *, line: int | None = None, path: str = "") -> ConfigError:
+        """Return the error for something that makes reading on pointless, with all that was found before."""
+        return ConfigError(self.filename, (*self.errors, Problem(line, path, message)))
+
+
+def _by_line(problems: dict[Problem, None]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: problem.line or 0))

@@ -1,0 +1,129 @@
+"""Everything that can go wrong, each with the HTTP status and the code that a client sees.
+
+The bodies follow OpenAI's error object, so that every client library shows the message:
+https://platform.openai.com/docs/guides/error-codes .  `llama_swap.web.errors` is the one place that renders them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from attrs import frozen
+
+
+class SwapError(Exception):
+    """A failure that a user may see.  `str()` of it says what happened, where, and what to do."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+    retry_after: int | None = None
+    """Seconds for a Retry-After header, or None for no such header."""
+
+
+class RequestError(SwapError):
+    """The request cannot be served as it is; sending it again changes nothing."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "bad_request"
+
+
+class BadRequest(RequestError):
+    """The body, or the model that it names, cannot be read."""
+
+
+class NotFound(RequestError):
+    """No such model, profile member or page."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The page exists, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(RequestError):
+    """The body exceeds `maxRequestBody`."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class HeadTooLarge(RequestError):
+    """The request line and headers exceed 64 KiB or 200 fields."""
+
+    status = 431
+    code = "head_too_large"
+
+
+class TooManyRequests(SwapError):
+    """A model has as many requests in flight and waiting as its `concurrencyLimit` allows."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "concurrency_limit"
+    retry_after = 1
+
+
+class UpstreamError(SwapError):
+    """The model's server did not give an answer."""
+
+    status = 502
+    code = "bad_gateway"
+
+
+class StartFailed(UpstreamError):
+    """The model's process could not be started, or exited before it was ready."""
+
+
+class NotReadyInTime(SwapError):
+    """The model's process runs, but did not become healthy within `healthCheckTimeout`."""
+
+    status = 504
+    code = "gateway_timeout"
+
+
+class Unavailable(SwapError):
+    """Not now: the model was unloaded while the request waited, or the proxy is stopping."""
+
+    status = 503
+    code = "service_unavailable"
+
+
+class CannotListen(SwapError):
+    """The address is malformed, taken, or not ours."""
+
+    code = "cannot_listen"
+
+
+@frozen
+class Problem:
+    """One thing that is wrong in a configuration, and what would be right."""
+
+    line: int | None
+    """Line in the file, from 1; None when it concerns the file as a whole."""
+    path: str
+    """The key path, such as `models.llama.ttl`; empty for the file as a whole."""
+    message: str
+
+    def render(self, filename: str) -> str:
+        """Return `FILE:LINE: PATH: MESSAGE`, leaving out what is not known."""
+        where = filename if self.line is None else f"{filename}:{self.line}"
+        return ": ".join(part for part in (where, self.path, self.message) if part)
+
+
+class ConfigError(SwapError):
+    """A configuration that cannot be used, with every problem found in it."""
+
+    code = "invalid_configuration"
+
+    def __init__(self, filename: str, problems: Sequence[Problem]) -> None:
+        self.filename = filename
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.render(filename) for problem in self.problems))

@@ -1,0 +1,80 @@
+"""Where the proxy listens: from what users write to what Twisted understands.  Pure."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.endpoints import quoteStringArgument
+
+from llama_swap.errors import CannotListen
+
+DEFAULT = "127.0.0.1:8080"
+BACKLOG = 4096
+"""Connections that may wait to be accepted.  With Twisted's 50, a burst of clients is a second late."""
+
+_HOST_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):(?P<port>\d{1,5})")
+
+
+def endpoint_description(listen: str) -> str:
+    """Return Twisted's endpoint string for `HOST:PORT`, `:PORT` (every interface), or a string that is one already.
+
+    @raise CannotListen: it is neither.
+    """
+    if (split := _split(listen)) is None:
+        if ":" not in listen:
+            raise CannotListen(
+                f"cannot listen on {listen!r}: write HOST:PORT, :PORT, "
+                "or a Twisted endpoint such as unix:/run/llama-swap.sock"
+            )
+        return listen
+    host, port = split
+    kind = "tcp6" if ":" in host else "tcp"
+    return f"{kind}:{port}:interface={quoteStringArgument(host)}:backlog={BACKLOG}"
+
+
+def check(listen: str) -> None:
+    """Try whether a socket can be had at `listen`, while an error can still be told before everything else begins.
+
+    @raise CannotListen: it cannot, or `listen` is malformed.
+    """
+    endpoint_description(listen)
+    if (split := _split(listen)) is None:
+        return  # Twisted's own strings are for Twisted to judge
+    host, port = split
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((host, port))
+            tried.listen(1)
+    except OSError as error:
+        hint = "; another program has it, perhaps another llama-swap" if error.errno == errno.EADDRINUSE else ""
+        raise CannotListen(f"cannot listen on {listen}: {error.strerror or error}{hint}") from None
+
+
+def _split(listen: str) -> tuple[str, int] | None:
+    match = _HOST_PORT.fullmatch(listen)
+    if match is None:
+        return None
+    host, port = match["host"].strip("[]"), int(match["port"])
+    if port > 65535:
+        raise CannotListen(f"cannot listen on {listen!r}: ports end at 65535")
+    # Without a host, on every interface: on Linux, the IPv6 wildcard takes IPv4 connections as well.
+    return ("127.0.0.1" if host == "localhost" else host or "::", port)
+
+
+def is_wide(listen: str) -> bool:
+    """Whether `listen` is open to other machines, as far as its text tells."""
+    split = _split(listen)
+    return split is not None and not split[0].startswith("127.") and split[0] != "::1"
+
+
+def url_of(address: object) -> str:
+    """Return what to type to reach a listening address."""
+    if isinstance(address, IPv4Address):
+        return f"http://{address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        return f"http://[{address.host}]:{address.port}"
+    return str(address)

@@ -1,0 +1,69 @@
+"""The proxy's own stdout or stderr, which may be a pipe that nobody drains.
+
+Writing to it from the reactor would then stop every stream.  Making it non-blocking is no way out: that flag
+belongs to the open file, which is shared with the shell and the models.  So a thread does the waiting.
+"""
+
+from __future__ import annotations
+
+import os
+from select import select
+from threading import Condition, Thread
+
+from llama_swap.logs.backlog import BACKLOG_BYTES, Backlog
+from llama_swap.logs.ring import Chunk
+
+
+class ConsoleWriter:
+    """Writes whole lines to a file descriptor, later; when too many wait, the oldest are lost and counted.
+
+    Its thread starts with the first write, so make that one after any fork.
+    """
+
+    def __init__(self, fd: int, limit: int = BACKLOG_BYTES) -> None:
+        self._fd = fd
+        self._backlog = Backlog(limit)
+        self._changed = Condition()
+        self._closed = False
+        self._thread: Thread | None = None
+
+    def write(self, lines: bytes) -> None:
+        """Write `lines` when it can be done; never blocks, and may be called in any thread."""
+        with self._changed:
+            if self._closed:
+                return
+            self._backlog.push(Chunk("", 0, lines))
+            if self._thread is None:
+                self._thread = Thread(target=self._drain, name="console", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self, patience: float = 1.0) -> None:
+        """Take no more lines, and give those that wait `patience` seconds to get out."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(patience)
+
+    def _drain(self) -> None:
+        try:
+            while chunk := self._next():
+                self._write_all(memoryview(chunk.lines))
+        except OSError:  # the terminal is gone, or the other end of the pipe
+            with self._changed:
+                self._closed = True
+                self._backlog.clear()
+
+    def _next(self) -> Chunk | None:
+        with self._changed:
+            while (chunk := self._backlog.pop()) is None and not self._closed:
+                self._changed.wait()
+            return chunk
+
+    def _write_all(self, lines: memoryview) -> None:
+        while lines:
+            try:
+                lines = lines[os.write(self._fd, lines) :]
+            except BlockingIOError:  # somebody who shares the file made it non-blocking
+                select([], [self._fd], [])

@@ -1,0 +1,68 @@
+"""The proxy's own events as lines of a log.
+
+A value in an event may come from a client (a path, a User-Agent, a model's name), so no line break and no
+terminal control in it reaches the log as such: one event is one line, and a traceback behind it is indented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import current_thread, main_thread
+from time import localtime, strftime
+
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import ILogObserver, LogEvent, formatEvent
+from zope.interface import implementer
+
+Sink = Callable[[bytes], object]
+"""Takes whole lines, in UTF-8."""
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Renders each event once, for every sink.
+
+    The sinks are called in the thread that logged; see `in_reactor` for one that cannot bear this.
+    """
+
+    def __init__(self, *sinks: Sink) -> None:
+        self._sinks = sinks
+
+    def __call__(self, event: LogEvent) -> None:
+        """Observe one event; one without text and failure has no line."""
+        if lines := event_lines(event):
+            for sink in self._sinks:
+                sink(lines)
+
+
+def in_reactor(reactor: IReactorFromThreads, sink: Sink) -> Sink:
+    """Return a sink for any thread, for one that must be called in the reactor's, which is the main one."""
+
+    def hop(lines: bytes) -> None:
+        if current_thread() is main_thread():
+            sink(lines)
+        else:
+            reactor.callFromThread(sink, lines)
+
+    return hop
+
+
+def event_lines(event: LogEvent) -> bytes:
+    """Render `2026-11-22 18:00:00 [INFO] text` in local time, with the traceback of a failure behind it."""
+    text = formatEvent(event)
+    failure = event.get("log_failure")
+    if not text and failure is None:
+        return b""
+    level = event.get("log_level")
+    when = strftime("%Y-%m-%d %H:%M:%S", localtime(event["log_time"]))
+    lines = [f"{when} [{level.name.upper() if level else 'INFO'}] {escaped(text)}"]
+    if failure is not None:
+        lines += ("  " + escaped(line) for line in failure.getTraceback().rstrip("\n").split("\n"))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def escaped(text: str) -> str:
+    """Return `text` with what is not printable (controls, line and direction marks) spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,74 @@
+"""One listener of a log, which may be slower than the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from llama_swap.logs.backlog import Backlog
+from llama_swap.logs.ring import Chunk
+
+
+@implementer(IPushProducer)
+class Subscription:
+    """Delivers chunks in their order; while paused they wait in a bounded backlog.
+
+    It starts paused, with `history` waiting: so what is published before `resumeProducing` comes after the
+    history, without gap or duplicate.  `left` is called once, when it stops.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        deliver: Callable[[Chunk], object],
+        history: Iterable[Chunk],
+        left: Callable[[Subscription], None],
+    ) -> None:
+        self._deliver = deliver
+        self._left = left
+        self._backlog = Backlog()
+        self._delivering = False
+        self._stopped = False
+        self.paused = True
+        for chunk in history:
+            self._backlog.push(chunk)
+
+    def offer(self, chunk: Chunk) -> None:
+        """Deliver `chunk` after all that wait already; now, unless paused."""
+        if not self._stopped:
+            self._backlog.push(chunk)
+            self._flush()
+
+    def pauseProducing(self) -> None:
+        """Deliver nothing for now."""
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """Deliver what waits, and go on."""
+        self.paused = False
+        self._flush()
+
+    def stopProducing(self) -> None:
+        """Deliver nothing any more; may be called again."""
+        if not self._stopped:
+            self._stopped = True
+            self._backlog.clear()
+            self._left(self)
+
+    def _flush(self) -> None:
+        if self._delivering:  # the listener caused a line, or paused and resumed us, while it was called
+            return
+        self._delivering = True
+        try:
+            while not self.paused and (chunk := self._backlog.pop()):
+                self._deliver(chunk)
+        except Exception:  # noqa: BLE001 - whatever ails one listener must not reach the writer
+            # Stopped before it is logged, for the log may be what this listener listens to.
+            self.stopProducing()
+            self._log.failure("A listener of the log failed; it is dropped")
+        finally:
+            self._delivering = False

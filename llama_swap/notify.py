@@ -1,0 +1,17 @@
+"""Tells systemd what the proxy is doing: https://www.freedesktop.org/software/systemd/man/sd_notify.html ."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+
+def notify(state: str, environ: Mapping[str, str]) -> None:
+    """Send `state`, such as `READY=1`, to the service manager, if there is one that wants to know."""
+    address = environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]  # Linux's abstract namespace
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+        manager.sendto(state.encode(), address)

@@ -1,0 +1,74 @@
+"""How to reach an upstream.
+
+Twisted's `HostnameEndpoint` reports a refused connection only after 0.3 s, and looks up names that need no looking
+up; that is no way to probe a local server that is about to listen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define, frozen
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+CONNECT_TIMEOUT = 30
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@implementer(IStreamClientEndpoint)
+@define
+class _InTurn:
+    """Tries one endpoint after the other, as long as connections are refused."""
+
+    _candidates: Sequence[IStreamClientEndpoint]
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint.connect`."""
+        first, *rest = self._candidates
+        connecting = first.connect(factory)
+
+        def try_the_rest(failure: Failure) -> Deferred[IProtocol]:
+            failure.trap(Refused)
+            return _InTurn(rest).connect(factory)
+
+        return connecting.addErrback(try_the_rest) if rest else connecting
+
+
+@frozen
+class Dialer:
+    """Gives endpoints for the addresses of upstreams."""
+
+    _reactor: Any
+
+    def endpoint(self, url: str) -> IStreamClientEndpoint:
+        """Return the endpoint of an http or https URL.  Its path does not matter."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        plain = self._plain(host, parts.port or DEFAULT_PORTS[parts.scheme])
+        if parts.scheme != "https":
+            return plain
+        from twisted.internet.ssl import optionsForClientTLS
+
+        return wrapClientTLS(optionsForClientTLS(host), plain)
+
+    def _plain(self, host: str, port: int) -> IStreamClientEndpoint:
+        if host == "localhost":
+            return _InTurn([self._plain("127.0.0.1", port), self._plain("::1", port)])
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+        return HostnameEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)

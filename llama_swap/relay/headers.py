@@ -1,0 +1,83 @@
+"""Which header fields cross the proxy, and how a request head is written.  Pure: bytes in, bytes out.
+
+Field names keep the spelling in which they came; comparisons are by lower case (RFC 9110 §5.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",  # RFC 9110 appendix B: never standard, still sent
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Fields that speak to the next hop only (RFC 9110 §7.6.1)."""
+
+WRITTEN_HERE = frozenset({b"host", b"content-length", b"expect", b"x-forwarded-for"})
+"""Request fields that the proxy writes itself, or has already answered."""
+
+
+def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return `fields` without the hop-by-hop ones and without those that `Connection` names."""
+    fields = list(fields)
+    named = {
+        token.strip().lower() for name, value in fields if name.lower() == b"connection" for token in value.split(b",")
+    }
+    return [(name, value) for name, value in fields if name.lower() not in HOP_BY_HOP and name.lower() not in named]
+
+
+@frozen(kw_only=True)
+class OutboundRequest:
+    """A request as it goes upstream."""
+
+    method: bytes
+    target: bytes
+    """Path and query, as raw as they came."""
+    host: bytes
+    fields: Fields
+    """The client's, end to end."""
+    client: bytes | None
+    """The client's address, for `X-Forwarded-For`; None when the proxy asks for itself."""
+    body: bytes | None
+    """None: the request has no body, which is not the same as an empty one."""
+
+    def head(self) -> bytes:
+        """Return the request line and header section, the empty line included (RFC 9112 §2.1).
+
+        The connection serves this one request, and says so.
+        """
+        fields = [
+            (b"Host", self.host),
+            *((name, value) for name, value in self.fields if name.lower() not in WRITTEN_HERE),
+            (b"Connection", b"close"),
+        ]
+        if self.client is not None:
+            forwarded = [value for name, value in self.fields if name.lower() == b"x-forwarded-for"]
+            fields.append((b"X-Forwarded-For", b", ".join([*forwarded, self.client])))
+        if self.body is not None:
+            fields.append((b"Content-Length", b"%d" % len(self.body)))
+        lines = [b"%b %b HTTP/1.1" % (self.method, self.target)]
+        lines += [b"%b: %b" % field for field in fields]
+        return b"\r\n".join([*lines, b"", b""])
+
+
+@frozen
+class AnswerHead:
+    """Status line and header section of an answer."""
+
+    status: int
+    reason: bytes
+    fields: Fields

@@ -1,0 +1,75 @@
+"""From the grant on, a request is owned here: upstream it goes, and its answer back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from llama_swap.errors import SwapError, UpstreamError
+from llama_swap.relay.exchange import Exchange, ExchangeFactory
+from llama_swap.relay.headers import OutboundRequest
+from llama_swap.relay.response import ResponseRelay
+
+
+class ReverseProxyResource(Resource):
+    """Relays one request to an upstream.
+
+    `over` is called exactly once: when the answer was passed on, when the upstream failed, or when the client left.
+    """
+
+    isLeaf = True
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(
+        self,
+        outbound: OutboundRequest,
+        endpoint: IStreamClientEndpoint,
+        upstream: str,
+        *,
+        refuse: Callable[[Request, SwapError], None],
+        over: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self._outbound = outbound
+        self._endpoint = endpoint
+        self._upstream = upstream
+        self._refuse = refuse
+        self._over = over
+        self._ended = False
+
+    def render(self, request: Request) -> int:
+        """See `IResource.render`."""
+        relay = ResponseRelay(request, self._refused, self._end)
+        exchange = Exchange(self._outbound, relay)
+        connecting = self._endpoint.connect(ExchangeFactory(exchange))
+        connecting.addErrback(self._unreachable, relay)
+        request.notifyFinish().addErrback(self._client_left, connecting, exchange)
+        return NOT_DONE_YET
+
+    def _unreachable(self, failure: Failure, relay: ResponseRelay) -> None:
+        if not self._ended:
+            relay.broken(UpstreamError(f"cannot reach {self._upstream}: {failure.getErrorMessage()}"))
+
+    def _refused(self, request: Request, error: UpstreamError) -> None:
+        self._log.warn("{upstream}: {error}", upstream=self._upstream, error=error)
+        self._refuse(request, error)
+
+    def _client_left(self, _: Failure, connecting: Deferred[Any], exchange: Exchange) -> None:
+        """Also called when the answer was cut here: then it is over already."""
+        if not self._ended:
+            self._end()
+            connecting.cancel()
+            exchange.abort()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._over()

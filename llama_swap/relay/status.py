@@ -1,0 +1,57 @@
+"""Asks an upstream for nothing but a status: how health is probed."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+
+from llama_swap.errors import UpstreamError
+from llama_swap.relay.endpoints import Dialer
+from llama_swap.relay.exchange import Exchange, ExchangeFactory
+from llama_swap.relay.headers import AnswerHead, OutboundRequest
+
+
+def get_status(dialer: Dialer, url: str) -> Deferred[int]:
+    """GET `url` (http or https), and fire with the status of the answer; its body is not read.
+
+    Fails if there is no answer.  Once cancelled, the connection is closed.
+    """
+    authority, _, path = url.partition("://")[2].partition("/")
+    request = OutboundRequest(
+        method=b"GET", target=b"/" + path.encode(), host=authority.encode(), fields=(), client=None, body=None
+    )
+    sink = _StatusSink()
+    exchange = sink.exchange = Exchange(request, sink)
+    connecting = dialer.endpoint(url).connect(ExchangeFactory(exchange))
+
+    def give_up(_: Deferred[int]) -> None:
+        connecting.cancel()
+        exchange.abort()
+
+    status: Deferred[int] = Deferred(give_up)
+    sink.status = status
+    connecting.addErrback(lambda failure: None if status.called else status.errback(failure))
+    return status
+
+
+@define(eq=False)
+class _StatusSink:
+    """An `AnswerSink` that has heard enough when the answer begins."""
+
+    status: Deferred[int] = field(init=False)
+    exchange: Exchange = field(init=False)
+
+    def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
+        self.exchange.abort()
+        self.status.callback(head.status)
+
+    def data(self, data: bytes) -> None:
+        """Not reached: the exchange was ended when its answer began."""
+
+    def end(self) -> None:
+        """Not reached either."""
+
+    def broken(self, error: UpstreamError) -> None:
+        if not self.status.called:
+            self.status.errback(error)

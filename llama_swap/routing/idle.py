@@ -1,0 +1,35 @@
+"""Unloads a model that nobody has used for its `ttl`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+@define(eq=False)
+class IdleTimer:
+    """Runs while a ready model is not in use, from when it became ready or its last answer ended."""
+
+    _clock: IReactorTime
+    _ttl: float
+    """Seconds; 0: never."""
+    _expired: Callable[[], None]
+    _call: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """The model is not in use, from now on."""
+        self.stop()
+        if self._ttl > 0:
+            self._call = self._clock.callLater(self._ttl, self._expire)
+
+    def stop(self) -> None:
+        """The model is in use, or gone."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _expire(self) -> None:
+        self._call = None
+        self._expired()

@@ -1,0 +1,211 @@
+"""Carries out what the scheduler decides, and hands out leases.
+
+The scheduler speaks in commands, processes answer with events; both meet here, one at a time: a command may cause an
+event at once, which must not overtake the commands before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import ClassVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from llama_swap.config.model import Config, ModelConfig
+from llama_swap.errors import SwapError
+from llama_swap.routing.idle import IdleTimer
+from llama_swap.routing.names import Names
+from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
+from llama_swap.scheduling.fifo import FIFOScheduler
+from llama_swap.scheduling.profiles import ListProfiles
+from llama_swap.upstream.launcher import Launcher
+from llama_swap.upstream.machine import Core, Process, Readiness, new_process
+
+
+@define(eq=False)
+class Lease:
+    """The right to send one request to a model that is ready.  It stays loaded until every lease on it is released."""
+
+    model: ModelConfig
+    _release: Callable[[], None]
+    _released: bool = False
+
+    def release(self) -> None:
+        """The request is over, however it ended.  Only the first call counts."""
+        if not self._released:
+            self._released = True
+            self._release()
+
+
+@define(eq=False)
+class _Upstream:
+    """One model's process, its state, and the timer that ends it when nobody uses it."""
+
+    core: Core
+    process: Process
+    idle: IdleTimer
+    awaiting_end: list[Deferred[None]] = field(factory=list)
+
+    @property
+    def state(self) -> str:
+        return self.core.state
+
+
+class Router:
+    """Owns every model's process, and decides with the scheduler who may use them."""
+
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(self, config: Config, clock: IReactorTime, launcher: Launcher, readiness: Readiness) -> None:
+        self.config = config
+        self.names = Names(config)
+        self._clock = clock
+        self._scheduler = FIFOScheduler(
+            ListProfiles(config.profiles, {model.id: model.address for model in config.models.values()}),
+            {model.id: model.concurrency_limit for model in config.models.values()},
+            config.max_wait,
+        )
+        self._upstreams = {model.id: self._upstream(model, launcher, readiness) for model in config.models.values()}
+        self._waiting: dict[Ticket, Deferred[Lease]] = {}
+        self._commands: deque[Command] = deque()
+        self._executing = False
+        self._awaiting_quiet: list[Deferred[None]] = []
+
+    def _upstream(self, model: ModelConfig, launcher: Launcher, readiness: Readiness) -> _Upstream:
+        core = Core(model, launcher, readiness, self)
+        return _Upstream(core, new_process(core), IdleTimer(self._clock, model.ttl, partial(self._expired, model)))
+
+    # -- what users may do ------------------------------------------------------------------------------------
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every model that is not stopped."""
+        return {name: upstream.state for name, upstream in self._upstreams.items() if upstream.state != "stopped"}
+
+    def acquire(self, target: Target) -> Deferred[Lease]:
+        """Wait for the right to send a request to `target`; whatever that takes starts now.
+
+        Fails with the SwapError that the client is to see.  Cancel it when the client leaves.
+        """
+        ticket = Ticket(target, self._clock.seconds())
+        granted: Deferred[Lease] = Deferred(lambda _: self._cancelled(ticket))
+        self._waiting[ticket] = granted
+        self._execute(self._scheduler.requested(ticket))
+        return granted
+
+    def unload(self, models: Iterable[str]) -> Deferred[None]:
+        """Stop `models`, whoever uses them.  Fires when nothing of them is left."""
+        ends = [self._end_of(model) for model in models]
+        return gatherResults(ends, consumeErrors=True).addCallback(lambda _: None)
+
+    def unload_all(self) -> Deferred[None]:
+        """Stop every model."""
+        return self.unload(self._upstreams)
+
+    def kill_all(self) -> None:
+        """Make every model that is still there leave at once."""
+        for upstream in self._upstreams.values():
+            if upstream.core.child is not None:
+                upstream.core.child.kill()
+
+    def close(self) -> Deferred[None]:
+        """Take no more requests, end loads and idle models.  Fires when the last answer has ended."""
+        self._execute(self._scheduler.closed())
+        quiet: Deferred[None] = Deferred()
+        self._awaiting_quiet.append(quiet)
+        self._notice_quiet()
+        return quiet
+
+    def _end_of(self, model: str) -> Deferred[None]:
+        upstream = self._upstreams[model]
+        end: Deferred[None] = Deferred()
+        self._execute(self._scheduler.unloaded(model))
+        if upstream.state == "stopped":
+            end.callback(None)
+        else:
+            upstream.awaiting_end.append(end)
+        return end
+
+    # -- what processes report (`Listener`) -------------------------------------------------------------------
+
+    def ready(self, model: str) -> None:
+        """See `Listener.ready`."""
+        self._upstreams[model].idle.start()
+        self._execute(self._scheduler.ready(model))
+
+    def failed(self, model: str, error: SwapError) -> None:
+        """See `Listener.failed`."""
+        self._log.error("{error}", error=error)
+        self._execute(self._scheduler.failed(model, error))
+
+    def gone(self, model: str) -> None:
+        """See `Listener.gone`."""
+        upstream = self._upstreams[model]
+        upstream.idle.stop()
+        self._execute(self._scheduler.stopped(model))
+        waiting, upstream.awaiting_end = upstream.awaiting_end, []
+        for end in waiting:
+            end.callback(None)
+
+    # -- carrying out -----------------------------------------------------------------------------------------
+
+    def _execute(self, commands: Iterable[Command]) -> None:
+        """Carry out `commands`, after those that are under way already."""
+        self._commands.extend(commands)
+        if self._executing:
+            return
+        self._executing = True
+        try:
+            while self._commands:
+                self._carry_out(self._commands.popleft())
+        finally:
+            self._executing = False
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Serve(ticket):
+                self._serve(ticket)
+            case Reject(ticket, error):
+                if (granted := self._waiting.pop(ticket, None)) is not None:
+                    granted.errback(error)
+            case Stop(model, successor):
+                if successor is not None:
+                    self._log.info("swapping {model} for {successor}", model=model, successor=successor)
+                self._upstreams[model].process.stop()
+            case Start(model):
+                self._upstreams[model].process.start()
+
+    def _serve(self, ticket: Ticket) -> None:
+        upstream = self._upstreams[ticket.model]
+        upstream.idle.stop()
+        lease = Lease(upstream.core.model, partial(self._released, ticket))
+        granted = self._waiting.pop(ticket, None)
+        if granted is None:
+            lease.release()  # the client left at this very moment
+        else:
+            granted.callback(lease)
+
+    def _released(self, ticket: Ticket) -> None:
+        self._execute(self._scheduler.released(ticket))
+        upstream = self._upstreams[ticket.model]
+        if upstream.state == "ready" and not self._scheduler.in_flight(ticket.model):
+            upstream.idle.start()
+        self._notice_quiet()
+
+    def _cancelled(self, ticket: Ticket) -> None:
+        if self._waiting.pop(ticket, None) is not None:
+            self._execute(self._scheduler.cancelled(ticket))
+
+    def _expired(self, model: ModelConfig) -> None:
+        self._log.info("{model}: not used for {ttl} s (ttl), unloading", model=model.id, ttl=model.ttl)
+        self._execute(self._scheduler.idled(model.id))
+
+    def _notice_quiet(self) -> None:
+        if not self._scheduler.in_flight():
+            waiting, self._awaiting_quiet = self._awaiting_quiet, []
+            for quiet in waiting:
+                quiet.callback(None)

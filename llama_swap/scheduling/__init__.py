@@ -1,0 +1,1 @@
+"""Which request may run now, and what must start or stop for it; pure."""

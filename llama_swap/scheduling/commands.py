@@ -1,0 +1,87 @@
+"""What the scheduler is asked with, and what it answers: frozen values, no effects."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import field, frozen
+
+from llama_swap.errors import SwapError
+
+
+@frozen
+class Target:
+    """What a request names, resolved: a model, and the list profile it was asked through, if any."""
+
+    model: str
+    profile: str | None = None
+
+
+@frozen(eq=False)
+class Ticket:
+    """One request that waits for, or is served by, a model.  Each is its own; two never compare equal."""
+
+    target: Target
+    arrived: float
+    """Seconds on the caller's clock; only differences matter."""
+
+    @property
+    def model(self) -> str:
+        """The model that is to serve this ticket."""
+        return self.target.model
+
+
+@frozen
+class Serve:
+    """The ticket's model is ready: let the request through.  Answered, once, by `Scheduler.released`."""
+
+    ticket: Ticket
+
+
+@frozen
+class Reject:
+    """The ticket will not be served."""
+
+    ticket: Ticket
+    error: SwapError
+
+
+@frozen
+class Stop:
+    """Stop the model's process; answered by `Scheduler.stopped` when it is gone.
+
+    `successor` is the model that waits for its place, so that preparing it can begin meanwhile.
+    """
+
+    model: str
+    successor: str | None = None
+
+
+@frozen
+class Start:
+    """Start the model now: all that had to be gone is gone.  Answered by `ready` or by `failed`."""
+
+    model: str
+
+
+Command = Serve | Reject | Stop | Start
+
+
+@frozen
+class Plan:
+    """What a policy wants done before, and besides, serving a target."""
+
+    evict: frozenset[str] = field(factory=frozenset)
+    """Running models that must be gone before anything new starts."""
+    alongside: tuple[str, ...] = ()
+    """Models to start side by side with the target, unless they run already."""
+
+
+class Policy(Protocol):
+    """Which models may share the machine."""
+
+    def plan(self, target: Target, running: frozenset[str]) -> Plan:
+        """Return what serving `target` takes while `running` are alive.
+
+        `running` may contain the target itself.  Pure, asked often, and silent.
+        """

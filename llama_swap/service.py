@@ -1,0 +1,135 @@
+"""The life of the proxy: it listens, and when it is told to stop, it ends what it began.
+
+On SIGTERM or SIGINT no new connection is accepted, requests that wait get 503, loads and log streams end, and running
+answers may finish.  A second signal cuts that short.  In the end no model is left.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any, ClassVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.logger import Logger
+from twisted.web.server import Site
+
+from llama_swap.listen import endpoint_description, is_wide, url_of
+from llama_swap.notify import notify
+from llama_swap.routing.router import Router
+
+ANSWERS_MAY_TAKE = 30.0
+"""How long running answers may go on after the signal to stop."""
+MODELS_MAY_TAKE = 4.0
+"""How long models may then take to leave, whatever their `unloadTimeout`: no service manager waits for ever."""
+HURRIED_MODELS_MAY_TAKE = 1.0
+
+
+class SwapService(Service):
+    """Runs the site, and drains it."""
+
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        site: Site,
+        router: Router,
+        *,
+        listen: str,
+        close_streams: Callable[[], None],
+        announce: Callable[[str], None],
+        environ: Mapping[str, str],
+    ) -> None:
+        self._reactor = reactor
+        self._site = site
+        self._router = router
+        self._listen = listen
+        self._close_streams = close_streams
+        self._announce = announce
+        self._environ = environ
+        self._port: IListeningPort | None = None
+        self._draining: Deferred[None] | None = None
+        self._killing: IDelayedCall | None = None
+        self._hurried = False
+
+    def startService(self) -> None:
+        """Listen, or raise the `CannotListenError` that says why not."""
+        super().startService()
+        listening = serverFromString(self._reactor, endpoint_description(self._listen)).listen(self._site)
+        failures: list[Exception] = []
+        listening.addCallbacks(self._listens, lambda failure: failures.append(failure.value))
+        if failures:
+            raise failures[0]
+        self._reactor.callWhenRunning(self._take_signals)
+
+    def stopService(self) -> Deferred[None]:
+        """Drain.  Fires when every model is gone."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._drain())
+
+    def hurry(self) -> None:
+        """Somebody asked again: cut the answers that still run, and kill models that do not leave."""
+        self._log.warn("asked again to stop: not waiting any longer")
+        self._hurried = True
+        if self._draining is not None:
+            self._draining.cancel()
+        if self._killing is not None and self._killing.active():
+            self._killing.reset(HURRIED_MODELS_MAY_TAKE)
+
+    def _listens(self, port: IListeningPort) -> None:
+        self._port = port
+        self._announce(f"llama-swap listening on {url_of(port.getHost())}")
+        if is_wide(self._listen):
+            self._log.warn(
+                "Every machine that can reach {listen} can use, start and stop the models. "
+                "Listen on 127.0.0.1 if that is not what you want",
+                listen=self._listen,
+            )
+        notify("READY=1", self._environ)
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        notify("STOPPING=1", self._environ)
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        self._close_streams()
+        await self._last_answers()
+        gone = self._router.unload_all()
+        patience = HURRIED_MODELS_MAY_TAKE if self._hurried else MODELS_MAY_TAKE
+        self._killing = self._reactor.callLater(patience, self._router.kill_all)
+        await gone
+        if self._killing.active():
+            self._killing.cancel()
+        self._log.info("stopped; no model is left")
+
+    async def _last_answers(self) -> None:
+        self._draining = answered = self._router.close()
+        answered.addTimeout(ANSWERS_MAY_TAKE, self._reactor)
+        try:
+            await answered
+        except (DeferredTimeout, CancelledError):
+            self._log.warn("cutting answers that did not end in time")
+
+    # -- signals ----------------------------------------------------------------------------------------------
+
+    def _take_signals(self) -> None:
+        """Take over from twisted, which would make the exit status of twistd tell of the signal."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told_to_stop)
+
+    def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._stop_once)
+
+    def _stop_once(self) -> None:
+        if self.running:
+            self._log.info("stopping")
+            self._reactor.stop()
+        else:
+            self.hurry()

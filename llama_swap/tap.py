@@ -1,0 +1,190 @@
+"""The composition root: every part is made and wired here, and only here the reactor is known."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    globalLogPublisher,
+)
+from twisted.python import usage
+
+from llama_swap import __version__, listen
+from llama_swap.config.load import Loaded, load_config
+from llama_swap.errors import SwapError
+
+if TYPE_CHECKING:
+    from twisted.web.resource import IResource
+
+    from llama_swap.config.model import Config
+    from llama_swap.relay.endpoints import Dialer
+    from llama_swap.routing.router import Router
+    from llama_swap.service import SwapService
+    from llama_swap.web.streams import LogRoutes
+
+_log = Logger()
+
+
+@frozen
+class Settings:
+    """What the command line and the configuration file say together."""
+
+    path: str
+    loaded: Loaded
+    address: str
+
+    @classmethod
+    def read(cls, path: str, address: str | None) -> Settings:
+        """Read the file at `path`; `address`, if given, wins over its `listen`.
+
+        @raise SwapError: the file cannot be used, or nobody can listen there.
+        """
+        loaded = load_config(path, environ=os.environ)
+        settings = cls(path, loaded, address or loaded.config.listen or listen.DEFAULT)
+        listen.check(settings.address)
+        return settings
+
+    @property
+    def config(self) -> Config:
+        """What the file says."""
+        return self.loaded.config
+
+    def log_remarks(self) -> None:
+        """Log what is to be said about the file, without being an error."""
+        for note in self.loaded.notes:
+            _log.info("{note}", note=note.render(self.path))
+        for warning in self.loaded.warnings:
+            _log.warn("{warning}", warning=warning.render(self.path))
+
+
+class Options(usage.Options):
+    """What `twistd llama-swap` takes."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "llama-swap starts the model server that a request names, stops the one in its way, and relays request "
+        "and answer.  Models are described in a YAML file; see config.example.yaml."
+    )
+    optParameters = (
+        ("config", "c", None, "The YAML file that describes the models."),
+        ("listen", "l", None, f"HOST:PORT, :PORT or a Twisted endpoint string; default {listen.DEFAULT}."),
+    )
+
+    settings: Settings
+
+    def opt_version(self) -> None:
+        """Print the version of llama-swap, and exit."""
+        print(f"llama-swap {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Read the configuration, here, where an error still ends twistd with a message instead of a traceback."""
+        if self["config"] is None:
+            raise usage.UsageError("--config FILE is missing: the YAML file that describes the models")
+        try:
+            self.settings = Settings.read(self["config"], self["listen"])
+        except SwapError as error:
+            raise usage.UsageError(str(error)) from None
+
+
+def makeService(options: Options) -> SwapService:
+    """Make the service for twistd; its log gets a line when it listens."""
+    return make_service(options.settings, lambda text: _log.info("{text}", text=text))
+
+
+def run_in_foreground(settings: Settings, greeting: str) -> None:
+    """Serve until a signal ends it.  `greeting` is shown once the proxy listens."""
+    from twisted.internet import reactor
+
+    from llama_swap.logs.console import ConsoleWriter
+    from llama_swap.logs.observer import LineObserver
+
+    loop: Any = reactor
+    console = ConsoleWriter(1)
+
+    def announce(text: str) -> None:
+        console.write("".join(f"{part}\n" for part in (text, greeting) if part).encode())
+
+    globalLogBeginner.beginLoggingTo([_of_interest(LineObserver(console.write))], redirectStandardIO=False)
+    service = make_service(settings, announce)
+    service.startService()
+    loop.addSystemEventTrigger("before", "shutdown", service.stopService)
+    loop.run()
+    console.close()
+
+
+def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapService:
+    """Make every part, and wire them.  Nothing is opened or spawned before the service is started."""
+    from twisted.internet import reactor
+
+    from llama_swap.logs.broadcaster import Broadcaster
+    from llama_swap.logs.observer import LineObserver, in_reactor
+    from llama_swap.relay.endpoints import Dialer
+    from llama_swap.relay.status import get_status
+    from llama_swap.routing.router import Router
+    from llama_swap.service import SwapService
+    from llama_swap.upstream.process import LocalLauncher
+    from llama_swap.upstream.readiness import Prober
+    from llama_swap.web.site import SwapSite
+    from llama_swap.web.streams import LogRoutes
+
+    loop: Any = reactor
+    config = settings.config
+    logs = Broadcaster()
+    globalLogPublisher.addObserver(_of_interest(LineObserver(in_reactor(loop, logs.publish_proxy))))
+    settings.log_remarks()
+
+    dialer = Dialer(loop)
+    prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), config.health_check_timeout)
+    router = Router(config, loop, LocalLauncher(loop, loop, logs, os.environ), prober)
+    streams = LogRoutes(logs, loop, router.names.model_id)
+    root = _root(router, dialer, streams)
+    site = SwapSite(root, loop, max_body=config.max_request_body, log_requests=config.log_requests)
+    return SwapService(
+        loop,
+        site,
+        router,
+        listen=settings.address,
+        close_streams=streams.close,
+        announce=announce,
+        environ=os.environ,
+    )
+
+
+def _root(router: Router, dialer: Dialer, streams: LogRoutes) -> IResource:
+    """Wire the routes."""
+    from klein import Klein
+
+    from llama_swap.web import errors
+    from llama_swap.web.admin import AdminRoutes
+    from llama_swap.web.forwarding import Forwarder
+    from llama_swap.web.inference import InferenceRoutes
+    from llama_swap.web.passthrough import Front, PassThrough
+
+    app = Klein()
+    errors.add_to(app)
+    forwarder = Forwarder(router, dialer)
+    InferenceRoutes(forwarder).add_to(app)
+    PassThrough(forwarder).add_to(app)
+    AdminRoutes(router, created=int(time.time())).add_to(app)
+    streams.add_to(app)
+    return Front(app)
+
+
+def _of_interest(observer: ILogObserver) -> ILogObserver:
+    """Return `observer` without what Twisted tells of its own daily work."""
+    predicate = LogLevelFilterPredicate(LogLevel.info)
+    for namespace in ("twisted", "log_legacy"):
+        predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
+    return FilteringLogObserver(observer, [predicate])

@@ -1,0 +1,1 @@
+"""One model's process, from launch to exit."""

@@ -1,0 +1,56 @@
+"""What stands between a model and the machine that runs it.
+
+Nothing above this may assume that a model is a process here: a launcher could as well start it on another host.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import frozen
+
+from llama_swap.config.model import ModelConfig
+
+
+@frozen
+class ExitStatus:
+    """How a model's process ended: by itself with a code, or by a signal."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is None:
+            return f"exit status {self.code}"
+        try:
+            return f"signal {self.signal} ({signal.Signals(self.signal).name})"
+        except ValueError:
+            return f"signal {self.signal}"
+
+
+class Child(Protocol):
+    """A model that was launched."""
+
+    def stop(self, grace: float) -> None:
+        """Ask it to leave; make it leave after `grace` seconds.  May be called again, to no further effect."""
+
+    def kill(self) -> None:
+        """Make it leave now."""
+
+    def alive(self) -> bool:
+        """Whether it still runs, asked of the system this moment."""
+
+    def last_output(self) -> str:
+        """Return its last few lines, to explain an end."""
+
+
+class Launcher(Protocol):
+    """Starts models."""
+
+    def launch(self, model: ModelConfig, exited: Callable[[ExitStatus], None]) -> Child:
+        """Start `model`; `exited` is called once, when nothing of it is left.
+
+        @raise StartFailed: it cannot be started; `exited` is not called then.
+        """

@@ -1,0 +1,219 @@
+"""The states of one model's process, and what each event means in them.
+
+              start          address free           healthy
+    stopped ────────▶ clearing ───────────▶ starting ─────────▶ ready
+       ▲                 │ stop, cannot start  │ stop, unhealthy   │ stop
+       ├◀────────────────┘                     ▼                   ▼
+       ├◀───────────────────────────────── stopping ◀──────────────┘
+       └◀── exited, from every state with a process
+
+Whether to start or stop is decided here, in the state that is, never from a copy of it.  Every input returns None, so
+it may arrive while another is being worked on: automat then runs it right after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+from attrs import define
+from automat import TypeMachineBuilder
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from llama_swap.config.model import ModelConfig
+from llama_swap.errors import StartFailed, SwapError
+from llama_swap.upstream.launcher import Child, ExitStatus, Launcher
+
+
+class Listener(Protocol):
+    """Who is told what becomes of a model.  Each start ends in `gone`, once; `ready` or `failed` may come before."""
+
+    def ready(self, model: str) -> None:
+        """It answers."""
+
+    def failed(self, model: str, error: SwapError) -> None:
+        """It will not become ready; `gone` follows."""
+
+    def gone(self, model: str) -> None:
+        """Nothing of it is left."""
+
+
+class Readiness(Protocol):
+    """How to find out that a model answers.  Both Deferreds may be cancelled, and fail with SwapErrors."""
+
+    def address_free(self, model: ModelConfig) -> Deferred[None]:
+        """Fire when nobody listens where `model` is going to."""
+
+    def healthy(self, model: ModelConfig) -> Deferred[None]:
+        """Fire when `model` answers its health check."""
+
+
+@define(eq=False)
+class Core:
+    """What the machine works with."""
+
+    model: ModelConfig
+    launcher: Launcher
+    readiness: Readiness
+    listener: Listener
+    state: str = "stopped"
+    """As `/running` shows it: stopped, starting, ready or stopping."""
+    child: Child | None = None
+    """Set from launch to exit."""
+
+    _log: ClassVar[Logger] = Logger()
+
+    def enter(self, state: str) -> None:
+        """Show `state`."""
+        self._log.info("{model}: {state}", model=self.model.id, state=state)
+        self.state = state
+
+    def end(self) -> None:
+        """Ask the child to leave, and make it leave after the model's grace."""
+        assert self.child is not None, "a model that is stopping has a child"
+        self.enter("stopping")
+        self.child.stop(self.model.unload_timeout)
+
+    def crashed(self, status: ExitStatus) -> None:
+        """Say that the child ended by itself while it was of use."""
+        self._log.warn("{model} ended by itself with {status}", model=self.model.id, status=status)
+
+    def gone(self) -> None:
+        """Nothing is left."""
+        self.child = None
+        self.enter("stopped")
+        self.listener.gone(self.model.id)
+
+
+class Process(Protocol):
+    """The inputs of the machine: the first two are for its owner, the others are what it then meets."""
+
+    def start(self) -> None:
+        """Be ready, soon."""
+
+    def stop(self) -> None:
+        """Be gone: TERM, and KILL after the model's `unload_timeout`."""
+
+    def address_free(self) -> None:
+        """Nobody listens where the model is going to."""
+
+    def cannot_start(self, error: SwapError) -> None:
+        """There is no process, and there will be none."""
+
+    def healthy(self) -> None:
+        """The health check was answered."""
+
+    def unhealthy(self, error: SwapError) -> None:
+        """The health check was not answered in time."""
+
+    def exited(self, status: ExitStatus) -> None:
+        """The process and its group are gone."""
+
+
+def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of transitions, not a path through code
+    machine = TypeMachineBuilder(Process, Core)
+
+    # The data of a state is the thing to cancel on leaving it.
+
+    def clear(process: Process, core: Core) -> Deferred[None]:
+        core.enter("starting")
+        free = core.readiness.address_free(core.model)
+        _report(free, process.address_free, process.cannot_start)
+        return free
+
+    def launch(process: Process, core: Core) -> Deferred[None]:
+        try:
+            core.child = child = core.launcher.launch(core.model, process.exited)
+        except SwapError as error:
+            process.cannot_start(error)
+            return Deferred()
+        answered = core.readiness.healthy(core.model)
+        # If our own child is dead, a stranger answered; `exited` is about to arrive.
+        _report(answered, lambda: process.healthy() if child.alive() else None, process.unhealthy)
+        return answered
+
+    stopped = machine.state("stopped")
+    clearing = machine.state("clearing", clear)
+    starting = machine.state("starting", launch)
+    ready = machine.state("ready")
+    stopping = machine.state("stopping")
+
+    stopped.upon(Process.start).to(clearing).returns(None)
+    stopped.upon(Process.stop).loop().returns(None)
+    clearing.upon(Process.start).loop().returns(None)
+    clearing.upon(Process.address_free).to(starting).returns(None)
+    starting.upon(Process.start).loop().returns(None)
+    ready.upon(Process.start).loop().returns(None)
+    stopping.upon(Process.stop).loop().returns(None)
+    stopping.upon(Process.healthy).loop().returns(None)
+
+    @clearing.upon(Process.stop).to(stopped)
+    def not_needed(process: Process, core: Core, clearing: Deferred[None]) -> None:
+        clearing.cancel()
+        core.gone()
+
+    @clearing.upon(Process.cannot_start).to(stopped)
+    @starting.upon(Process.cannot_start).to(stopped)
+    def not_launched(process: Process, core: Core, _: Deferred[None], error: SwapError) -> None:
+        core.listener.failed(core.model.id, error)
+        core.gone()
+
+    @starting.upon(Process.healthy).to(ready)
+    def answers(process: Process, core: Core, _: Deferred[None]) -> None:
+        core.enter("ready")
+        core.listener.ready(core.model.id)
+
+    @starting.upon(Process.unhealthy).to(stopping)
+    def late(process: Process, core: Core, _: Deferred[None], error: SwapError) -> None:
+        core.end()
+        core.listener.failed(core.model.id, error)
+
+    @starting.upon(Process.stop).to(stopping)
+    def interrupted(process: Process, core: Core, probe: Deferred[None]) -> None:
+        probe.cancel()
+        core.end()
+
+    @starting.upon(Process.exited).to(stopped)
+    def died_young(process: Process, core: Core, probe: Deferred[None], status: ExitStatus) -> None:
+        probe.cancel()
+        core.listener.failed(core.model.id, _died_young(core, status))
+        core.gone()
+
+    @ready.upon(Process.stop).to(stopping)
+    def unwanted(process: Process, core: Core) -> None:
+        core.end()
+
+    @ready.upon(Process.exited).to(stopped)
+    def crashed(process: Process, core: Core, status: ExitStatus) -> None:
+        core.crashed(status)
+        core.gone()
+
+    @stopping.upon(Process.exited).to(stopped)
+    def left(process: Process, core: Core, status: ExitStatus) -> None:
+        core.gone()
+
+    return machine.build()
+
+
+def _report(watched: Deferred[None], done: Callable[[], None], failed: Callable[[SwapError], None]) -> None:
+    """Tell the machine how `watched` ended, unless it was cancelled because its state was left."""
+
+    def refused(failure: Failure) -> None:
+        if isinstance(failure.value, SwapError):
+            failed(failure.value)
+        elif not failure.check(CancelledError):
+            failed(StartFailed(f"cannot tell whether the model is ready: {failure.getErrorMessage()}"))
+
+    watched.addCallbacks(lambda _: done(), refused)
+
+
+def _died_young(core: Core, status: ExitStatus) -> StartFailed:
+    output = core.child.last_output() if core.child else ""
+    said = f"; its last output was:\n{output}" if output else "; it printed nothing"
+    return StartFailed(f"model {core.model.id} ended with {status} before it was ready{said}")
+
+
+new_process = _build()
+"""Make the machine of one model, in the state stopped."""

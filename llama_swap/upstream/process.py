@@ -1,0 +1,193 @@
+"""Models as processes of this machine, each the leader of a process group of its own.
+
+A wrapper (`sh -c`, `nice`, a container client) may leave children behind.  So signals go to the whole group, and a
+model counts as gone when its group is empty: only then are its memory and its port free for the next.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from twisted.internet.error import ProcessTerminated
+from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from llama_swap.config.model import ModelConfig
+from llama_swap.errors import StartFailed
+from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.upstream.launcher import ExitStatus
+
+GROUP_POLL = 0.02
+"""Pause between looks at a group whose leader has left: nobody reports the exit of other people's children."""
+LEFTOVER_GRACE = 1.0
+"""What the rest of a group has, once its leader has left unasked, between SIGTERM and SIGKILL."""
+KILLED_PATIENCE = 1.0
+"""After SIGKILL a process goes in a moment.  Zombies of a careless parent stay longer, and are harmless."""
+OUTPUT_PATIENCE = 0.25
+"""How long the pipes of a process that exited may stay open (somebody else holds them) before we stop reading."""
+LAST_OUTPUT_LIMIT = 1024
+
+OWN_VARIABLES = frozenset(
+    {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID"}
+)
+"""What the service manager told this process is not meant for models."""
+
+
+class LocalLauncher:
+    """A `Launcher` that runs `cmd` here, without a shell.
+
+    `setsid` (util-linux) makes the process lead its own session and group, and is replaced by it: the pid stays.
+    """
+
+    def __init__(
+        self, reactor: IReactorProcess, clock: IReactorTime, logs: Broadcaster, environ: Mapping[str, str]
+    ) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._logs = logs
+        self._environ = {name: value for name, value in environ.items() if name not in OWN_VARIABLES}
+
+    def launch(self, model: ModelConfig, exited: Callable[[ExitStatus], None]) -> LocalChild:
+        """See `Launcher.launch`."""
+        environ = {**self._environ, **model.env}
+        program = shutil.which(model.cmd[0], path=environ.get("PATH", os.defpath))
+        if program is None:
+            raise StartFailed(
+                f"model {model.id} cannot start: no program {model.cmd[0]!r} to run (models.{model.id}.cmd). "
+                "Install it, or write its full path"
+            )
+        child = LocalChild(self._clock, model.id, self._logs, exited)
+        try:
+            self._reactor.spawnProcess(
+                child,
+                "setsid",
+                ["setsid", program, *model.cmd[1:]],
+                env=environ,
+                childFDs={0: "w", 1: "r", 2: "r"},
+            )
+        except OSError as error:
+            raise StartFailed(f"model {model.id} cannot start: {program}: {error.strerror}") from error
+        return child
+
+
+class LocalChild(ProcessProtocol):
+    """A `Child` that is a process group of this machine."""
+
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, model: str, logs: Broadcaster, exited: Callable[[ExitStatus], None]
+    ) -> None:
+        self._clock = clock
+        self._model = model
+        self._logs = logs
+        self._exited = exited
+        self._output = {1: logs.writer(model), 2: logs.writer(model)}
+        self._pid = 0
+        self._kill_later: IDelayedCall | None = None
+        self._gone_at_last = math.inf
+        self._status: ExitStatus | None = None
+        self._group_gone = False
+        self._output_read = False
+
+    # -- Child ------------------------------------------------------------------------------------------------
+
+    def stop(self, grace: float) -> None:
+        """See `Child.stop`."""
+        if self._kill_later is None:
+            self._kill_later = self._clock.callLater(grace, self.kill)
+            self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """See `Child.kill`."""
+        self._log.warn("{model} did not leave when asked: killed", model=self._model)
+        self._gone_at_last = self._clock.seconds() + KILLED_PATIENCE
+        self._signal(signal.SIGKILL)
+
+    def alive(self) -> bool:
+        """See `Child.alive`."""
+        if self._status is not None:
+            return False
+        # WNOWAIT leaves the exit to be collected by the reactor.
+        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def last_output(self) -> str:
+        """See `Child.last_output`."""
+        return self._logs.history(self._model, LAST_OUTPUT_LIMIT).decode(errors="replace").rstrip()
+
+    # -- ProcessProtocol --------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Nobody types to a model."""
+        assert self.transport is not None
+        assert self.transport.pid is not None
+        self._pid = self.transport.pid
+        self.transport.closeStdin()
+        self._log.info("{model}: process {pid}", model=self._model, pid=self._pid)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """Standard output and standard error go to the logs, each in lines of its own."""
+        self._output[childFD].write(data)
+
+    def processExited(self, reason: Failure) -> None:
+        """The leader is gone.  The rest of its group has the time it was given, or a little if nobody had asked."""
+        self._status = _status_of(reason)
+        self.stop(LEFTOVER_GRACE)
+        self._await_group()
+
+    def processEnded(self, reason: Failure) -> None:
+        """The leader is gone, and all output was read."""
+        for writer in self._output.values():
+            writer.end()
+        self._output_read = True
+        self._report_once_gone()
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    def _await_group(self) -> None:
+        """Look until the group is empty, or was killed and can do no more."""
+        if self._signal(0) and self._clock.seconds() < self._gone_at_last:
+            self._clock.callLater(GROUP_POLL, self._await_group)
+            return
+        if self._kill_later is not None and self._kill_later.active():
+            self._kill_later.cancel()
+        self._group_gone = True
+        if not self._output_read:
+            self._clock.callLater(OUTPUT_PATIENCE, self._give_up_output)
+        self._report_once_gone()
+
+    def _report_once_gone(self) -> None:
+        if self._group_gone and self._output_read:
+            assert self._status is not None, "a process that has ended has a status"
+            self._exited(self._status)
+
+    def _give_up_output(self) -> None:
+        """Somebody outside the group holds our pipes: close our end, which ends in `processEnded`."""
+        if not self._output_read and self.transport is not None:
+            self._log.warn("{model}: a process that it left behind holds its output; not waiting", model=self._model)
+            self.transport.loseConnection()
+
+    def _signal(self, number: int) -> bool:
+        """Send a signal to the group, and return whether there is one.  0 only asks."""
+        try:
+            os.killpg(self._pid, number)
+        except ProcessLookupError:
+            if self._status is not None:
+                return False
+            os.kill(self._pid, number)  # it has not come to lead a group yet
+        except PermissionError:
+            pass  # it runs as somebody else by now
+        return True
+
+
+def _status_of(reason: Failure) -> ExitStatus:
+    if isinstance(reason.value, ProcessTerminated):
+        return ExitStatus(code=reason.value.exitCode, signal=reason.value.signal)
+    return ExitStatus(code=0)

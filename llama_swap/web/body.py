@@ -1,0 +1,82 @@
+"""Reads `model` from a JSON body, and writes another one in its place.
+
+The model that is routed must be the model that the upstream will read, whatever its JSON parser does with a doubtful
+body: so a body is one valid JSON text (RFC 8259) in UTF-8 with exactly one `model`, or it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+from llama_swap.errors import BadRequest
+
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
+_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+
+
+def read_model(body: bytes) -> str:
+    """Return the top-level `model` of a JSON object.
+
+    @raise BadRequest: the body is no JSON object, or has no `model`, an empty one, or more than one.
+    """
+    members = _members(body)
+    models = [value for key, value in members if key == "model"]
+    if not models:
+        raise BadRequest("missing or invalid 'model' key: the body must have one, with the name of a model")
+    if len(models) > 1:
+        raise BadRequest("the body has more than one 'model' key; which one is meant cannot be known")
+    [model] = models
+    if not isinstance(model, str) or not model:
+        raise BadRequest("missing or invalid 'model' key: it must be a string, the name of a model")
+    return model
+
+
+def replace_model(body: bytes, model: str) -> bytes:
+    """Return `body`, which `read_model` accepted, with another `model`; every other byte stays."""
+    start, end = _model_span(body)
+    return b"".join([body[:start], json.dumps(model).encode(), body[end:]])
+
+
+def _members(body: bytes) -> list[tuple[str, Any]]:
+    """Return the members of the outermost object, repeated ones included; nested values only as placeholders."""
+    members: list[tuple[str, Any]] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal members
+        members = pairs  # objects close from the inside out: the outermost comes last
+
+    try:
+        outermost = json.loads(
+            body.decode("utf-8"), object_pairs_hook=keep, parse_int=len, parse_constant=_refuse_constant
+        )
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"invalid JSON: the body is not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise BadRequest("invalid JSON: the body is nested too deeply") from None
+    except ValueError as error:
+        raise BadRequest(f"invalid JSON: {error}") from None
+    if outermost is not None or not body.lstrip().startswith(b"{"):
+        raise BadRequest('invalid JSON: the body must be an object, such as {"model": …}')
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _model_span(body: bytes) -> tuple[int, int]:
+    """Return where the value of the outermost `model` stands, quotes included."""
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(body):
+        text = token.group()
+        if text in b"{[":
+            depth += 1
+        elif text in b"}]":
+            depth -= 1
+        elif depth == 1 and (colon := _COLON.match(body, token.end())) and json.loads(text) == "model":
+            value = _STRING_OR_BRACKET.match(body, colon.end())
+            assert value is not None, "read_model saw a string there"
+            return value.span()
+    raise AssertionError("read_model saw a model")

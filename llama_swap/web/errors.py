@@ -1,0 +1,80 @@
+"""The one place where an error becomes an answer."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any
+
+from klein import Klein
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
+
+from llama_swap.errors import MethodNotAllowed, NotFound, SwapError
+
+_log = Logger()
+
+
+def render(error: SwapError, accept: bytes) -> tuple[bytes, bytes]:
+    """Return content type and body of an error, for a client that sends `accept`.
+
+    JSON in OpenAI's shape unless the client prefers to read text or HTML.
+    """
+    if b"application/json" not in accept:
+        if b"text/html" in accept:
+            page = f"<!doctype html><title>llama-swap</title><h1>llama-swap</h1><p>{escape(str(error))}</p>\n"
+            return b"text/html; charset=utf-8", page.encode()
+        if b"text/plain" in accept:
+            return b"text/plain; charset=utf-8", f"llama-swap: {error}\n".encode()
+    return b"application/json", json.dumps({"src": "llama-swap", "error": describe(error)}).encode()
+
+
+def describe(error: SwapError) -> dict[str, str | None]:
+    """Return OpenAI's error object."""
+    return {"message": str(error), "type": error.type, "param": None, "code": error.code}
+
+
+def head(request: Request, error: SwapError) -> bytes:
+    """Set status and headers for `error`; return the body."""
+    content_type, body = render(error, request.getHeader(b"accept") or b"")
+    request.setResponseCode(error.status)
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    if error.retry_after is not None:
+        request.setHeader(b"Retry-After", b"%d" % error.retry_after)
+    return body
+
+
+def refuse(request: Request, error: SwapError) -> None:
+    """Answer `request` with `error`."""
+    request.write(head(request, error))
+    request.finish()
+
+
+def add_to(app: Klein) -> None:
+    """Let `app` answer every failure by way of this module."""
+
+    def answer(request: Any, failure: Failure) -> bytes:
+        return head(request, _as_swap_error(request, failure))
+
+    app.handle_errors(Exception)(answer)
+
+
+def _as_swap_error(request: Request, failure: Failure) -> SwapError:
+    """Return what the client is told of a failure in a route, or of a request that has none."""
+    path = request.path.decode("ascii", "backslashreplace")
+    match failure.value:
+        case SwapError() as error:
+            return error
+        case NoSuchMethod(valid_methods=methods):
+            allowed = ", ".join(sorted(methods or ()))
+            request.setHeader(b"Allow", allowed.encode())
+            return MethodNotAllowed(f"{path} takes {allowed}")
+        case HTTPException():
+            return NotFound(f"no page {path} here")
+    _log.failure("a defect of llama-swap, at {path}", failure, path=path)
+    return SwapError("an unexpected error inside llama-swap; its log has the details")

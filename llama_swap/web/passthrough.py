@@ -1,0 +1,81 @@
+"""`/upstream/MODEL/…`: a model's own server, with the rest of the request target as raw as it came.
+
+An upstream must see `%2F` and `//` as the client wrote them.  Klein decodes and tidies paths, so it is given a
+placeholder for this subtree, and the target is split here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from klein import Klein
+from twisted.web.http import Request
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request as ServerRequest
+
+from llama_swap.errors import NotFound
+from llama_swap.routing.names import Names
+from llama_swap.scheduling.commands import Target
+from llama_swap.web.forwarding import Forwarder
+from llama_swap.web.site import body_of
+
+PREFIX = b"/upstream/"
+PLACEHOLDER = "/upstream/-"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def split_target(uri: bytes, names: Names) -> tuple[Target, bytes]:
+    """Split the raw target `/upstream/MODEL/REST?QUERY` into the model and `/REST?QUERY`.
+
+    Names may hold slashes, plain or as `%2F`: the longest one that exists wins.  What is left is empty, or begins
+    with the query, where nothing follows the name.
+
+    @raise NotFound: no name fits.
+    """
+    path, question, query = uri.removeprefix(PREFIX).partition(b"?")
+    segments = path.split(b"/")
+    for count in range(len(segments), 0, -1):
+        name = unquote_to_bytes(b"/".join(segments[:count])).decode(errors="replace")
+        target = names.find(name)
+        if target is not None:
+            rest = b"".join(b"/" + segment for segment in segments[count:])
+            return target, rest + question + query
+    raise NotFound(f"no model {path.decode('ascii', 'backslashreplace')!r} here; GET /upstream lists what there is")
+
+
+class PassThrough:
+    """Relays everything below `/upstream/`."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self._forwarder = forwarder
+
+    def add_to(self, app: Klein) -> None:
+        """Register the route, which `Front` gives everything below the prefix."""
+        app.route(PLACEHOLDER, methods=METHODS)(self.pass_on)
+
+    async def pass_on(self, request: Request) -> IResource | bytes:
+        """Return the resource that relays the request, or lead to the model's root, where relative links work."""
+        target, rest = split_target(request.uri, self._forwarder.names)
+        if not rest.startswith(b"/"):
+            path, question, query = request.uri.partition(b"?")
+            request.setResponseCode(301 if request.method in (b"GET", b"HEAD") else 308)
+            request.setHeader(b"Location", path + b"/" + question + query)
+            return b""
+        return await self._forwarder.forward(request, target, rest, body_of(request))
+
+
+class Front(Resource):
+    """The root: gives every request to Klein, but keeps Klein from reading the raw part of a target."""
+
+    isLeaf = True
+
+    def __init__(self, app: Klein) -> None:
+        super().__init__()
+        self._klein = app.resource()
+
+    def render(self, request: ServerRequest) -> Any:
+        """See `IResource.render`."""
+        if request.uri.startswith(PREFIX):
+            request.postpath = PLACEHOLDER.encode().split(b"/")[1:]
+        return self._klein.render(request)

@@ -1,0 +1,238 @@
+"""The log routes: a page for browsers, plain text and live streams for everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from secrets import token_hex
+from urllib.parse import parse_qs
+
+from klein import Klein
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.web.http import CACHED, Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from llama_swap.errors import BadRequest, NotFound, Unavailable
+from llama_swap.logs.broadcaster import HISTORY_BYTES, PROXY, UPSTREAM, Broadcaster
+from llama_swap.logs.ring import RING_BYTES, Chunk
+from llama_swap.logs.subscription import Subscription
+from llama_swap.web.pages import Page, pages
+
+MAX_STREAMS = 100
+HEARTBEAT = 15.0
+"""Seconds between the comments in an event stream that tell both ends that the other is still there."""
+
+_TEXT = b"text/plain; charset=utf-8"
+_EVENTS = b"text/event-stream; charset=utf-8"
+_PAGE_POLICY = b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+
+_Deliver = Callable[[Chunk], None]
+
+
+class LogRoutes:
+    """Serves what a broadcaster spreads.
+
+    `known` resolves a model's id or alias to the id, or returns None.
+    """
+
+    def __init__(self, broadcaster: Broadcaster, clock: IReactorTime, known: Callable[[str], str | None]) -> None:
+        self._broadcaster = broadcaster
+        self._clock = clock
+        self._known = known
+        self._open: set[_TextStream] = set()
+        self._closed = False
+        # Chunks are numbered anew by each proxy: what a page has from the one before must not be mistaken.
+        self._epoch = token_hex(4)
+
+    def add_to(self, app: Klein) -> None:
+        """Register the routes on `app`, which must not be bound to an instance."""
+        routes: dict[str, Callable[..., bytes | Resource]] = {
+            "/log": self._moved,
+            "/logs": self._logs,
+            "/logs/sources": self._sources,
+            "/logs/assets/<name>": self._asset,
+            "/logs/stream": self._text_stream,
+            "/logs/stream/<path:source>": self._text_stream,
+            "/logs/streamSSE": self._event_stream,
+            "/logs/streamSSE/<path:source>": self._event_stream,
+        }
+        for path, answer in routes.items():
+            app.route(path, methods=["GET", "HEAD"], endpoint=f"logs {path}")(answer)
+
+    def close(self) -> None:
+        """End every open stream, and refuse new ones."""
+        self._closed = True
+        for stream in tuple(self._open):
+            stream.end()
+
+    def _moved(self, request: Request) -> bytes:
+        _, question, query = request.uri.partition(b"?")
+        request.redirect(b"/logs" + question + query)
+        return _answer(request, _TEXT, b"The log is at /logs.\n")
+
+    def _logs(self, request: Request) -> bytes:
+        request.setHeader(b"Vary", b"Accept")
+        if b"text/html" in (request.getHeader(b"Accept") or b""):
+            return _page(request, pages()["logs.html"])
+        history = self._broadcaster.history(None, _wanted_bytes(_query(request)))
+        return _answer(request, _TEXT, history)
+
+    def _sources(self, request: Request) -> bytes:
+        return _answer(request, b"application/json", json.dumps(self._broadcaster.sources()).encode())
+
+    def _asset(self, request: Request, name: str) -> bytes:
+        page = pages().get(name)
+        if page is None:
+            raise NotFound(f"The log page has no part named {name!r}.")
+        return _page(request, page)
+
+    def _text_stream(self, request: Request, source: str | None = None) -> Resource:
+        return _TextStream(self._open, self._follower(request, source))
+
+    def _event_stream(self, request: Request, source: str | None = None) -> Resource:
+        return _EventStream(self._open, self._follower(request, source), self._epoch, self._clock)
+
+    def _follower(self, request: Request, name: str | None) -> Callable[[_Deliver], Subscription]:
+        """Return what subscribes to that which the request asks for; raise if it cannot be had."""
+        query = _query(request)
+        source = self._source(name)
+        history = None if "no-history" in query else _wanted_bytes(query)
+        after = self._last_seen(request, query)
+        if self._closed:
+            raise Unavailable("The proxy is shutting down; its log ends here.")
+        if len(self._open) >= MAX_STREAMS:
+            raise Unavailable(f"All {MAX_STREAMS} log streams are in use. Close one and try again.")
+        return lambda deliver: self._broadcaster.follow(source, deliver, history=history, after=after)
+
+    def _source(self, name: str | None) -> str | None:
+        if name in {None, PROXY, UPSTREAM}:
+            return name
+        source = self._known(name)
+        if source is None and name in self._broadcaster.sources():
+            source = name  # a model that is no longer configured, but was heard of
+        if source is None:
+            raise BadRequest("invalid logger. Use 'proxy', 'upstream' or a model's ID")
+        return source
+
+    def _last_seen(self, request: Request, query: dict[str, list[str]]) -> int | None:
+        header = request.getHeader(b"Last-Event-ID") or b""
+        event_id = query["after"][-1] if "after" in query else header.decode("latin-1")
+        epoch, _, number = event_id.partition(".")
+        return int(number) if epoch == self._epoch and _is_number(number) else None
+
+
+class _TextStream(Resource):
+    """One client that gets the lines as they are, for as long as it stays."""
+
+    isLeaf = True
+    content_type = _TEXT
+
+    def __init__(self, streams: set[_TextStream], follow: Callable[[_Deliver], Subscription]) -> None:
+        super().__init__()
+        self._streams = streams
+        self._follow = follow
+
+    def render_HEAD(self, request: Request) -> int:
+        _set_headers(request, self.content_type)
+        request.finish()
+        return NOT_DONE_YET
+
+    def render_GET(self, request: Request) -> int:
+        _set_headers(request, self.content_type)
+        request.write(b"")  # the head leaves now, even if the model has nothing to say for hours
+        self.request = request
+        self.subscription = self._follow(self.deliver)
+        request.registerProducer(self.subscription, True)
+        self._streams.add(self)
+        request.notifyFinish().addBoth(lambda _: self.left())
+        return NOT_DONE_YET
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Send lines to the client."""
+        self.request.write(chunk.lines)
+
+    def end(self) -> None:
+        """Take leave of the client."""
+        self.request.unregisterProducer()
+        self.request.finish()
+
+    def left(self) -> None:
+        """Note that the client is gone, for whatever reason."""
+        self.subscription.stopProducing()
+        self._streams.discard(self)
+
+
+class _EventStream(_TextStream):
+    """The same as server-sent events, whose data name the source; an event's id serves to go on after it.
+
+    Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
+    """
+
+    content_type = _EVENTS
+
+    def __init__(
+        self,
+        streams: set[_TextStream],
+        follow: Callable[[_Deliver], Subscription],
+        epoch: str,
+        clock: IReactorTime,
+    ) -> None:
+        super().__init__(streams, follow)
+        self._epoch = epoch
+        self._heartbeat = LoopingCall(self._beat)
+        self._heartbeat.clock = clock
+
+    def render_GET(self, request: Request) -> int:
+        self._heartbeat.start(HEARTBEAT, now=False)
+        return super().render_GET(request)
+
+    def deliver(self, chunk: Chunk) -> None:
+        data = json.dumps({"source": chunk.source, "text": chunk.lines.decode("utf-8", "replace")})
+        self.request.write(f"id: {self._epoch}.{chunk.number}\ndata: {data}\n\n".encode())
+
+    def left(self) -> None:
+        self._heartbeat.stop()
+        super().left()
+
+    def _beat(self) -> None:
+        if not self.subscription.paused:
+            self.request.write(b": still here\n\n")
+
+
+def _query(request: Request) -> dict[str, list[str]]:
+    # Not request.args: these lack a parameter without "=", such as `?no-history`.
+    return parse_qs(request.uri.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
+
+
+def _wanted_bytes(query: dict[str, list[str]]) -> int:
+    text = query.get("bytes", [str(HISTORY_BYTES)])[-1]
+    if not _is_number(text):
+        raise BadRequest(f"bytes={text!r} is not a number of bytes; write for example ?bytes={RING_BYTES}")
+    return min(int(text), RING_BYTES)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
+
+
+def _set_headers(request: Request, content_type: bytes) -> None:
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    request.setHeader(b"X-Accel-Buffering", b"no")
+    request.setHeader(b"Cache-Control", b"no-cache")
+
+
+def _answer(request: Request, content_type: bytes, content: bytes) -> bytes:
+    _set_headers(request, content_type)
+    request.setHeader(b"Content-Length", b"%d" % len(content))
+    return content
+
+
+def _page(request: Request, page: Page) -> bytes:
+    if request.setETag(page.etag) is CACHED:
+        _set_headers(request, page.content_type)
+        return b""
+    request.setHeader(b"Content-Security-Policy", _PAGE_POLICY)
+    return _answer(request, page.content_type, page.content)
