@@ -43,6 +43,7 @@ class SwapService(Service):
         *,
         listen: str,
         close_streams: Callable[[], None],
+        dismiss_guard: Callable[[], Deferred[None]],
         announce: Callable[[str], None],
         environ: Mapping[str, str],
     ) -> None:
@@ -51,6 +52,7 @@ class SwapService(Service):
         self._router = router
         self._listen = listen
         self._close_streams = close_streams
+        self._dismiss_guard = dismiss_guard
         self._announce = announce
         self._environ = environ
         self._port: IListeningPort | None = None
@@ -107,6 +109,7 @@ class SwapService(Service):
         await gone
         if self._killing.active():
             self._killing.cancel()
+        await self._dismiss_guard()
         self._log.info("stopped; no model is left")
 
     async def _last_answers(self) -> None:
@@ -123,9 +126,15 @@ class SwapService(Service):
         """Take over from twisted, which would make the exit status of twistd tell of the signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
+        signal.signal(signal.SIGHUP, self._told_to_reload)
 
     def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_once)
+
+    def _told_to_reload(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(
+            self._log.warn, "SIGHUP: a changed configuration takes effect at the next start of llama-swap"
+        )
 
     def _stop_once(self) -> None:
         if self.running:

@@ -134,6 +134,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     from llama_swap.relay.status import get_status
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
+    from llama_swap.upstream.guard import Guard
     from llama_swap.upstream.process import LocalLauncher
     from llama_swap.upstream.readiness import Prober
     from llama_swap.web.site import SwapSite
@@ -147,7 +148,8 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
 
     dialer = Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), config.health_check_timeout)
-    router = Router(config, loop, LocalLauncher(loop, loop, logs, os.environ), prober)
+    guard = Guard(loop)
+    router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, os.environ), prober)
     streams = LogRoutes(logs, loop, router.names.model_id)
     root = _root(router, dialer, streams)
     site = SwapSite(root, loop, max_body=config.max_request_body, log_requests=config.log_requests)
@@ -157,6 +159,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         router,
         listen=settings.address,
         close_streams=streams.close,
+        dismiss_guard=guard.stop,
         announce=announce,
         environ=os.environ,
     )

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from llama_swap.config.model import ModelConfig
 from llama_swap.errors import StartFailed
 from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.upstream.guard import Guard
 from llama_swap.upstream.launcher import ExitStatus
 
 GROUP_POLL = 0.02
@@ -47,23 +48,34 @@ class LocalLauncher:
     """
 
     def __init__(
-        self, reactor: IReactorProcess, clock: IReactorTime, logs: Broadcaster, environ: Mapping[str, str]
+        self,
+        reactor: IReactorProcess,
+        clock: IReactorTime,
+        logs: Broadcaster,
+        guard: Guard,
+        environ: Mapping[str, str],
     ) -> None:
         self._reactor = reactor
         self._clock = clock
         self._logs = logs
+        self._guard = guard
         self._environ = {name: value for name, value in environ.items() if name not in OWN_VARIABLES}
 
     def launch(self, model: ModelConfig, exited: Callable[[ExitStatus], None]) -> LocalChild:
         """See `Launcher.launch`."""
-        environ = {**self._environ, **model.env}
+        environ = {**self._environ, **model.env, **self._guard.environ()}
         program = shutil.which(model.cmd[0], path=environ.get("PATH", os.defpath))
         if program is None:
             raise StartFailed(
                 f"model {model.id} cannot start: no program {model.cmd[0]!r} to run (models.{model.id}.cmd). "
                 "Install it, or write its full path"
             )
-        child = LocalChild(self._clock, model.id, self._logs, exited)
+
+        def gone(status: ExitStatus) -> None:
+            self._guard.forget(child.pid)
+            exited(status)
+
+        child = LocalChild(self._clock, model.id, self._logs, gone)
         try:
             self._reactor.spawnProcess(
                 child,
@@ -74,6 +86,7 @@ class LocalLauncher:
             )
         except OSError as error:
             raise StartFailed(f"model {model.id} cannot start: {program}: {error.strerror}") from error
+        self._guard.watch(child.pid)
         return child
 
 
@@ -90,7 +103,7 @@ class LocalChild(ProcessProtocol):
         self._logs = logs
         self._exited = exited
         self._output = {1: logs.writer(model), 2: logs.writer(model)}
-        self._pid = 0
+        self.pid = 0  # known once it is spawned
         self._kill_later: IDelayedCall | None = None
         self._gone_at_last = math.inf
         self._status: ExitStatus | None = None
@@ -116,7 +129,7 @@ class LocalChild(ProcessProtocol):
         if self._status is not None:
             return False
         # WNOWAIT leaves the exit to be collected by the reactor.
-        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def last_output(self) -> str:
         """See `Child.last_output`."""
@@ -128,9 +141,9 @@ class LocalChild(ProcessProtocol):
         """Nobody types to a model."""
         assert self.transport is not None
         assert self.transport.pid is not None
-        self._pid = self.transport.pid
+        self.pid = self.transport.pid
         self.transport.closeStdin()
-        self._log.info("{model}: process {pid}", model=self._model, pid=self._pid)
+        self._log.info("{model}: process {pid}", model=self._model, pid=self.pid)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Standard output and standard error go to the logs, each in lines of its own."""
@@ -177,11 +190,11 @@ class LocalChild(ProcessProtocol):
     def _signal(self, number: int) -> bool:
         """Send a signal to the group, and return whether there is one.  0 only asks."""
         try:
-            os.killpg(self._pid, number)
+            os.killpg(self.pid, number)
         except ProcessLookupError:
             if self._status is not None:
                 return False
-            os.kill(self._pid, number)  # it has not come to lead a group yet
+            os.kill(self.pid, number)  # it has not come to lead a group yet
         except PermissionError:
             pass  # it runs as somebody else by now
         return True

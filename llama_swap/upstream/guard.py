@@ -1,0 +1,99 @@
+"""Ends the models when the proxy cannot: killed outright, it has no chance to stop them itself.
+
+A guard is a small shell that waits at the end of a pipe.  When the proxy is gone, however it went, the kernel closes
+the pipe, and the guard kills what is left: the process groups it was told of, and whatever else carries the mark of
+this proxy in its environment, which is how children are found that made themselves a session of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorProcess
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+MARK = "LLAMA_SWAP_PROXY"
+"""Names the variable that marks the children of a proxy."""
+
+_SCRIPT = """
+trap '' HUP INT TERM
+groups=' '
+while read -r change group; do
+    case $change in
+        +) groups="$groups$group " ;;
+        -) groups="${groups%% $group *} ${groups#* $group }" ;;
+    esac
+done
+for group in $groups; do kill -KILL "-$group"; done
+for round in 1 2 3; do
+    marked=$(grep -lsa "$1" /proc/[0-9]*/environ)
+    [ "$marked" ] || break
+    for file in $marked; do
+        process=${file#/proc/}
+        kill -KILL "${process%/environ}"
+    done
+done
+"""
+
+
+class Guard(ProcessProtocol):
+    """Runs the guard from the first model on.  If somebody kills it, the next model starts it again."""
+
+    _log: ClassVar[Logger] = Logger()
+    transport: Any
+
+    def __init__(self, reactor: IReactorProcess) -> None:
+        self._reactor = reactor
+        self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
+        self._groups: set[int] = set()
+        self._ended: Deferred[None] | None = None
+
+    def environ(self) -> dict[str, str]:
+        """Return what a model's environment must have, so that the guard knows the model's children."""
+        return {MARK: self._mark}
+
+    def watch(self, group: int) -> None:
+        """Kill `group` if the proxy dies."""
+        if self._ended is None:
+            self._start()
+        self._groups.add(group)
+        self.transport.write(b"+ %d\n" % group)
+
+    def forget(self, group: int) -> None:
+        """`group` is gone, and its number may soon be somebody else's."""
+        self._groups.remove(group)
+        self.transport.write(b"- %d\n" % group)
+
+    def stop(self) -> Deferred[None]:
+        """Let the guard go; fires when it has.  What it still watches dies."""
+        if self._ended is None:
+            return succeed(None)
+        self.transport.closeStdin()
+        return self._ended
+
+    def processEnded(self, reason: Failure) -> None:
+        """The guard has gone, told or not."""
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended.callback(None)
+
+    def _start(self) -> None:
+        self._ended = Deferred()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        try:
+            # The mark stands in its arguments, not in its environment: it must not find itself.
+            self._reactor.spawnProcess(
+                self,
+                "setsid",
+                ["setsid", "sh", "-c", _SCRIPT, "llama-swap-guard", f"{MARK}={self._mark}"],
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+                childFDs={0: "w", 1: nowhere, 2: nowhere},
+            )
+        finally:
+            os.close(nowhere)
+        for group in self._groups:
+            self.transport.write(b"+ %d\n" % group)
