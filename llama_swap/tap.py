@@ -22,7 +22,7 @@ from twisted.python import usage
 
 from llama_swap import __version__, listen
 from llama_swap.config.load import Loaded, load_config
-from llama_swap.errors import SwapError
+from llama_swap.errors import CannotListen, SwapError
 
 if TYPE_CHECKING:
     from twisted.web.resource import IResource
@@ -53,6 +53,7 @@ class Settings:
         loaded = load_config(path, environ=os.environ)
         settings = cls(path, loaded, address or loaded.config.listen or listen.DEFAULT)
         listen.check(settings.address)
+        _check_endpoint(settings.address)
         return settings
 
     @property
@@ -163,6 +164,17 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         announce=announce,
         environ=os.environ,
     )
+
+
+def _check_endpoint(address: str) -> None:
+    """Let Twisted judge the address, while an error can still be told before everything else begins."""
+    from twisted.internet import reactor
+    from twisted.internet.endpoints import serverFromString
+
+    try:
+        serverFromString(reactor, listen.endpoint_description(address))
+    except (ValueError, TypeError, LookupError) as error:
+        raise CannotListen(f"cannot listen on {address!r}: {error}") from None
 
 
 def _root(router: Router, dialer: Dialer, streams: LogRoutes) -> IResource:

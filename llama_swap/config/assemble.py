@@ -66,7 +66,8 @@ def read_aliases(section: MapNode, models: Mapping[str, ModelConfig], found: Fin
     for model in models.values():
         node = section.entries[model.id]
         listed = node.entries.get("aliases") if isinstance(node, MapNode) else None
-        places = listed.items if isinstance(listed, ListNode) else []
+        items = listed.items if isinstance(listed, ListNode) else []
+        places = [item for item in items if isinstance(item, Scalar) and is_name(item.text)]
         for alias, at in zip(model.aliases, places, strict=False):
             if alias == model.id:
                 found.warn(at, "is the model's own name, which needs no alias")
@@ -93,11 +94,11 @@ def _draft(name: str, node: Node, scope: Scope) -> _Draft | None:
         alike = next((key for key in node.entries if meant(key, MODEL) == "cmd"), None)
         remedy = f"rename `{alike}` to it" if alike else "write the command that starts the model's server"
         scope.found.error(node, f"has no `cmd`; {remedy}")
-    elif written is not None and not written.is_empty:
+    elif written is not None and not written.is_null:
         cmd = waiting.text(written.saying(without_comments(written.text), plain=False)).text
     if proxy is not None:
         proxy = waiting.text(proxy)
-        proxy = proxy if proxy.text and not proxy.is_empty else None
+        proxy = proxy if proxy.text and not proxy.is_null else None
     wants_port = _PORT in cmd or _names_port(node.entries.get("env"), waiting)
     return _Draft(name, node, scope, written, cmd, proxy, wants_port)
 

@@ -17,7 +17,7 @@ from llama_swap.config.tree import Findings, Scalar
 _WORD = re.compile(r"[^ \t\r\n]+")  # what shlex takes as blanks; str.split would take more
 _CONTINUED = re.compile(r"\\\n|(?<!\\)\\\Z")
 _MISSPELT_PORT = re.compile(r"\$PORT\b|(?<!\$)\{PORT\}")
-_PORT = re.compile(r"(?:^|\s)--port[=\s]+([0-9]{1,5})(?!\S)")
+_PORT_OPTION = re.compile(r"(?:^|\s)--port[=\s]+([0-9]{1,5})(?!\S)")
 
 
 def without_comments(text: str) -> str:
@@ -63,17 +63,13 @@ def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]
 
 def warn_misspelt_port(written: Scalar, found: Findings) -> None:
     """Warn about `$PORT` and `{PORT}`, which are passed on as they are."""
-    misspelt = _MISSPELT_PORT.search(without_comments(written.text))
-    if misspelt:
-        found.warn(
-            written,
-            f"{misspelt[0]} is passed on as it is; write ${{PORT}} for the port that llama-swap gives",
-        )
+    if misspelt := _MISSPELT_PORT.search(without_comments(written.text)):
+        found.warn(written, f"{misspelt[0]} is passed on as it is; write ${{PORT}} for the model's port")
 
 
 def port_option(words: Sequence[str]) -> int | None:
     """Return N of the last `--port N` or `--port=N`, also within an argument such as that of `bash -c`."""
-    ports = _PORT.findall(" ".join(words))
+    ports = _PORT_OPTION.findall(" ".join(words))
     return int(ports[-1]) if ports else None
 
 

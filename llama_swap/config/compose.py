@@ -15,21 +15,24 @@ from llama_swap.config.macros import expand_environment
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 from llama_swap.errors import ConfigError
 
-MAX_NODES: Final = 200_000
+MAX_NODES: Final = 100_000
 """With aliases and merge keys written out.  1,000 models have about 20,000, a merge bomb has millions."""
 MAX_DEPTH: Final = 50
+"""Of lists and mappings in each other; honest files have about 6."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
 _TYPED = frozenset(_CORE + name for name in ("int", "float", "bool", "null", "merge"))
 _TAGS = _TYPED | {None, "!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"}
 _LAYOUT = "check the indentation, and that quotes and brackets are closed"
+_BRACKETS = "; close the bracket, and quote values such as ${name} within brackets"
 _HINTS = {
     "mapping values are not allowed": "quote a value that contains ': ', or write it as a block with `|`",
     "cannot start any token": "indent with spaces, not tabs, and quote values that begin with @, ` or %",
     "did not find expected": _LAYOUT,
     "could not find expected": _LAYOUT,
     "unexpected end of stream": "a quote is not closed",
+    "unknown escape character": "write a \\ in single quotes, or without quotes",
 }
 """Parts of the parser's messages, which name a symptom, and the cure."""
 
@@ -50,13 +53,14 @@ def compose(text: str, environ: Mapping[str, str], found: Findings) -> Node | No
 
 
 def _broken(error: Any, found: Findings) -> ConfigError:
+    """Say what the parser could not read, where it noticed, or where a bracket or quote was opened."""
+    noticed, began = error.problem_mark or error.context_mark, error.context_mark
     problem = str(error.problem or error.context)
-    if error.problem and error.context and error.context_mark:
-        problem += f" ({error.context} that began on line {error.context_mark.line + 1})"
-    hint = next((hint for known, hint in _HINTS.items() if known in problem), None)
-    mark = error.problem_mark or error.context_mark
-    message = f"not valid YAML: {problem}" + (f"; {hint}" if hint else "")
-    return found.refusal(message, line=mark.line + 1 if mark else None)
+    hint = next((f"; {hint}" for known, hint in _HINTS.items() if known in problem), "")
+    if began and error.context and ("flow" in error.context or "quoted" in error.context):
+        problem, noticed = f"{error.context}: {problem} on line {noticed.line + 1}", began
+        hint = _BRACKETS if "flow" in error.context else hint
+    return found.refusal(f"not valid YAML: {problem}{hint}", line=noticed.line + 1 if noticed else None)
 
 
 class _Composer:
@@ -66,11 +70,12 @@ class _Composer:
         self._events: Any = yaml.parse(text, Loader=_Loader)
         self._environ = environ
         self._found = found
-        self._anchors: dict[str, Scalar | ListNode | MapNode] = {}
+        self._anchors: dict[str, Node] = {}
         self._count = 0
         self._depth = 0
 
     def document(self) -> Node | None:
+        """Return the first document."""
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
                 root = self._node(next(self._events), None, None)
@@ -86,7 +91,7 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, parent, key, line)
         self._add(1, line, parent)
-        node: Scalar | ListNode | MapNode
+        node: Node
         if isinstance(event, yaml.ScalarEvent):
             plain = event.tag in _TYPED or (event.tag is None and not event.style)
             first_line = start + 1 if event.style == "|" else None
@@ -103,7 +108,7 @@ class _Composer:
         self._fill(node)
         return node
 
-    def _fill(self, node: Scalar | ListNode | MapNode) -> None:
+    def _fill(self, node: Node) -> None:
         if isinstance(node, Scalar):
             node.text = expand_environment(node, self._environ, self._found)
             return

@@ -98,16 +98,16 @@ MODEL: Final = (
 # fmt: on
 
 _MEANT: Final = {
-    "host": "listen",
-    "port": "listen",
-    "address": "listen",
-    "readytimeout": "healthCheckTimeout",
-    "idletimeout": "globalTTL",
-    "command": "cmd",
-    "path": "cmd",
-    "environment": "env",
-    "url": "proxy",
-    "health": "checkEndpoint",
+    "address": ("listen",),
+    "host": ("listen",),
+    "port": ("listen",),
+    "readytimeout": ("healthCheckTimeout",),
+    "idletimeout": ("globalTTL", "ttl"),
+    "command": ("cmd",),
+    "path": ("cmd",),
+    "environment": ("env",),
+    "url": ("proxy",),
+    "health": ("checkEndpoint",),
 }
 """What people write, as `_plain_name` gives it, for what they mean."""
 
@@ -128,19 +128,17 @@ def read_keys(
 
 
 def _value(node: Node | None, key: Key, expand: Callable[[Node], Node], found: Findings) -> Any:
-    if node is None or node.is_empty:
-        return key.kind.default
-    if key.is_active and not isinstance(key.kind, Section):
+    if node is not None and key.is_active and not isinstance(key.kind, Section):
         node = expand(node)
-    return key.kind.default if node.is_empty else key.kind.read(node, found)
+    return key.kind.default if node is None or node.is_null else key.kind.read(node, found)
 
 
 def meant(name: str, table: Sequence[Key]) -> str | None:
     """Return the key of `table` that an unknown name most likely means, if any."""
     known = {_plain_name(key.name): key.name for key in table}
-    usual = _MEANT.get(_plain_name(name))
-    if usual in known.values():
-        return usual
+    for usual in _MEANT.get(_plain_name(name), ()):
+        if usual in known.values():
+            return usual
     close = get_close_matches(_plain_name(name), known, n=1, cutoff=0.75)
     return known[close[0]] if close else None
 

@@ -19,6 +19,7 @@ Schema = dict[str, Any]
 MACRO: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 """The schema of a macro, which may stand where a number or a flag belongs."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _VARIABLE = re.compile(r"[^=\0]+")
 _PATH = re.compile(r"[!-~]+")
 
@@ -115,7 +116,7 @@ def read_names(node: Node, found: Findings) -> list[Scalar]:
 
 def is_name(text: str) -> bool:
     """Whether `text` can name a model: ids appear in log lines and headers, so no control characters."""
-    return bool(text.strip()) and not any(character < " " or character == "\x7f" for character in text)
+    return bool(text.strip()) and not _CONTROL.search(text)
 
 
 @frozen
@@ -211,7 +212,8 @@ class Later(Plain):
     default: None = None
 
     def read(self, node: Node, found: Findings) -> None:
-        found.warn(node, "known, but not supported by this version yet: ignored")
+        if not node.is_empty:
+            found.warn(node, "known, but not supported by this version yet: ignored")
 
     def schema(self) -> Schema:
         return {}
@@ -225,7 +227,8 @@ class Refused(Plain):
     default: None = None
 
     def read(self, node: Node, found: Findings) -> None:
-        found.error(node, self.why)
+        if not node.is_empty:
+            found.error(node, self.why)
 
     def schema(self) -> Schema:
         return {"enum": [None, []]}

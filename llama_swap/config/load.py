@@ -91,7 +91,7 @@ def _models_section(root: MapNode, found: Findings) -> MapNode:
     if section is None:
         found.error(root, "`models` is missing; it names the models and the command that starts each")
     elif section.is_empty:
-        found.warn(section, "there are no models, so every request will be answered with 404")
+        found.error(section, "there are no models; add one with its `cmd`")
     else:
         found.error(section, f"must be a mapping of model names to their settings, not {section.summary}")
     return MapNode(root.line, root, "models")

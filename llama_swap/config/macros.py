@@ -109,10 +109,8 @@ class Scope:
             return self.text(node)
         if isinstance(node, ListNode):
             return ListNode(node.line, node.parent, node.key, [self.expand(item) for item in node.items])
-        if isinstance(node, MapNode):
-            entries = {name: self.expand(value) for name, value in node.entries.items()}
-            return MapNode(node.line, node.parent, node.key, entries)
-        return node
+        entries = {name: self.expand(value) for name, value in node.entries.items()}
+        return MapNode(node.line, node.parent, node.key, entries)
 
     def text(self, node: Scalar) -> Scalar:
         """Return `node` with every macro replaced; what cannot be replaced is reported."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from llama_swap.config.kinds import read_names
+from llama_swap.config.kinds import is_name, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import ModelConfig
 from llama_swap.config.tree import Findings, MapNode, Node
@@ -24,8 +24,8 @@ def read_profiles(section: Node | None, names: Mapping[str, str], scope: Scope) 
         if isinstance(node, MapNode):
             found.warn(node, "a profile with `pins` is not active in this version yet: ignored")
             continue
-        if not name or ":" in name:
-            found.warn(node, "no request can name this profile: the name before the first ':' of a model is taken")
+        if not is_name(name) or ":" in name:
+            found.warn(node, "no request can name this profile; use a name without ':' and control characters")
         profiles[name] = () if node.is_empty else _members(scope.expand(node), names, found)
     return profiles
 

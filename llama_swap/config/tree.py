@@ -7,7 +7,7 @@ stays text until a key's kind (`llama_swap.config.kinds`) says what that text me
 from __future__ import annotations
 
 from copy import copy
-from typing import Self
+from typing import ClassVar, Self, TypeAlias
 
 from attrs import define, field
 
@@ -17,36 +17,29 @@ NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 @define(eq=False)
-class Node:
-    """A value in the file, and its place there."""
+class Place:
+    """Where something stands in the file."""
 
     line: int
     """Where to point a reader: the line of the value's key, or of the list item, from 1."""
-    parent: Node | None
+    parent: Place | None
     key: str | int | None
-    """Under which name or index `parent` holds this node."""
+    """Under which name or index `parent` holds this."""
 
     @property
     def path(self) -> str:
         """The key path from the top of the file, such as `models.llama.aliases[0]`."""
         names: list[str] = []
-        node: Node | None = self
-        while node is not None and node.key is not None:
-            names.append(f"[{node.key}]" if isinstance(node.key, int) else f".{node.key}")
-            node = node.parent
+        place: Place | None = self
+        while place is not None and place.key is not None:
+            name = str(place.key)
+            names.append(
+                f"[{name}]" if isinstance(place.key, int) else f".{name if name.isprintable() else repr(name)}"
+            )
+            place = place.parent
         return "".join(reversed(names)).removeprefix(".")
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether this says nothing: a null, or a list or mapping without content."""
-        return False
-
-    @property
-    def summary(self) -> str:
-        """What this is, for a message that says that something else belongs here."""
-        return "a value"
-
-    def placed(self, line: int, parent: Node | None, key: str | int | None) -> Self:
+    def placed(self, line: int, parent: Place | None, key: str | int | None) -> Self:
         """Return a copy that stands where an alias names it; what it contains stays where it was written."""
         twin = copy(self)
         twin.line, twin.parent, twin.key = line, parent, key
@@ -54,7 +47,7 @@ class Node:
 
 
 @define(eq=False)
-class Scalar(Node):
+class Scalar(Place):
     """A piece of text."""
 
     text: str
@@ -63,13 +56,21 @@ class Scalar(Node):
     first_line: int | None = None
     """Line of the first line of a literal block (`|`); None where lines were folded or escaped."""
     size: int = 1
+    """How many nodes this stands for."""
 
     @property
-    def is_empty(self) -> bool:
+    def is_null(self) -> bool:
+        """Whether this is one of YAML's spellings of null, so that a default holds."""
         return self.plain and self.text in NULLS
 
     @property
+    def is_empty(self) -> bool:
+        """Whether this says nothing."""
+        return self.is_null
+
+    @property
     def summary(self) -> str:
+        """What this is, for a message that says that something else belongs here."""
         return repr(self.text if len(self.text) <= 40 else f"{self.text[:40]}…")
 
     def line_of(self, offset: int) -> int:
@@ -82,37 +83,35 @@ class Scalar(Node):
 
 
 @define(eq=False)
-class ListNode(Node):
-    """A YAML sequence."""
+class ListNode(Place):
+    """A YAML sequence; the attributes that are not explained are those of `Scalar`."""
 
     items: list[Node] = field(factory=list)
     size: int = 0
-    """How many nodes this stands for with its aliases written out; 0 while it is being read."""
+    """With aliases written out; 0 while it is being read."""
+    is_null: ClassVar = False
+    summary: ClassVar = "a list"
 
     @property
     def is_empty(self) -> bool:
         return not self.items
 
-    @property
-    def summary(self) -> str:
-        return "a list"
-
 
 @define(eq=False)
-class MapNode(Node):
-    """A YAML mapping, merge keys (`<<`) included."""
+class MapNode(Place):
+    """A YAML mapping, merge keys (`<<`) included; otherwise as `ListNode`."""
 
     entries: dict[str, Node] = field(factory=dict)
     size: int = 0
-    """As in `ListNode`."""
+    is_null: ClassVar = False
+    summary: ClassVar = "a mapping"
 
     @property
     def is_empty(self) -> bool:
         return not self.entries
 
-    @property
-    def summary(self) -> str:
-        return "a mapping"
+
+Node: TypeAlias = Scalar | ListNode | MapNode
 
 
 @define
@@ -126,17 +125,17 @@ class Findings:
     _warnings: dict[Problem, None] = field(factory=dict, init=False)
     _notes: dict[Problem, None] = field(factory=dict, init=False)
 
-    def error(self, at: Node, message: str, *, line: int | None = None) -> None:
+    def error(self, at: Place, message: str, *, line: int | None = None) -> None:
         """The file cannot be used because of this; `line` where it is known better than by the node."""
         self._errors[Problem(line or at.line, at.path, message)] = None
         if len(self._errors) >= self.most:
             raise self.refusal("too many errors; reading ends here")
 
-    def warn(self, at: Node, message: str) -> None:
+    def warn(self, at: Place, message: str) -> None:
         """The file can be used, but this is likely not what its author meant."""
         self._warnings[Problem(at.line, at.path, message)] = None
 
-    def note(self, at: Node, message: str) -> None:
+    def note(self, at: Place, message: str) -> None:
         """Nothing is wrong, but a decision was made that its author may want to know."""
         self._notes[Problem(at.line, at.path, message)] = None
 

@@ -1,0 +1,139 @@
+"""Models: their addresses, ports and names."""
+
+from __future__ import annotations
+
+from tests.support_config import FindingsTestCase, errors, load, model, one_model
+
+
+class PortTests(FindingsTestCase):
+    """Where the server of a model is found."""
+
+    def test_given_ports(self) -> None:
+        """Ports go to those that ask, in the order of their names, past those that are fixed."""
+        text = """\
+startPort: 9000
+models:
+  z: {cmd: 'x --port ${PORT}'}
+  fixed: {cmd: x --port 9001, proxy: 'http://127.0.0.1:9001'}
+  a: {cmd: 'x --port ${PORT}', proxy: 'http://127.0.0.1:${PORT}/v1/'}
+  named: {cmd: x --port 9002}
+  remote: {cmd: x, proxy: 'http://gpu/'}
+  by-env: {cmd: llama-server, env: ['LLAMA_ARG_PORT=${PORT}']}
+  own: {cmd: x --listen 9005, proxy: 'http://localhost:9005', checkEndpoint: none}
+  container: {cmd: 'docker run -p ${PORT}:80 x', proxy: 'http://${MODEL_ID}:${PORT}'}
+"""
+        loaded = load(text)
+        proxies = {name: told.proxy for name, told in loaded.config.models.items()}
+        self.assertEqual(
+            proxies,
+            {
+                "z": "http://localhost:9006",
+                "fixed": "http://127.0.0.1:9001",
+                "a": "http://127.0.0.1:9000/v1",
+                "named": "http://localhost:9002",
+                "remote": "http://gpu",
+                "by-env": "http://localhost:9003",
+                "own": "http://localhost:9005",
+                "container": "http://container:9004",
+            },
+        )
+        self.assertEqual(list(proxies), ["z", "fixed", "a", "named", "remote", "by-env", "own", "container"])
+        self.assertEqual(loaded.config.models["by-env"].env, {"LLAMA_ARG_PORT": "9003"})
+        self.assertEqual(loaded.config.models["container"].cmd[3], "9004:80")
+        self.assertEqual(loaded.warnings, ())
+        self.assert_findings(loaded.notes, [(6, "models.named", "taking port 9002 from cmd")])
+
+    def test_port_in_other_values(self) -> None:
+        """A model that has a port may use it anywhere."""
+        told = model("cmd: x ${PORT}\ncheckEndpoint: /${PORT}\nname: at ${PORT}")
+        self.assertEqual((told.check_endpoint, told.name), ("/5800", "at 5800"))
+
+    def test_no_port(self) -> None:
+        """A server that nobody can find is told what to add."""
+        for cmd in ("x -m y", "x --port 0", "x --port 70000"):
+            self.assert_errors(one_model(f"cmd: {cmd}"), (2, "models.m", "`--port ${PORT}`"))
+        lines = "cmd: x --port 1\nproxy: http://localhost:${PORT}"
+        self.assert_errors(one_model(lines), (5, "models.m.proxy", "`cmd` does not"))
+        lines = "cmd: x --port 1\nname: ${PORT}"
+        self.assert_errors(one_model(lines), (5, "models.m.name", "whose `cmd` uses it"))
+
+    def test_ports_run_out(self) -> None:
+        """Models for which no port is left are told."""
+        models = "".join(f"  m{n}: {{cmd: 'x ${{PORT}}'}}\n" for n in range(3))
+        self.assert_errors(f"startPort: 65534\nmodels:\n{models}", (5, "models.m2", "no port is left"))
+
+    def test_proxies(self) -> None:
+        """A proxy is a base URL."""
+        for text, url in (
+            ("http://localhost:80", "http://localhost:80"),
+            ("https://gpu.lan/llm/", "https://gpu.lan/llm"),
+            ("'http://[::1]:80'", "http://[::1]:80"),
+            ("' http://a:80 '", "http://a:80"),
+        ):
+            self.assertEqual(model(f"cmd: x\nproxy: {text}").proxy, url)
+        self.assertEqual(model("cmd: x ${PORT}\nproxy: ''").proxy, "http://localhost:5800")
+        for text, part in (
+            ("localhost:80", "such as http://127.0.0.1:9001"),
+            ("ftp://a", "such as http://127.0.0.1:9001"),
+            ("//a", "such as"),
+            ("http://", "such as"),
+            ("http://:80", "such as"),
+            ("http://a:b", "from 1 to 65535"),
+            ("http://a:0", "from 1 to 65535"),
+            ("http://a:65536", "from 1 to 65535"),
+            ("http://a:-1", "from 1 to 65535"),
+            ("'http://a:'", "from 1 to 65535"),
+            ("http://[::1", "no usable port"),
+            ("http://a b", "blank"),
+            ('"http://a\\n"', ""),
+            ("http://ä", "ASCII"),
+            ("http://a/?b", "base URL"),
+            ("'http://a/#b'", "base URL"),
+            ("http://u:p@a", "base URL"),
+        ):
+            with self.subTest(text):
+                if part:
+                    self.assert_errors(one_model(f"cmd: x\nproxy: {text}"), (5, "models.m.proxy", part))
+                else:
+                    self.assertEqual(model(f"cmd: x\nproxy: {text}").proxy, "http://a")
+        text = "models:\n  'a b': {cmd: 'x ${PORT}', proxy: 'http://${MODEL_ID}:${PORT}'}\n"
+        self.assert_errors(text, (2, "models.a b.proxy", "blank"))
+
+    def test_misspelt_port(self) -> None:
+        """`$PORT` in a proxy is an error with the right spelling."""
+        self.assert_errors(one_model("cmd: x ${PORT}\nproxy: http://a:$PORT"), (5, "models.m.proxy", "${PORT}"))
+
+    def test_ports_that_do_not_match(self) -> None:
+        """A proxy on another port than the command's is told, unless something may map one to the other."""
+        lines = "cmd: x --port {}\nproxy: http://127.0.0.1:8999"
+        self.assert_warnings(one_model(lines.format(9000)), (5, "models.m.proxy", "--port 9000"))
+        for cmd in ("8999", "9000 -p 8999:9000", "9000 $(map 8999)"):
+            self.assert_warnings(one_model(lines.format(cmd)))
+        self.assert_warnings(one_model("cmd: x --port 9000\nproxy: http://gpu:8999"))
+
+
+class NameTests(FindingsTestCase):
+    """What models are called."""
+
+    def test_bad_names(self) -> None:
+        """Names that could not stand in a log line are refused."""
+        for name in ('""', '" "', '"a\\nb"', '"a\\x1b[31m"', '"\\x7f"'):
+            [problem] = errors(f"models:\n  {name}: {{cmd: x --port 1}}\n")
+            self.assertEqual(problem.line, 2)
+            self.assertIn("control characters", problem.message)
+
+    def test_models_without_settings(self) -> None:
+        """A model is a mapping."""
+        for value, part in (("", "not ''"), ("x", "not 'x'"), ("[a]", "not a list")):
+            self.assert_errors(f"models:\n  m: {value}\n", (2, "models.m", part))
+
+    def test_aliases(self) -> None:
+        """A name means one model; its own name as an alias is only needless."""
+        text = "models:\n  a: {cmd: x --port 1, aliases: [%s]}\n  b: {cmd: x --port 2, aliases: [%s]}\n"
+        self.assert_errors(text % ("n", "m, n"), (3, "models.b.aliases[1]", "'n' already names the model 'a'"))
+        self.assert_errors(text % ("n, n", ""), (2, "models.a.aliases[1]", "'n' already names the model 'a'"))
+        self.assert_errors(text % ("b", ""), (2, "models.a.aliases[0]", "'b' is the name of another model"))
+        text_with_gap = text % ("''", "b, n, n")
+        places = [(problem.line, problem.path) for problem in errors(text_with_gap)]
+        self.assertEqual(places, [(2, "models.a.aliases[0]"), (3, "models.b.aliases[2]")])
+        self.assert_warnings(text % ("a", ""), (2, "models.a.aliases[0]", "needs no alias"))

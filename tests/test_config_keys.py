@@ -1,0 +1,85 @@
+"""Keys: those that are unknown, those that come later, and those that must not be ignored."""
+
+from __future__ import annotations
+
+from attrs import fields_dict
+
+from llama_swap.config.keys import MODEL, TOP
+from llama_swap.config.kinds import Later
+from llama_swap.config.model import Config, ModelConfig
+from tests.support_config import FindingsTestCase, one_model
+
+SERVER = "cmd: x --port 1\n"
+FILE = one_model(SERVER)
+
+
+class UnknownKeyTests(FindingsTestCase):
+    """Unknown keys are warnings that help."""
+
+    def test_top_level(self) -> None:
+        """A key of the top level that is nearly right, or that people believe to exist."""
+        for key, part in (
+            ("health_check_timeout", "did you mean healthCheckTimeout?"),
+            ("healthCheckTimeOut", "did you mean healthCheckTimeout?"),
+            ("healthcheckTimeot", "did you mean healthCheckTimeout?"),
+            ("readyTimeout", "did you mean healthCheckTimeout?"),
+            ("idleTimeout", "did you mean globalTTL?"),
+            ("host", "did you mean listen?"),
+            ("port", "did you mean listen?"),
+            ("model", "did you mean models?"),
+            ("ttl", "ttl belongs inside a model"),
+            ("use_model_name", "useModelName belongs inside a model"),
+            ("zzz", "x-"),
+        ):
+            self.assert_warnings(f"{key}: 1\n{FILE}", (1, key, part))
+
+    def test_model(self) -> None:
+        """A key of a model."""
+        for key, part in (
+            ("check_endpoint", "did you mean checkEndpoint?"),
+            ("alias", "did you mean aliases?"),
+            ("TTL", "did you mean ttl?"),
+            ("idleTimeout", "did you mean ttl?"),
+            ("unload_timeout", "did you mean unloadTimeout?"),
+            ("healthCheckTimeout", "belongs at the top level"),
+            ("tags", "unknown key: ignored"),
+        ):
+            self.assert_warnings(one_model(f"{SERVER}{key}: 1"), (5, f"models.m.{key}", part))
+
+    def test_own_keys(self) -> None:
+        """Keys that begin with `x-` belong to the user."""
+        self.assert_warnings(f"x-mine: [1]\n{one_model(SERVER + 'x-note: a')}")
+
+    def test_once_for_each_place(self) -> None:
+        """An unknown key in a template is told once, however many models merge it."""
+        models = "".join(f"  m{n}:\n    <<: *d\n    cmd: x --port {n}\n" for n in range(1, 9))
+        self.assert_warnings(f"x-d: &d\n  tags: a\nmodels:\n{models}", (2, "x-d.tags", "unknown key"))
+
+
+class KnownKeyTests(FindingsTestCase):
+    """Keys of llama-swap that this version does not act on."""
+
+    def test_later(self) -> None:
+        """They are ignored with a warning, whatever is in them."""
+        message = "known, but not supported by this version yet: ignored"
+        for key in TOP:
+            if isinstance(key.kind, Later):
+                self.assert_warnings(f"{key.name}: {{a: '${{b}}'}}\n{FILE}", (1, key.name, message))
+        for key in MODEL:
+            if isinstance(key.kind, Later):
+                text = one_model(f"{SERVER}{key.name}: ['${{b}}']")
+                self.assert_warnings(text, (5, f"models.m.{key.name}", message))
+
+    def test_api_keys(self) -> None:
+        """Keys that were meant to protect the server are an error, never ignored."""
+        for value in ("[secret]", "secret", "[${env.KEY}]".replace("[", "['").replace("]", "']")):
+            self.assert_errors(f"apiKeys: {value}\n{FILE}", (1, "apiKeys", "open to all"), KEY="k")
+
+    def test_attributes(self) -> None:
+        """Every value of the configuration has its key, but for those that only others are made of."""
+        for table, cls, parts in (
+            (TOP, Config, {"macros", "global_ttl", "unload_timeout", "start_port"}),
+            (MODEL, ModelConfig, {"macros", "id"}),
+        ):
+            attributes = {key.attribute for key in table if key.is_active}
+            self.assertEqual(attributes ^ set(fields_dict(cls)), parts)

@@ -1,0 +1,137 @@
+"""Macros: in which values, in which order, and what is said about those that do not exist."""
+
+from __future__ import annotations
+
+from tests.support_config import FindingsTestCase, load, model
+
+SERVER = "cmd: x --port 1"
+
+
+class ExpansionTests(FindingsTestCase):
+    """What becomes of a macro that exists."""
+
+    def test_before_typing(self) -> None:
+        """A macro may be a number, a flag, a null or a part of a text: what it stands for is read in its place."""
+        text = """\
+macros: {idle: 300, yes: true, empty: ~, quoted: 'null', wait: 60, part: el}
+healthCheckTimeout: ${wait}
+models:
+  m:
+    cmd: x --port 1
+    ttl: ${idle}
+    unlisted: ${yes}
+    useModelName: ${empty}
+    name: ${quoted}
+    description: mod${part} of ${idle}
+    aliases: ['${part}', '${MODEL_ID}-2']
+    env: ['A=${idle} ${MODEL_ID}']
+    checkEndpoint: /${part}
+    proxy: http://${part}:${idle}
+"""
+        config = load(text).config
+        self.assertEqual(config.health_check_timeout, 60)
+        m = config.models["m"]
+        self.assertEqual((m.ttl, m.unlisted, m.use_model_name, m.name), (300, True, None, "null"))
+        self.assertEqual((m.description, m.aliases), ("model of 300", ("el", "m-2")))
+        self.assertEqual((m.env, m.check_endpoint, m.proxy), ({"A": "300 m"}, "/el", "http://el:300"))
+
+    def test_order(self) -> None:
+        """A macro may use those above it, the environment, and what each model is given."""
+        text = """\
+macros:
+  dir: ${env.HOME}/models
+  file: ${dir}/${MODEL_ID}.gguf
+  server: llama-server --port ${PORT} -m ${file}
+models:
+  a: {cmd: '${server}'}
+  b: {cmd: '${server} -c 1'}
+"""
+        models = load(text, HOME="/home/me").config.models
+        self.assertEqual(models["a"].cmd, ("llama-server", "--port", "5800", "-m", "/home/me/models/a.gguf"))
+        self.assertEqual(models["b"].cmd[2:], ("5801", "-m", "/home/me/models/b.gguf", "-c", "1"))
+
+    def test_model_macros_win(self) -> None:
+        """A model's macro wins over the global one, also within global macros; others see the global one."""
+        text = """\
+macros:
+  ctx: 1
+  args: -c ${ctx}
+models:
+  a: {cmd: 'x --port 1 ${args} ${own}', macros: {ctx: 2, own: 'o-${ctx}'}}
+  b: {cmd: 'x --port 1 ${args}'}
+"""
+        models = load(text).config.models
+        self.assertEqual(models["a"].cmd[3:], ("-c", "2", "o-2"))
+        self.assertEqual(models["b"].cmd[3:], ("-c", "1"))
+
+    def test_comments(self) -> None:
+        """Macros and variables in comment lines of a command need not exist."""
+        self.assertEqual(model(f"{SERVER}\nmacros:\n  a: 1").cmd, ("x", "--port", "1"))
+        told = model("cmd: |\n  x\n  # ${nothing} ${env.NOTHING} $PORT\n  --port 1")
+        self.assertEqual(told.cmd, ("x", "--port", "1"))
+
+    def test_what_is_no_macro(self) -> None:
+        """`$name` and `${name:-default}` are left to whoever reads them."""
+        cmd = model("cmd: bash -c 'exec x --port 1 $HOME ${HOME:-/root} ${} $(id)'").cmd
+        self.assertEqual(cmd[2], "exec x --port 1 $HOME ${HOME:-/root} ${} $(id)")
+
+    def test_no_injection(self) -> None:
+        """What a macro brings in is not expanded again, and no shell ever sees it."""
+        text = "models:\n  'x; touch ${PID} $(id)':\n    cmd: server --port 1 '${MODEL_ID}'\n"
+        [only] = load(text).config.models.values()
+        self.assertEqual(only.cmd, ("server", "--port", "1", "x; touch ${PID} $(id)"))
+
+
+class ErrorTests(FindingsTestCase):
+    """What is said about macros that cannot be replaced."""
+
+    def test_unknown(self) -> None:
+        """An unknown macro is named, with what it may have been meant to be."""
+        head = "macros: {context: 1}\nmodels:\n  m:\n    cmd: x --port ${PORT} "
+        for macro, part in (
+            ("HOME", "${env.HOME}"),
+            ("contxt", "did you mean ${context}?"),
+            ("port", "did you mean ${PORT}?"),
+            ("MODEL", "did you mean ${MODEL_ID}?"),
+            ("PID", "only in `cmdStop`"),
+        ):
+            self.assert_errors(f"{head}${{{macro}}}\n", (4, "models.m.cmd", f"${{{macro}}}"))
+            self.assert_errors(f"{head}${{{macro}}}\n", (4, "models.m.cmd", part))
+
+    def test_everywhere(self) -> None:
+        """Unknown macros are told in every value, one for each place; not in keys that are ignored."""
+        text = "listen: ${a}:1\nmodels:\n  m:\n    cmd: x --port 1\n    ttl: ${b}\n    env: ['A=${c}']\n"
+        text += "    metadata: {a: '${d}'}\n    cmdStop: stop ${PID} ${e}\nprofiles: {p: ['${f}']}\n"
+        self.assert_errors(
+            text,
+            (1, "listen", "${a}"),
+            (5, "models.m.ttl", "${b}"),
+            (5, "models.m.ttl", "whole number"),
+            (6, "models.m.env[0]", "${c}"),
+            (9, "profiles.p[0]", "${f}"),
+            (9, "profiles.p[0]", "no model"),
+        )
+
+    def test_only_in_models(self) -> None:
+        """What models are given does not exist at the top level."""
+        text = f"listen: ':${{PORT}}'\nmodels:\n  m:\n    {SERVER}\n"
+        self.assert_errors(text, (1, "listen", "only inside a model"))
+
+    def test_order(self) -> None:
+        """A macro that uses one further down is told what to do; so is one that uses itself."""
+        text = "macros:\n  a: ${b}\n  b: 1\n  c: ${c}\nmodels:\n  m:\n    cmd: x --port 1 ${a}\n"
+        self.assert_errors(text, (4, "macros.c", "itself"), (7, "models.m.cmd", "${b} is defined further down"))
+
+    def test_definitions(self) -> None:
+        """Names and values that cannot be macros are told."""
+        names = ("a.b", "a b", "a" * 64, "ä")
+        for name in names:
+            self.assert_errors(f"macros:\n  {name}: 1\nmodels:\n  m:\n    {SERVER}\n", (2, f"macros.{name}", "63"))
+        for name in ("PORT", "PID", "MODEL_ID"):
+            self.assert_errors(
+                f"macros:\n  {name}: 1\nmodels:\n  m:\n    {SERVER}\n", (2, f"macros.{name}", "reserved")
+            )
+        self.assert_errors(f"macros:\n  a: [1]\nmodels:\n  m:\n    {SERVER}\n", (2, "macros.a", "not a list"))
+        self.assert_errors(f"macros: [a]\nmodels:\n  m:\n    {SERVER}\n", (1, "macros", "mapping"))
+        text = f"models:\n  m:\n    {SERVER}\n    macros:\n      PORT: 1\n"
+        self.assert_errors(text, (5, "models.m.macros.PORT", "reserved"))

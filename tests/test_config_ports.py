@@ -1,0 +1,33 @@
+"""Ports and base URLs, on their own."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.ports import assign_ports, base_url, host_of, port_of
+
+
+class AssignTests(SynchronousTestCase):
+    """Who gets which port."""
+
+    def test_sorted_and_free(self) -> None:
+        """Ports go up in the order of the names, past those that are taken."""
+        self.assertEqual(assign_ports(["b", "a", "c"], 5, {6}), {"a": 5, "b": 7, "c": 8})
+
+    def test_no_more_ports(self) -> None:
+        """The last names get none when ports run out."""
+        self.assertEqual(assign_ports(["a", "b", "c"], 65534, {65535}), {"a": 65534})
+
+
+class URLTests(SynchronousTestCase):
+    """What a URL says."""
+
+    def test_parts(self) -> None:
+        """Host and port, where there are any."""
+        self.assertEqual((host_of("http://A:8"), port_of("http://a:8")), ("a", 8))
+        self.assertEqual((host_of("http://[::1]/"), port_of("http://a")), ("::1", None))
+        self.assertIsNone(port_of("http://a:${PORT}"))
+
+    def test_trailing_slashes(self) -> None:
+        """A base URL ends without a slash, so that paths can be added."""
+        self.assertEqual(base_url("http://a/b//"), "http://a/b")

@@ -1,0 +1,65 @@
+"""What is written about the keys: the JSON Schema, the example and the documentation."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from llama_swap.config.keys import MODEL, TOP
+from llama_swap.config.schema import PATH, render
+from tests.support_config import FindingsTestCase, load
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = (ROOT / "config.example.yaml").read_text(encoding="utf-8")
+MANUAL = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+class SchemaTests(FindingsTestCase):
+    """docs/config-schema.json."""
+
+    def test_up_to_date(self) -> None:
+        """The file is what `python -m llama_swap.config.schema` writes."""
+        self.assertEqual(PATH.read_text(encoding="utf-8"), render())
+
+    def test_has_every_key(self) -> None:
+        """Editors know every key, what it means and what it is without a value."""
+        schema = json.loads(render())
+        for table, properties in ((TOP, schema["properties"]), (MODEL, schema["definitions"]["model"]["properties"])):
+            self.assertEqual(list(properties), [key.name for key in table])
+            for key in table:
+                self.assertEqual(properties[key.name]["description"], key.doc)
+        self.assertEqual(schema["properties"]["healthCheckTimeout"]["default"], 120)
+        self.assertEqual(schema["properties"]["models"]["additionalProperties"], {"$ref": "#/definitions/model"})
+
+
+class DocumentationTests(FindingsTestCase):
+    """config.example.yaml and docs/configuration.md."""
+
+    def test_example_loads(self) -> None:
+        """The example has nothing that needs a warning, nor anything left to guess."""
+        loaded = load(EXAMPLE)
+        self.assertEqual((loaded.warnings, loaded.notes), ((), ()))
+
+    def test_example_has_every_key(self) -> None:
+        """Each key that this version acts on is in the example, at its place."""
+        for table, indent in ((TOP, ""), (MODEL, "    ")):
+            for key in table:
+                if key.is_active:
+                    self.assertRegex(EXAMPLE, rf"(?m)^{indent}{key.name}:", key.name)
+
+    def test_manual_has_every_key(self) -> None:
+        """Each key that this version acts on has a section, each other one is named."""
+        top, _, model = MANUAL.partition("\n## Keys of a model\n")
+        for table, part in ((TOP, top), (MODEL, model)):
+            for key in table:
+                if key.is_active:
+                    self.assertIn(f"\n### `{key.name}`\n", part)
+                self.assertIn(f"`{key.name}`", MANUAL)
+
+    def test_manual_examples_load(self) -> None:
+        """Every whole file in the manual is one that works."""
+        files = [text for text in re.findall(r"```yaml\n(.*?)```", MANUAL, re.DOTALL) if "models:\n" in text]
+        self.assertGreater(len(files), 2)
+        for text in files:
+            self.assertEqual(load(text).warnings, (), text)

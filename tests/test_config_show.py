@@ -1,0 +1,81 @@
+"""The effective configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.show import masked, render_effective
+from tests.support_config import load, one_model
+
+EXAMPLE = (Path(__file__).parents[1] / "config.example.yaml").read_text(encoding="utf-8")
+
+
+class RenderTests(SynchronousTestCase):
+    """YAML that people can read, and that says the same when it is loaded."""
+
+    def test_round_trip(self) -> None:
+        """What is shown can be loaded again, and is then the same."""
+        names = "models:\n  no: {cmd: 'x --port ${PORT} ''a b'' \"\" é', checkEndpoint: none, env: ['A=b c']}\n"
+        names += "  '010': {cmd: x --port 1, aliases: [1e3, ~], name: 'null'}\n  'a: b': {cmd: x --port 2}\n"
+        for text in (EXAMPLE, names + "profiles: {12:30: [no, 1e3]}\n"):
+            config = load(text).config
+            self.assertEqual(load(render_effective(config)).config, config)
+
+    def test_everything_is_there(self) -> None:
+        """Macros are expanded, ports given and defaults filled in; the arguments are quoted for a shell."""
+        text = render_effective(load(one_model("cmd: |\n  x --port ${PORT}\n  -m 'a b'")).config)
+        shown = yaml.safe_load(text)
+        self.assertEqual(shown["healthCheckTimeout"], 120)
+        self.assertEqual(shown["models"]["m"]["cmd"], "x --port 5800 -m 'a b'")
+        self.assertEqual(shown["models"]["m"]["proxy"], "http://localhost:5800")
+        self.assertEqual(shown["models"]["m"]["checkEndpoint"], "/health")
+
+    def test_secrets_are_masked(self) -> None:
+        """Neither arguments nor variables show what is nobody's business."""
+        lines = "cmd: x --port 1 --api-key hush -e HF_TOKEN=hush\nenv: [HF_TOKEN=hush, A=1, WANDB_API_KEY=hush]"
+        text = render_effective(load(one_model(lines)).config)
+        self.assertNotIn("hush", text)
+        self.assertIn("HF_TOKEN=***", text)
+        self.assertIn("A=1", text)
+
+
+class MaskTests(SynchronousTestCase):
+    """What looks like a secret."""
+
+    def test_masked(self) -> None:
+        """The values of options and variables that are named like secrets, also within an argument."""
+        for words, expected in (
+            (["--api-key", "hush"], ["--api-key", "***"]),
+            (["--api-key=hush hush"], ["--api-key=***"]),
+            (["-hft", "hush"], ["-hft", "***"]),
+            (["--hf-token", "hush", "-m", "x"], ["--hf-token", "***", "-m", "x"]),
+            (["-e", "HF_TOKEN=hush"], ["-e", "HF_TOKEN=***"]),
+            (["--env=DB_PASSWORD=hush"], ["--env=DB_PASSWORD=***"]),
+            (["-eOPENAI_API_KEY=a=b"], ["-eOPENAI_API_KEY=***"]),
+            (["-c", "env A_KEY=hush x --api-key hush -m y"], ["-c", "env A_KEY=*** x --api-key *** -m y"]),
+            (["-H", "Authorization: Bearer hush"], ["-H", "Authorization: Bearer ***"]),
+            (['{"api_key": "hush", "a": 1}'], ['{"api_key": "***", "a": 1}']),
+        ):
+            self.assertEqual(masked(words), expected)
+
+    def test_not_masked(self) -> None:
+        """Options that only sound alike."""
+        for words in (
+            ["--api-key-file", "/etc/key"],
+            ["--tokenizer", "x"],
+            ["--max-tokens", "5"],
+            ["--max-tokens=5"],
+            ["--chat-template-kwargs", '{"enable_thinking":false}'],
+            ["-m", "/models/monkey.gguf"],
+            ["key"],
+            [],
+        ):
+            self.assertEqual(masked(words), words)
+
+    def test_long_words(self) -> None:
+        """A long argument takes no long time."""
+        words = ["x" * 100_000, "a-" * 50_000, "key " * 20_000, "token=" * 20_000]
+        self.assertEqual(len(masked(words)), 4)
