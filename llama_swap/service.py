@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.web.server import Site
 
+from llama_swap.errors import CannotListen
 from llama_swap.listen import endpoint_description, is_wide, url_of
 from llama_swap.notify import notify
 from llama_swap.routing.router import Router
@@ -61,13 +62,16 @@ class SwapService(Service):
         self._hurried = False
 
     def startService(self) -> None:
-        """Listen, or raise the `CannotListenError` that says why not."""
+        """Listen.
+
+        @raise CannotListen: that is not possible.
+        """
         super().startService()
         listening = serverFromString(self._reactor, endpoint_description(self._listen)).listen(self._site)
         failures: list[Exception] = []
         listening.addCallbacks(self._listens, lambda failure: failures.append(failure.value))
         if failures:
-            raise failures[0]
+            raise CannotListen(f"cannot listen on {self._listen}: {failures[0]}")
         self._reactor.callWhenRunning(self._take_signals)
 
     def stopService(self) -> Deferred[None]:

@@ -145,6 +145,8 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     config = settings.config
     logs = Broadcaster()
     globalLogPublisher.addObserver(_of_interest(LineObserver(in_reactor(loop, logs.publish_proxy))))
+    for model in config.models:
+        logs.writer(model)  # so that the log page offers models that have said nothing yet
     settings.log_remarks()
 
     dialer = Dialer(loop)
@@ -173,7 +175,9 @@ def _check_endpoint(address: str) -> None:
 
     try:
         serverFromString(reactor, listen.endpoint_description(address))
-    except (ValueError, TypeError, LookupError) as error:
+    except LookupError:
+        raise CannotListen(f"cannot listen on {address!r}: systemd handed over no such socket") from None
+    except (ValueError, TypeError) as error:
         raise CannotListen(f"cannot listen on {address!r}: {error}") from None
 
 

@@ -95,7 +95,9 @@ class Broadcaster:
 
     def subscribe(self, source: str | None, deliver: Callable[[bytes], object], *, history: int | None) -> Subscription:
         """Call `deliver` with the newest `history` bytes of lines (None: none), then with all that come."""
-        return self.follow(source, lambda chunk: deliver(chunk.lines), history=history)
+        subscription = self.follow(source, lambda chunk: deliver(chunk.lines), history=history)
+        subscription.resumeProducing()
+        return subscription
 
     def follow(
         self,
@@ -105,7 +107,7 @@ class Broadcaster:
         history: int | None,
         after: int | None = None,
     ) -> Subscription:
-        """Like `subscribe`, for those who want to know where lines came from.
+        """Like `subscribe`, for those who want to know where lines came from; it begins with `resumeProducing`.
 
         With `after`, the number of the last chunk that a listener got before it lost its connection, it gets
         those that came since, and a notice if some of them are gone already; `history` is then not used.
@@ -119,7 +121,6 @@ class Broadcaster:
             past = channel.ring.tail(history) if history else []
         subscription = Subscription(deliver, past, channel.leave)
         channel.listeners = (*channel.listeners, subscription)
-        subscription.resumeProducing()
         return subscription
 
     def _channel(self, source: str | None) -> _Channel:

@@ -55,6 +55,8 @@ class AnswerParser:
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            raise (error.__context__ or error) from None  # the receiver's own, which is no fault of the answer
         except httptools.HttpParserUpgrade:
             self._violation = "it changed protocols without being asked to"
         except httptools.HttpParserError as error:

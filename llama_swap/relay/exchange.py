@@ -66,6 +66,9 @@ class Exchange(Protocol):
     # -- from the network -------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
+        if self._sink is None:  # aborted, but the connection could not be called off any more
+            self.transport.abortConnection()
+            return
         self.transport.setTcpNoDelay(True)
         self.transport.writeSequence([self._request.head(), self._request.body or b""])
 

@@ -50,7 +50,7 @@ class OutboundRequest:
     fields: Fields
     """The client's, end to end."""
     client: bytes | None
-    """The client's address, for `X-Forwarded-For`; None when the proxy asks for itself."""
+    """The client's address, for `X-Forwarded-For`; None when it has none, or when the proxy asks for itself."""
     body: bytes | None
     """None: the request has no body, which is not the same as an empty one."""
 
@@ -64,9 +64,11 @@ class OutboundRequest:
             *((name, value) for name, value in self.fields if name.lower() not in WRITTEN_HERE),
             (b"Connection", b"close"),
         ]
+        forwarded = [value for name, value in self.fields if name.lower() == b"x-forwarded-for"]
         if self.client is not None:
-            forwarded = [value for name, value in self.fields if name.lower() == b"x-forwarded-for"]
-            fields.append((b"X-Forwarded-For", b", ".join([*forwarded, self.client])))
+            forwarded.append(self.client)
+        if forwarded:
+            fields.append((b"X-Forwarded-For", b", ".join(forwarded)))
         if self.body is not None:
             fields.append((b"Content-Length", b"%d" % len(self.body)))
         lines = [b"%b %b HTTP/1.1" % (self.method, self.target)]

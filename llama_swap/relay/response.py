@@ -15,7 +15,8 @@ from llama_swap.relay.headers import AnswerHead, end_to_end
 class ResponseRelay:
     """An `AnswerSink` in front of a twisted.web request.
 
-    `finished` is called once, when the answer was passed on or broke.  Once the client has left, nothing may be called.
+    `finished` is called once, when all of the answer has come or it broke; the next request on the client's connection
+    begins after that.  Once the client has left, nothing may be called.
     """
 
     def __init__(
@@ -39,18 +40,18 @@ class ResponseRelay:
 
     def end(self) -> None:
         """See `AnswerSink.end`."""
+        self._finished()
         self._request.unregisterProducer()
         self._request.finish()
-        self._finished()
 
     def broken(self, error: UpstreamError) -> None:
         """See `AnswerSink.broken`: an error where there is still room for one, else a visibly broken answer."""
+        self._finished()
         if not self._request.startedWriting:
             self._refuse(self._request, error)
         else:
             self._request.unregisterProducer()
             _cut(self._request)
-        self._finished()
 
 
 def _client_headers(head: AnswerHead) -> Headers:

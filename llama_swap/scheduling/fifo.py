@@ -8,8 +8,9 @@ A ticket is decided by these rules, in this order:
 1.  Its model is being loaded: wait for that load.
 2.  It needs a model gone that is itself being loaded: wait; a load under way is finished first.
 3.  It needs a model gone that still answers somebody: wait; no answer is cut by a swap.
-4.  It came after another ticket had already waited `max_wait`, and its model would have to go for that one:
-    wait until that one has had its turn.
+4.  It would be served at the cost of an older ticket: wait until that one has had its turn.  It may neither stop the
+    model of the older one, nor start one that must go for it, nor, if it came after the older one had already waited
+    `max_wait`, use such a model any longer.
 5.  Otherwise: stop what must go, start what is missing, and serve it if its model is ready.
 
 Tickets for one model are let through together once it is ready, so A B C A B C costs three loads, not six.
@@ -18,7 +19,7 @@ Tickets for one model are let through together once it is ready, so A B C A B C 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import define, field
 
@@ -83,16 +84,20 @@ class FIFOScheduler:
         return self._drain()
 
     def ready(self, model: str) -> list[Command]:
-        """A started model answers."""
+        """A started model answers.  That is no news if it is to stop, and has not heard of it yet."""
+        if not self._is_starting(model):
+            return []
         del self._loading[model]
         self._ready.add(model)
         return self._drain()
 
     def failed(self, model: str, error: SwapError) -> list[Command]:
-        """A started model will not become ready.  `stopped` follows when its process is gone."""
+        """A started model will not become ready; no news if it is to stop.  `stopped` follows when it is gone."""
+        if not self._is_starting(model):
+            return []
         del self._loading[model]
         self._stopping.add(model)
-        return self._reject_waiting(model, error)
+        return self._reject_waiting(model, error) + self._drain()
 
     def stopped(self, model: str) -> list[Command]:
         """A model's process is gone, by our will or not."""
@@ -122,9 +127,9 @@ class FIFOScheduler:
         error = Unavailable("llama-swap is shutting down")
         rejections: list[Command] = [Reject(ticket, error) for ticket in self._queue]
         self._queue.clear()
-        for model in [*self._loading, *self._ready]:
-            if not self._serving[model]:
-                rejections += self._stop(model)
+        idle = [model for model in self._ready if not self._serving[model]]
+        for model in [*self._loading, *idle]:
+            rejections += self._stop(model)
         return rejections
 
     # -- decisions --------------------------------------------------------------------------------------------
@@ -138,7 +143,11 @@ class FIFOScheduler:
         if ticket.model in self._loading:
             return []
         plan = self._policy.plan(ticket.target, self._alive())
-        if any(model in self._loading or self._serving[model] for model in plan.evict) or self._yields(ticket):
+        if any(model in self._loading or self._serving[model] for model in plan.evict):
+            return []
+        wanted = (ticket.model, *plan.alongside)
+        missing = [model for model in wanted if model not in self._ready and model not in self._loading]
+        if self._yields(ticket, plan.evict, missing):
             return []
         commands: list[Command] = []
         for model in sorted(plan.evict - self._stopping):
@@ -147,23 +156,26 @@ class FIFOScheduler:
             self._queue.remove(ticket)
             self._serving[ticket.model] += 1
             commands.append(Serve(ticket))
-        else:
-            commands += self._load(ticket.model, plan)
-        for model in plan.alongside:
-            if model not in self._ready and model not in self._loading:
-                commands += self._load(model, plan)
+        for model in missing:
+            commands += self._load(model, plan)
         return commands
 
-    def _yields(self, ticket: Ticket) -> bool:
-        """Whether `ticket` must let an older one go first that has waited too long."""
+    def _yields(self, ticket: Ticket, stops: frozenset[str], starts: Iterable[str]) -> bool:
+        """Whether serving `ticket`, with what stops and starts for it, must wait until an older one was served."""
         for older in self._queue:
             if older is ticket:
                 return False
-            if ticket.arrived >= older.arrived + self._max_wait:
-                plan = self._policy.plan(older.target, self._alive() | {ticket.model})
-                if ticket.model in plan.evict:
-                    return True
+            overdue = ticket.arrived >= older.arrived + self._max_wait
+            in_its_way = {*starts, ticket.model} if overdue else set(starts)
+            if older.model in stops:
+                return True
+            if in_its_way and in_its_way & self._policy.plan(older.target, self._alive() | in_its_way).evict:
+                return True
         return False
+
+    def _is_starting(self, model: str) -> bool:
+        """Whether `model` was started, and may still become ready."""
+        return self._loading.get(model) == set()
 
     def _alive(self) -> frozenset[str]:
         return frozenset(self._ready | self._stopping | self._loading.keys())

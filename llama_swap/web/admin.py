@@ -25,6 +25,7 @@ class AdminRoutes:
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
         app.route("/", methods=["GET"])(self.home)
+        app.route("/favicon.ico", methods=["GET"])(self.icon)
         app.route("/health", methods=["GET"])(self.health)
         app.route("/v1/models", methods=["GET"])(self.models)
         app.route("/running", methods=["GET"])(self.running)
@@ -35,6 +36,12 @@ class AdminRoutes:
         """Send browsers to the list of models."""
         request.redirect(b"/upstream")
         return b""
+
+    def icon(self, request: Request) -> bytes:
+        """Give browsers something to show in a tab."""
+        request.setHeader(b"Content-Type", b"image/svg+xml")
+        request.setHeader(b"Cache-Control", b"max-age=86400")
+        return _ICON
 
     def health(self, request: Request) -> bytes:
         """Say that the proxy works, whatever its models do."""
@@ -91,6 +98,11 @@ class AdminRoutes:
             described["description"] = model.description
         return described
 
+
+_ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="none" stroke="#7a6ff0" stroke-width="2">'
+    b'<path d="M2 5h10l-3-3M14 11H4l3 3"/></svg>\n'
+)
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>llama-swap: models</title></head>

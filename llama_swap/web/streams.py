@@ -92,7 +92,8 @@ class LogRoutes:
         return _TextStream(self._open, self._follower(request, source))
 
     def _event_stream(self, request: Request, source: str | None = None) -> Resource:
-        return _EventStream(self._open, self._follower(request, source), self._epoch, self._clock)
+        follow = self._follower(request, source)
+        return _EventStream(self._open, follow, self._broadcaster.sources, self._epoch, self._clock)
 
     def _follower(self, request: Request, name: str | None) -> Callable[[_Deliver], Subscription]:
         """Return what subscribes to that which the request asks for; raise if it cannot be had."""
@@ -145,6 +146,7 @@ class _TextStream(Resource):
         self.request = request
         self.subscription = self._follow(self.deliver)
         request.registerProducer(self.subscription, True)
+        self.subscription.resumeProducing()
         self._streams.add(self)
         request.notifyFinish().addBoth(lambda _: self.left())
         return NOT_DONE_YET
@@ -167,6 +169,7 @@ class _TextStream(Resource):
 class _EventStream(_TextStream):
     """The same as server-sent events, whose data name the source; an event's id serves to go on after it.
 
+    Between them come events named `sources`, with all that there are: at the start, and when there are new ones.
     Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 
@@ -176,17 +179,22 @@ class _EventStream(_TextStream):
         self,
         streams: set[_TextStream],
         follow: Callable[[_Deliver], Subscription],
+        sources: Callable[[], list[str]],
         epoch: str,
         clock: IReactorTime,
     ) -> None:
         super().__init__(streams, follow)
+        self._sources = sources
+        self._told: list[str] = []
         self._epoch = epoch
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.clock = clock
 
     def render_GET(self, request: Request) -> int:
         self._heartbeat.start(HEARTBEAT, now=False)
-        return super().render_GET(request)
+        super().render_GET(request)
+        self._beat()
+        return NOT_DONE_YET
 
     def deliver(self, chunk: Chunk) -> None:
         data = json.dumps({"source": chunk.source, "text": chunk.lines.decode("utf-8", "replace")})
@@ -197,8 +205,14 @@ class _EventStream(_TextStream):
         super().left()
 
     def _beat(self) -> None:
-        if not self.subscription.paused:
+        if self.subscription.paused:
+            return
+        sources = self._sources()
+        if sources == self._told:
             self.request.write(b": still here\n\n")
+        else:
+            self._told = sources
+            self.request.write(f"event: sources\ndata: {json.dumps(sources)}\n\n".encode())
 
 
 def _query(request: Request) -> dict[str, list[str]]:

@@ -10,17 +10,14 @@ const FRAME = 16; // ms
 
 const BASE = new URL("../", import.meta.url); // wherever /logs/ is mounted
 
-/** Return the names of the sources that have lines. */
-export async function fetchSources() {
-  const response = await fetch(new URL("sources", BASE), { cache: "no-store" });
-  if (!response.ok) throw new Error(`${response.status}`);
-  return response.json();
-}
-
 export class Feed {
-  /** `onText(source, text)` gets whole lines; `onStatus(state, detail)` gets "connecting", "live" or "waiting". */
-  constructor(onText, onStatus) {
+  /**
+   * `onText(source, text)` gets whole lines, and returns how many; `onSources(names)` gets all sources that there are;
+   * `onStatus(state, detail)` gets "connecting", "live" or "waiting".
+   */
+  constructor(onText, onSources, onStatus) {
     this.onText = onText;
+    this.onSources = onSources;
     this.onStatus = onStatus;
     this.lastId = "";
     this.ended = new AbortController();
@@ -79,7 +76,7 @@ export class Feed {
       const events = (rest + decoder.decode(value, { stream: true })).split("\n\n");
       rest = events.pop();
       for (const event of events) lines += this.#take(event);
-      if (lines < LINES_A_FRAME) continue;
+      if (lines < LINES_A_FRAME || document.hidden) continue; // a hidden page draws nothing, and its timers are slow
       lines = 0;
       await new Promise((resolve) => setTimeout(resolve, FRAME));
       if (ended.aborted) return;
@@ -87,14 +84,17 @@ export class Feed {
   }
 
   #take(event) {
-    let data = "";
+    const fields = { event: "lines" };
     for (const field of event.split("\n")) {
-      if (field.startsWith("id: ")) this.lastId = field.slice(4);
-      else if (field.startsWith("data: ")) data += field.slice(6);
+      const [, name, value] = /^(\w*): (.*)$/.exec(field) ?? [];
+      if (name) fields[name] = value;
     }
-    if (!data) return 0;
-    const { source, text } = JSON.parse(data);
-    return this.onText(source, text);
+    if (!fields.data) return 0; // the heartbeat
+    const data = JSON.parse(fields.data);
+    if (fields.event === "sources") this.onSources(data);
+    if (fields.event !== "lines") return 0;
+    this.lastId = fields.id;
+    return this.onText(data.source, data.text);
   }
 
   #sleep(wait) {

@@ -1,13 +1,12 @@
 // The log page: joins the connection, the kept lines, the search and the list of rows to the controls.
 
-import { Feed, fetchSources } from "./feed.js";
+import { Feed } from "./feed.js";
 import { Lines, makeLine, MOST_LINES } from "./lines.js";
 import { RowList } from "./list.js";
 import { makeRow } from "./row.js";
 import { compile, NOTHING } from "./search.js";
 import { SourceList, titleOf } from "./sources.js";
 
-const SOURCES_EVERY = 10_000; // ms
 const KEPT_SOURCES = 4; // whose lines survive while another one is looked at
 
 const $ = (id) => document.getElementById(id);
@@ -25,7 +24,7 @@ let frame = 0;
 
 const sources = new SourceList($("sources"), choose);
 const list = new RowList($("log"), rowOf, showFollow);
-const feed = new Feed(take, showStatus);
+const feed = new Feed(take, showSources, showStatus);
 
 // ---- lines ----
 
@@ -96,14 +95,6 @@ function showSources(names) {
   if (sources.show(names, source)) list.refresh();
 }
 
-async function refreshSources() {
-  try {
-    showSources(await fetchSources());
-  } catch {
-    // The status line tells already when the proxy is away.
-  }
-}
-
 // ---- what is shown around the lines ----
 
 function showLines() {
@@ -125,10 +116,12 @@ function counted(count, noun) {
 }
 
 function showStatus(state, detail) {
-  const text = { live: "Live", connecting: "Connecting…", waiting: "Disconnected, trying again" }[state];
   $("status").dataset.state = state;
-  $("status-text").textContent = detail ? `${text}: ${detail}` : text;
-  if (state === "live") refreshSources();
+  $("status-text").textContent = {
+    live: "Live",
+    connecting: "Connecting…",
+    waiting: `Disconnected, trying again (${detail})`,
+  }[state];
 }
 
 function showFollow() {
@@ -220,5 +213,4 @@ document.addEventListener("keydown", (event) => {
 addEventListener("hashchange", () => choose(sourceInAddress()));
 
 list.wrap = true;
-setInterval(refreshSources, SOURCES_EVERY);
 start(sourceInAddress());

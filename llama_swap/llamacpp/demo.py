@@ -1,0 +1,86 @@
+"""`make demo`: the proxy with two real models on any machine that has Python, a minute after the clone.
+
+The configuration is examples/demo.yaml; this module fetches the model file that it names and says what to try.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from llama_swap.errors import SwapError
+from llama_swap.llamacpp.demo_model import fetch, model_path
+
+HOST, USUAL_PORT = "127.0.0.1", 8080
+
+GREETING = """\
+
+Two models are configured, and one of them runs at a time.  Try, in another terminal:
+
+  curl -s {url}/v1/chat/completions \\
+    -d '{{"model": "smol", "messages": [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+  curl -s {url}/v1/chat/completions \\
+    -d '{{"model": "poet", "messages": [{{"role": "user", "content": "Write one line about rain."}}]}}'
+  curl -Ns {url}/logs/stream
+
+The first starts a model, the second swaps it for the other, the third follows the log; {url}/logs
+shows it in a browser.  Ctrl-C ends everything.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fetch the model if need be, then serve until Ctrl-C; exit with 0, or with 1 and a reason on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m llama_swap.llamacpp.demo", description="Try llama-swap with a small real model."
+    )
+    parser.add_argument("--fetch-only", action="store_true", help="fetch the model (94 MB, once), and exit")
+    only_fetch = parser.parse_args(argv).fetch_only
+    model = model_path(os.environ)
+    try:
+        fetch(model)
+    except SwapError as error:
+        sys.exit(f"llama-swap demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit("llama-swap demo: interrupted; nothing was kept")
+    if not only_fetch:
+        serve(model)
+
+
+def serve(model: Path) -> None:
+    """Run the proxy in the foreground on the demo's configuration, with `model` behind both of its names."""
+    from llama_swap.cli import main as llama_swap  # late, because fetching needs no Twisted
+
+    os.environ["LLAMA_SWAP_DEMO_MODEL"] = os.fspath(model)
+    # The configuration says `llama-swap-llamacpp`, which lies beside this interpreter, wherever PATH leads.
+    os.environ["PATH"] = os.pathsep.join([os.fspath(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    address = f"{HOST}:{usable_port()}"
+    greeting = GREETING.format(url=f"http://{address}")
+    llama_swap(["--config", os.fspath(configuration()), "--listen", address], greeting=greeting)
+
+
+def usable_port() -> int:
+    """Return 8080, or, while somebody else listens there, a port that is free."""
+    for port in (USUAL_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return USUAL_PORT
+
+
+def configuration() -> Path:
+    """Return the path of demo.yaml: beside this file in a wheel, in examples/ of a checkout."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "demo.yaml"
+    return packaged if packaged.exists() else here.parents[1] / "examples" / "demo.yaml"
+
+
+if __name__ == "__main__":
+    main()

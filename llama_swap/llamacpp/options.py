@@ -1,0 +1,124 @@
+"""From a command line to llama.cpp's parameters.
+
+Stricter than argparse alone: `-cb` must not pass as `-c b`, and a flag that this program does not know is
+refused by its name, because a model that runs with other settings than its `cmd:` says is worse than one that
+does not start.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NoReturn
+
+from llama_swap import __version__
+from llama_swap.llamacpp.flags import FLAGS, POOLING, Flag
+
+PROGRAM = "llama-swap-llamacpp"
+
+EXAMPLE = f"""\
+example:
+  {PROGRAM} -m Qwen2.5-1.5B-Instruct-Q4_K_M.gguf --port 9001 -c 4096
+  curl http://127.0.0.1:9001/v1/chat/completions -d '{{"messages": [{{"role": "user", "content": "Hi!"}}]}}'
+
+in llama-swap's configuration:
+  models:
+    qwen:
+      cmd: {PROGRAM} -m /models/Qwen2.5-1.5B-Instruct-Q4_K_M.gguf --port ${{PORT}} -c 4096
+"""
+
+DRAFT_SIMPLE = 1
+"""llama.cpp's common_speculative_type: a smaller model proposes tokens, the larger one checks them."""
+
+# A GGUF file may carry sampling settings of its own.  These bits (common_params_sampling_config) say which of
+# them the user has chosen instead.
+CHOSEN_SAMPLING = {
+    "sampling.top_k": 1 << 1,
+    "sampling.top_p": 1 << 2,
+    "sampling.min_p": 1 << 3,
+    "sampling.temp": 1 << 6,
+    "sampling.penalty_repeat": 1 << 8,
+}
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{PROGRAM}: {message}; {PROGRAM} --help lists the flags\n")
+
+
+def parse(argv: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters that `argv` sets, by their dotted names.
+
+    Exits with 0 after `--help` and `--version`, with 1 and one line on stderr when `argv` cannot be used.
+    """
+    parser = _parser()
+    if unknown := "; ".join(_unknown_flags(argv)):
+        parser.error(unknown)
+    parameters = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    if "model.path" not in parameters:
+        parser.error("no model; give one with -m FILE.gguf")
+    return parameters
+
+
+def apply(parameters: Mapping[str, Any], params: Any) -> None:
+    """Set `parameters` on `params`, an `xllamacpp.CommonParams`, along with what follows from them."""
+    settings = dict(parameters)
+    if settings.pop("reranking", False):
+        settings |= {"embedding": True, "pooling_type": POOLING["rank"]}
+    if "speculative.draft.mparams.path" in settings:
+        settings["speculative.types"] = [DRAFT_SIMPLE]
+    settings.setdefault("cpuparams_batch.n_threads", settings["cpuparams.n_threads"])
+    settings["sampling.user_sampling_config"] = sum(CHOSEN_SAMPLING[name] for name in CHOSEN_SAMPLING.keys() & settings)
+    for name, value in settings.items():
+        *path, attribute = name.split(".")
+        owner = params
+        for part in path:
+            owner = getattr(owner, part)
+        setattr(owner, attribute, value)
+
+
+def _parser() -> ArgumentParser:
+    parser = _Parser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} -m FILE.gguf [flags]",
+        description="llama.cpp's HTTP server, with llama-server's flags, out of the Python wheel xllamacpp.",
+        epilog=EXAMPLE,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"{PROGRAM} {__version__} (xllamacpp {_xllamacpp_version()})"
+    )
+    for flag in FLAGS:
+        _add(flag, parser)
+    return parser
+
+
+def _add(flag: Flag, parser: ArgumentParser) -> None:
+    names = flag.names.split()
+    if flag.read is None:
+        parser.add_argument(*names, dest=flag.parameter, action="store_const", const=flag.value, help=flag.help)
+        return
+    metavar = "N" if flag.read in (int, float) else names[-1].lstrip("-").upper()
+    parser.add_argument(
+        *names, dest=flag.parameter, type=flag.read, default=flag.default, metavar=metavar, help=flag.help
+    )
+
+
+def _unknown_flags(argv: Sequence[str]) -> Iterator[str]:
+    known = {name for flag in FLAGS for name in flag.names.split()} | {"-h", "--help", "--version"}
+    for word in argv:
+        name = word.partition("=")[0]
+        if name.startswith("-") and name not in known and not re.fullmatch(r"-\d.*", name):
+            close = difflib.get_close_matches(name, known, n=1)
+            yield f"unknown flag {name}" + (f" (did you mean {close[0]}?)" if close else "")
+
+
+def _xllamacpp_version() -> str:
+    try:
+        return version("xllamacpp")
+    except PackageNotFoundError:
+        return "is not installed"

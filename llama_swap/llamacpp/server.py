@@ -1,0 +1,93 @@
+"""`llama-swap-llamacpp`: a llama-server for machines that have pip but no llama.cpp.
+
+The HTTP server is llama.cpp's own, with all its routes; this module gives it a command line, plain words for
+what goes wrong, and a prompt end.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from llama_swap.errors import SwapError
+from llama_swap.llamacpp.options import PROGRAM, apply, parse
+from llama_swap.llamacpp.stoppable import run_stoppable
+
+GGUF_MAGIC = b"GGUF"  # https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+
+
+class CannotServe(SwapError):
+    """Why no server can be started; `str()` of it is what the user reads."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve a model until TERM or INT, then exit with 0; if it cannot, say why on stderr and exit with 1."""
+    parameters = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        require_xllamacpp()
+        check_model(parameters["model.path"])
+        check_address(parameters["hostnames"][0], parameters["port"])
+        status = run_stoppable(lambda: serve(parameters))
+    except CannotServe as error:
+        sys.exit(f"{PROGRAM}: {error}")
+    except ChildProcessError as error:
+        sys.exit(f"{PROGRAM}: llama.cpp was {error}; its last lines above may say why")
+    sys.exit(status)
+
+
+def serve(parameters: Mapping[str, Any]) -> int:
+    """Load the model and serve it for as long as this process lives."""
+    # Late, so that --help, --version and the checks need neither the wheel nor its 100 MB.
+    import signal
+
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    apply(parameters, params)
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError:
+        raise CannotServe(
+            f"llama.cpp could not serve {parameters['model.path']}; its lines above that are marked E say why"
+        ) from None
+    while server:
+        signal.pause()
+    return 0
+
+
+def require_xllamacpp() -> None:
+    """Raise CannotServe unless llama.cpp's wheel is installed."""
+    if find_spec("xllamacpp") is None:
+        raise CannotServe("llama.cpp is not installed; pip install 'llama-swap[llamacpp]' brings it")
+
+
+def check_model(path: str) -> None:
+    """Raise CannotServe unless `path` is a readable GGUF file."""
+    try:
+        with Path(path).open("rb") as file:
+            magic = file.read(len(GGUF_MAGIC))
+    except OSError as error:
+        raise CannotServe(f"cannot read the model {path}: {error.strerror}") from None
+    if magic != GGUF_MAGIC:
+        raise CannotServe(f"{path} is not a GGUF model: it does not begin with {GGUF_MAGIC.decode()}")
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise CannotServe unless `host`:`port` is free to listen on."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise CannotServe(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        ) from None
+
+
+if __name__ == "__main__":
+    main()
