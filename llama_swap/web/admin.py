@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.web.http import Request
 
 from llama_swap.config.model import ModelConfig
@@ -70,7 +71,9 @@ class AdminRoutes:
 
     async def unload(self, request: Request) -> bytes:
         """Stop every model, and answer when they are gone."""
-        await self._router.unload_all()
+        unloaded: Deferred[None] = Deferred()  # which may be cancelled, as the unloading itself must not be
+        self._router.unload_all().chainDeferred(unloaded)
+        await unloaded
         return _text(request, "OK")
 
     def upstreams(self, request: Request) -> bytes:

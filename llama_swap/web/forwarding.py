@@ -16,6 +16,7 @@ from llama_swap.routing.names import Names
 from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.errors import refuse
+from llama_swap.web.site import client_host
 
 
 class Endpoints(Protocol):
@@ -52,6 +53,7 @@ class Forwarder:
 
 def _outbound(request: Request, model: ModelConfig, uri: bytes, body: bytes | None) -> OutboundRequest:
     proxy = urlsplit(model.proxy)
+    client = client_host(request)
     return OutboundRequest(
         method=request.method,
         target=proxy.path.encode() + uri,
@@ -59,6 +61,6 @@ def _outbound(request: Request, model: ModelConfig, uri: bytes, body: bytes | No
         fields=end_to_end(
             (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
         ),
-        client=request.getClientAddress().host.encode(),
+        client=None if client is None else client.encode(),
         body=body,
     )

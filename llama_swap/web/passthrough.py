@@ -12,11 +12,13 @@ from urllib.parse import unquote_to_bytes
 from klein import Klein
 from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
 
 from llama_swap.errors import NotFound
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
+from llama_swap.web.errors import refuse
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.site import body_of
 
@@ -34,14 +36,19 @@ def split_target(uri: bytes, names: Names) -> tuple[Target, bytes]:
     @raise NotFound: no name fits.
     """
     path, question, query = uri.removeprefix(PREFIX).partition(b"?")
+    refusal = NotFound(f"no model {path.decode('ascii', 'backslashreplace')!r} here; GET /upstream lists what there is")
     segments = path.split(b"/")
     for count in range(len(segments), 0, -1):
         name = unquote_to_bytes(b"/".join(segments[:count])).decode(errors="replace")
-        target = names.find(name)
+        try:
+            target = names.find(name)
+        except NotFound as error:  # a profile, and so far no member of it
+            refusal = error
+            continue
         if target is not None:
             rest = b"".join(b"/" + segment for segment in segments[count:])
             return target, rest + question + query
-    raise NotFound(f"no model {path.decode('ascii', 'backslashreplace')!r} here; GET /upstream lists what there is")
+    raise refusal
 
 
 class PassThrough:
@@ -66,7 +73,7 @@ class PassThrough:
 
 
 class Front(Resource):
-    """The root: gives every request to Klein, but keeps Klein from reading the raw part of a target."""
+    """The root: gives every request to Klein, but keeps Klein from paths that it must not, or cannot, read."""
 
     isLeaf = True
 
@@ -78,4 +85,15 @@ class Front(Resource):
         """See `IResource.render`."""
         if request.uri.startswith(PREFIX):
             request.postpath = PLACEHOLDER.encode().split(b"/")[1:]
+        elif not _is_text(unquote_to_bytes(request.path)):
+            refuse(request, NotFound("no page here has a path that is not UTF-8"))
+            return NOT_DONE_YET
         return self._klein.render(request)
+
+
+def _is_text(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

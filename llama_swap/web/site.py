@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any, ClassVar
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request
@@ -17,6 +18,16 @@ from llama_swap.web.errors import render
 
 IDLE_TIMEOUT = 120
 """How long a client may keep a connection on which nothing happens, in seconds."""
+DISCARDED = 256 * 1024 * 1024
+"""How many bytes of a refused body are read, and thrown away, before the connection is closed under its sender."""
+LINGER = 5
+"""How long the sender of a refused body may be silent, in seconds."""
+
+
+def client_host(request: Request) -> str | None:
+    """Return the address of the client, or None if it came by a UNIX socket."""
+    address = request.getClientAddress()
+    return address.host if isinstance(address, (IPv4Address, IPv6Address)) else None
 
 
 def body_of(request: Request) -> bytes | None:
@@ -30,7 +41,7 @@ def body_of(request: Request) -> bytes | None:
 
 
 class SwapRequest(ServerRequest):
-    """A request whose body stays in memory, up to the site's limit, and whose answer gets no invented headers."""
+    """A request whose body stays in memory, up to the site's limit, and whose answer gets no invented type."""
 
     defaultContentType = None
     channel: Any
@@ -49,28 +60,41 @@ class SwapRequest(ServerRequest):
         """A part of the body came."""
         self._room -= len(data)
         if self._too_large:
-            return
-        if self._room < 0:
+            if self._room < 0:
+                self.channel.loseConnection()
+        elif self._room < 0:
             self._refuse_body()
         else:
             self.content.write(data)
 
     def process(self) -> None:
         """The request is complete."""
-        if not self._too_large:
+        if self._too_large:
+            self.channel.loseConnection()
+        else:
             self.channel.site.watch(self)
             super().process()
 
+    def getRequestHostname(self) -> bytes:  # noqa: N802  # twisted.web's name
+        """Return what Klein may build absolute URLs on: it builds none here, and must not stumble over an odd Host."""
+        return b"localhost"
+
     def _refuse_body(self) -> None:
-        """Answer before the body is read, and close: what the client still sends is no request."""
+        """Answer at once, and close when the client has sent the rest: on a reset, it might not see the answer."""
         self._too_large = True
+        self._room = DISCARDED
         self.requestHeaders.removeHeader(b"expect")  # or twisted.web would ask for the body
         limit = self.channel.site.max_body
         error = BodyTooLarge(f"the body is larger than {limit} bytes (maxRequestBody)")
         content_type, body = render(error, self.getHeader(b"accept") or b"")
-        head = b"HTTP/1.1 413 Content Too Large\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        self.channel.write(head % (content_type, len(body)) + body)
-        self.channel.loseConnection()
+        self.channel.write(_HEAD_413 % (content_type, len(body)) + body)
+        self.channel.setTimeout(LINGER)
+
+
+_HEAD_413 = (
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: %b\r\nContent-Length: %d\r\n"
+    b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+)
 
 
 class SwapSite(Site):
@@ -97,11 +121,11 @@ class SwapSite(Site):
     def _write_access_line(self, _: object, request: Request, began: float) -> None:
         self._log.info(
             '{client} "{method} {uri} {protocol}" {status} {size} "{agent}" {seconds:.3f} s',
-            client=request.getClientAddress().host,
+            client=client_host(request) or "-",
             method=_text(request.method),
             uri=_text(request.uri),
             protocol=_text(request.clientproto),
-            status=request.code,
+            status=request.code if request.startedWriting else "-",
             size=request.sentLength,
             agent=_text(request.getHeader(b"user-agent") or b"-"),
             seconds=self._clock.seconds() - began,
@@ -109,4 +133,4 @@ class SwapSite(Site):
 
 
 def _text(value: bytes) -> str:
-    return value.decode("ascii", "backslashreplace")
+    return value.decode("latin-1").encode("unicode_escape").decode().replace('"', r"\"")

@@ -1,0 +1,161 @@
+"""Stand-ins for what lies outside a room: models, their processes, their health, and whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from zope.interface import implementer
+
+from llama_swap.config.model import Config, ModelConfig
+from llama_swap.errors import SwapError
+from llama_swap.scheduling.profiles import ListProfiles
+from llama_swap.upstream.launcher import ExitStatus
+
+FIRST_PORT = 9001
+
+
+def make_model(name: str, port: int = FIRST_PORT, **more: Any) -> ModelConfig:
+    """Return a model with this id; `more` goes into its fields."""
+    return ModelConfig(**{"id": name, "cmd": ("llama-server",), "proxy": f"http://127.0.0.1:{port}", **more})
+
+
+def make_config(names: Iterable[str], profiles: Mapping[str, str] | None = None, **more: Any) -> Config:
+    """Return a configuration of models with these names, each at a port of its own, but "twin" at that before it.
+
+    Members of profiles are written as words; `more` goes into the fields of every model.
+    """
+    ports = {name: FIRST_PORT + number - (name == "twin") for number, name in enumerate(names)}
+    models = {name: make_model(name, port, **more) for name, port in ports.items()}
+    return Config(models=models, profiles={name: tuple(all_.split()) for name, all_ in (profiles or {}).items()})
+
+
+def policy_of(config: Config) -> ListProfiles:
+    """Return the policy that the router would use."""
+    return ListProfiles(config.profiles, {model.id: model.address for model in config.models.values()})
+
+
+@define(eq=False)
+class FakeChild:
+    """A launched model that leaves when the test says so."""
+
+    model: ModelConfig
+    _exited: Callable[[ExitStatus], None]
+    lives: bool = True
+    """What `alive` answers."""
+    output: str = ""
+    asked: list[float | str] = field(factory=list)
+    """The grace of each `stop`, and "kill" for each kill."""
+    gone: bool = False
+
+    def stop(self, grace: float) -> None:
+        self.asked.append(grace)
+
+    def kill(self) -> None:
+        self.asked.append("kill")
+
+    def alive(self) -> bool:
+        return self.lives
+
+    def last_output(self) -> str:
+        return self.output
+
+    def exit(self, code: int | None = 0, signal: int | None = None) -> None:
+        """Be gone."""
+        assert not self.gone, f"{self.model.id} is gone already"
+        self.lives, self.gone = False, True
+        self._exited(ExitStatus(code, signal))
+
+
+@define(eq=False)
+class FakeLauncher:
+    """Launches `FakeChild`ren, or refuses."""
+
+    children: list[FakeChild] = field(factory=list)
+    refusals: dict[str, Exception] = field(factory=dict)
+    """What launching a model raises."""
+
+    def launch(self, model: ModelConfig, exited: Callable[[ExitStatus], None]) -> FakeChild:
+        if model.id in self.refusals:
+            raise self.refusals[model.id]
+        child = FakeChild(model, exited)
+        self.children.append(child)
+        return child
+
+    def child(self, model: str) -> FakeChild:
+        """Return the latest child of a model."""
+        return next(child for child in reversed(self.children) if child.model.id == model)
+
+    def launched(self) -> list[str]:
+        """Return the models of all launches, in their order."""
+        return [child.model.id for child in self.children]
+
+    def running(self) -> list[str]:
+        """Return the models that are not gone, in the order of their launch."""
+        return [child.model.id for child in self.children if not child.gone]
+
+
+@define(eq=False)
+class FakeReadiness:
+    """Answers when the test says so; addresses are free at once unless `occupied`."""
+
+    occupied: bool = False
+    clearing: dict[str, Deferred[None]] = field(factory=dict)
+    """The latest question of a model for its address."""
+    probing: dict[str, Deferred[None]] = field(factory=dict)
+    """The latest question of a model for its health."""
+    cancelled: list[str] = field(factory=list)
+    """Models whose question was cancelled."""
+
+    def address_free(self, model: ModelConfig) -> Deferred[None]:
+        question = self.clearing[model.id] = self._question(model)
+        if not self.occupied:
+            question.callback(None)
+        return question
+
+    def healthy(self, model: ModelConfig) -> Deferred[None]:
+        question = self.probing[model.id] = self._question(model)
+        return question
+
+    def _question(self, model: ModelConfig) -> Deferred[None]:
+        return Deferred(lambda _: self.cancelled.append(model.id))
+
+
+@define(eq=False)
+class FakeListener:
+    """Notes what becomes of a model, and reacts as the test says."""
+
+    heard: list[str | tuple[str, SwapError]] = field(factory=list)
+    reactions: dict[str, Callable[[], object]] = field(factory=dict)
+    """By the name of the event: what to do on hearing it, while it is still being told."""
+
+    def ready(self, model: str) -> None:
+        self._hear("ready", "ready")
+
+    def failed(self, model: str, error: SwapError) -> None:
+        self._hear("failed", ("failed", error))
+
+    def gone(self, model: str) -> None:
+        self._hear("gone", "gone")
+
+    def _hear(self, event: str, what: str | tuple[str, SwapError]) -> None:
+        self.heard.append(what)
+        if (react := self.reactions.get(event)) is not None:
+            react()
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class FakeEndpoint:
+    """Connections that succeed or fail when the test says so; notes each attempt."""
+
+    attempts: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = field(factory=list)
+    on_cancel: Callable[[Deferred[IProtocol]], None] | None = None
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        connecting: Deferred[IProtocol] = Deferred(self.on_cancel)
+        self.attempts.append((factory, connecting))
+        return connecting

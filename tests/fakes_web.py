@@ -1,0 +1,104 @@
+"""What the web room stands on, faked: a router that grants leases when a test says so, and the site around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import field, frozen
+from klein import Klein
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
+from twisted.web.resource import IResource
+
+from llama_swap.config.model import Config, ModelConfig
+from llama_swap.routing.names import Names
+from llama_swap.scheduling.commands import Target
+from llama_swap.web import errors
+from llama_swap.web.site import SwapSite
+from tests.fakes_wire import Upstream
+
+
+class FakeLease:
+    """The right to use a model, and whether it was given back."""
+
+    released = 0
+
+    def release(self) -> None:
+        """Count."""
+        self.released += 1
+
+
+class FakeRouter:
+    """Stands for `llama_swap.routing.router.Router`: who asks for a model waits until the test grants it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.names = Names(config)
+        self.waiting: list[Deferred[FakeLease]] = []
+        self.targets: list[Target] = []
+        self.cancelled = 0
+        self.running: dict[str, str] = {}
+        self.unloading: Deferred[None] = Deferred()
+        self.unloads = 0
+
+    def acquire(self, target: Target) -> Deferred[FakeLease]:
+        """See `Router.acquire`."""
+
+        def cancel(_: object) -> None:
+            self.cancelled += 1
+
+        self.targets.append(target)
+        granted: Deferred[FakeLease] = Deferred(cancel)
+        self.waiting.append(granted)
+        return granted
+
+    def grant(self) -> FakeLease:
+        """Let the request that waits longest through."""
+        lease = FakeLease()
+        self.waiting.pop(0).callback(lease)
+        return lease
+
+    def states(self) -> dict[str, str]:
+        """See `Router.states`."""
+        return self.running
+
+    def unload_all(self) -> Deferred[None]:
+        """See `Router.unload_all`."""
+        self.unloads += 1
+        return gatherResults([self.unloading], consumeErrors=True).addCallback(lambda _: None)
+
+
+@frozen
+class Endpoints:
+    """The upstream of every model, and which URLs were asked for."""
+
+    upstream: Upstream = field(factory=Upstream)
+    urls: list[str] = field(factory=list)
+
+    def endpoint(self, url: str) -> Upstream:
+        """See `Dialer.endpoint`."""
+        self.urls.append(url)
+        return self.upstream
+
+
+def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:
+    """Return models of these names."""
+    return {
+        name: ModelConfig(**{"id": name, "cmd": ("serve", name), "proxy": "http://127.0.0.1:5800", **changes})
+        for name in names
+    }
+
+
+def site_of(root: IResource, clock: Clock | None = None, *, max_body: int = 1000, log: bool = False) -> SwapSite:
+    """Return the proxy's site around a resource, with or without an access log."""
+    return SwapSite(root, clock or Clock(), max_body=max_body, log_requests=log)
+
+
+def app_with(*add: Callable[[Klein], None]) -> Klein:
+    """Return an app with routes, whose errors are answered as the proxy does."""
+    app = Klein()
+    errors.add_to(app)
+    for add_to in add:
+        add_to(app)
+    return app

@@ -1,0 +1,73 @@
+"""A site whose every request is relayed to one upstream, with both ends in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+
+from llama_swap.relay.resource import ReverseProxyResource
+from llama_swap.web.errors import refuse
+from tests.fakes_web import site_of
+from tests.fakes_wire import Client, Upstream, Wire, request_to
+
+OK = b"HTTP/1.1 200 OK\r\n"
+STREAM = OK + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Root(Resource):
+    """Relays every request, and counts those that are over."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.upstream = Upstream()
+        self.over = 0
+        self.order: list[str] = []
+
+    def render(self, request: Request) -> Any:
+        """See `IResource.render`."""
+        self.order.append(f"began {request.uri.decode()}")
+        outbound = request_to(request.uri, method=request.method)
+
+        def over() -> None:
+            self.over += 1
+            self.order.append(f"over {request.uri.decode()}")
+
+        resource = ReverseProxyResource(outbound, self.upstream, "model m at http://h", refuse=refuse, over=over)
+        return resource.render(request)
+
+
+class RelayTestCase(SynchronousTestCase):
+    """One client, and an upstream that is asked by it."""
+
+    def setUp(self) -> None:
+        """Make both ends."""
+        self.root = Root()
+        self.upstream = self.root.upstream
+        self.client = Client(site_of(self.root))
+        self.logged: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(self.logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
+
+    def ask(self, method: str = "GET", version: str = "HTTP/1.1") -> Wire:
+        """Send a request, and accept the connection that it causes."""
+        self.client.ask(method, "/", version=version)
+        return self.upstream.accept()
+
+    def seen(self, *answer: bytes, method: str = "GET", version: str = "HTTP/1.1") -> bytes:
+        """Return what the client sees when an upstream answers with these packets, and closes."""
+        wire = self.ask(method, version)
+        for packet in answer:
+            wire.deliver(packet)
+        wire.lose()
+        self.assertEqual(self.root.over, 1)
+        return self.client.wire.take()
+
+    def assert_no_defect(self) -> None:
+        """Nothing was logged with a traceback."""
+        self.assertEqual([event for event in self.logged if event.get("log_failure")], [])

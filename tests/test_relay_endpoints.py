@@ -1,0 +1,142 @@
+"""How an upstream's URL becomes an endpoint."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from unittest import skipUnless
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.error import TimeoutError as TimedOut
+from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from llama_swap.relay.endpoints import CONNECT_TIMEOUT, Dialer
+from tests.fakes_wire import Wire
+
+
+class EndpointTestCase(SynchronousTestCase):
+    """A reactor that only notes where it is to connect to."""
+
+    def setUp(self) -> None:
+        """Make the reactor."""
+        self.reactor = MemoryReactorClock()
+        self.dialer = Dialer(self.reactor)
+
+    def connect(self, url: str) -> Deferred[IProtocol]:
+        """Begin to connect to a URL."""
+        return self.dialer.endpoint(url).connect(Factory.forProtocol(Protocol))
+
+    def attempts(self) -> list[tuple[str, int]]:
+        """Return where connections were attempted to, in order."""
+        return [(host, port) for host, port, *_ in self.reactor.tcpClients]
+
+    def fail(self, number: int, error: Exception) -> None:  # type: ignore[override]
+        """Let an attempt fail."""
+        factory = self.reactor.tcpClients[number][2]
+        factory.clientConnectionFailed(self.reactor.connectors[number], Failure(error))
+
+    def succeed(self, number: int) -> Wire:
+        """Let an attempt succeed."""
+        return Wire(self.reactor.tcpClients[number][2].buildProtocol(None))
+
+
+class AddressTests(EndpointTestCase):
+    """Where a connection goes."""
+
+    def test_addresses(self) -> None:
+        """Addresses are taken as they are, with the scheme's port unless there is another; paths do not matter."""
+        for url, where in (
+            ("http://127.0.0.1:5800", ("127.0.0.1", 5800)),
+            ("http://192.0.2.7/path:1?q", ("192.0.2.7", 80)),
+            ("http://[2001:db8::1]:5800/x", ("2001:db8::1", 5800)),
+            ("http://[::1]", ("::1", 80)),
+        ):
+            self.connect(url)
+            self.assertEqual(self.attempts()[-1], where)
+        self.assertEqual({timeout for _, _, _, timeout, _ in self.reactor.tcpClients}, {CONNECT_TIMEOUT})
+
+    def test_refused_at_once(self) -> None:
+        """A refused connection is reported without any delay, for a probe to go on."""
+        connecting = self.connect("http://127.0.0.1:5800")
+        self.fail(0, Refused())
+        self.failureResultOf(connecting, Refused)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_names(self) -> None:
+        """Other names are looked up."""
+        self.assertIsInstance(self.dialer.endpoint("http://gpu.example:5800"), HostnameEndpoint)
+        connecting = self.connect("http://gpu.example:5800")
+        self.assertEqual(self.attempts(), [("127.0.0.1", 5800)])  # where this reactor finds every name
+        self.succeed(0)
+        self.successResultOf(connecting)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    @skipUnless(find_spec("OpenSSL"), "needs pyOpenSSL")
+    def test_https(self) -> None:
+        """https speaks TLS, on its own port, to names and addresses."""
+        for url, where in (
+            ("https://127.0.0.1/x", ("127.0.0.1", 443)),
+            ("https://localhost:8443", ("127.0.0.1", 8443)),
+            ("https://gpu.example", ("127.0.0.1", 443)),
+        ):
+            connecting = self.connect(url)
+            self.assertEqual(self.attempts()[-1], where)
+            wire = self.succeed(-1)
+            self.assertTrue(wire.take().startswith(b"\x16\x03"), "no ClientHello")
+            self.successResultOf(connecting)
+
+
+class LocalhostTests(EndpointTestCase):
+    """`localhost` is two addresses: a server may listen on either."""
+
+    def test_first(self) -> None:
+        """127.0.0.1 is asked first, and alone where it answers."""
+        connecting = self.connect("http://localhost:5800")
+        self.succeed(0)
+        self.assertIsInstance(self.successResultOf(connecting), Protocol)
+        self.assertEqual(self.attempts(), [("127.0.0.1", 5800)])
+        verifyObject(IStreamClientEndpoint, self.dialer.endpoint("http://localhost:5800"))
+
+    def test_second(self) -> None:
+        """Where it refuses, ::1 is asked, without delay."""
+        connecting = self.connect("http://LOCALHOST")
+        self.fail(0, Refused())
+        self.assertEqual(self.attempts(), [("127.0.0.1", 80), ("::1", 80)])
+        self.succeed(1)
+        self.successResultOf(connecting)
+
+    def test_both_refuse(self) -> None:
+        """Where both refuse, that is the answer."""
+        connecting = self.connect("http://localhost")
+        self.fail(0, Refused())
+        self.assertNoResult(connecting)
+        self.fail(1, Refused())
+        self.failureResultOf(connecting, Refused)
+        self.assertEqual((len(self.attempts()), self.reactor.getDelayedCalls()), (2, []))
+
+    def test_other_failures(self) -> None:
+        """Any other failure is final."""
+        for number, error in enumerate((TimedOut(), ConnectError())):
+            connecting = self.connect("http://localhost")
+            self.fail(number, error)
+            self.failureResultOf(connecting, type(error))
+        self.assertEqual(len(self.attempts()), 2)
+
+    def test_cancelled(self) -> None:
+        """Giving up ends the attempt that is under way, and begins no other."""
+        for refused in (0, 1):
+            self.setUp()
+            connecting = self.connect("http://localhost")
+            if refused:
+                self.fail(0, Refused())
+            connecting.cancel()
+            self.failureResultOf(connecting, ConnectingCancelledError)
+            self.assertEqual(len(self.attempts()), refused + 1)
+            self.assertTrue(self.reactor.connectors[-1].stoppedConnecting)

@@ -1,0 +1,218 @@
+"""One request to an upstream over one connection, with a sink that only notes what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IPushProducer
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from llama_swap.relay.exchange import Exchange, ExchangeFactory
+from llama_swap.relay.headers import AnswerHead
+from tests.fakes_wire import PROXY, Sink, Wire, request_to
+
+OK = b"HTTP/1.1 200 OK\r\n"
+STREAM = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def connected(sink: Sink | None = None, **request: Any) -> tuple[Exchange, Sink, Wire]:
+    """Return an exchange whose connection is there."""
+    sink = sink or Sink()
+    exchange = Exchange(request_to(**request), sink)
+    return exchange, sink, Wire(ExchangeFactory(exchange).buildProtocol(PROXY))
+
+
+class RequestTests(SynchronousTestCase):
+    """What goes upstream."""
+
+    def test_head_and_body(self) -> None:
+        """Head and body leave as soon as there is a connection, without waiting for full packets."""
+        _, _, wire = connected(method=b"POST", body=b"\0body")
+        self.assertEqual(
+            wire.take(), b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\n\0body"
+        )
+        self.assertTrue(wire.no_delay)
+
+    def test_no_body(self) -> None:
+        """Behind a head without a body comes nothing."""
+        _, _, wire = connected()
+        self.assertEqual(wire.take(), b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+
+    def test_factory(self) -> None:
+        """The factory makes no noise in the log, and gives its connection to the exchange."""
+        exchange = Exchange(request_to(), Sink())
+        factory = ExchangeFactory(exchange)
+        self.assertFalse(factory.noisy)
+        self.assertIs(factory.buildProtocol(None), exchange)
+
+
+class AnswerTests(SynchronousTestCase):
+    """What comes back."""
+
+    def test_in_order(self) -> None:
+        """The sink hears of the head before any of the body, of each part at once, and of the end once."""
+        _, sink, wire = connected()
+        wire.deliver(STREAM)
+        self.assertEqual(sink.calls, [("head", AnswerHead(200, b"OK", [(b"Transfer-Encoding", b"chunked")]))])
+        verifyObject(IPushProducer, sink.producer)
+        self.assertIs(sink.producer, wire)
+        for count in range(1, 4):
+            wire.deliver(b"2\r\n%d;\r\n" % count)
+            self.assertTrue(sink.body.endswith(b"%d;" % count))
+        wire.deliver(b"0\r\n\r\n")
+        wire.settle()
+        self.assertEqual((sink.names, sink.body), (["head", "data", "end"], b"1;2;3;"))
+
+    def test_end_closes_the_connection(self) -> None:
+        """An upstream that keeps its connection open is left at the end of its answer."""
+        for data in (OK + b"Content-Length: 2\r\n\r\nab", STREAM + b"2\r\nab\r\n0\r\n\r\n"):
+            _, sink, wire = connected()
+            wire.deliver(data)
+            self.assertTrue(wire.aborted)
+            self.assertEqual(sink.names, ["head", "data", "end"])
+
+    def test_end_before_the_body_was_sent(self) -> None:
+        """An answer may end before its request did: the rest of the request is dropped with the connection."""
+        _, sink, wire = connected(method=b"POST", body=b"x" * 1_000_000)
+        wire.deliver(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual(sink.names, ["head", "end"])
+        self.assertTrue(wire.aborted)
+
+    def test_until_the_connection_closes(self) -> None:
+        """Where closing is the end, a clean close is one, and a reset is none."""
+        for reason, last in ((None, "end"), (ConnectionLost(), "broken")):
+            _, sink, wire = connected()
+            wire.deliver(OK + b"\r\nab")
+            wire.lose(reason)
+            self.assertEqual(sink.names, ["head", "data", last])
+
+    def test_bodiless(self) -> None:
+        """HEAD, 204 and 304 end with their heads."""
+        for method, status in ((b"HEAD", b"200 OK"), (b"GET", b"204 No Content"), (b"GET", b"304 Not Modified")):
+            _, sink, wire = connected(method=method)
+            wire.deliver(b"HTTP/1.1 " + status + b"\r\nContent-Length: 7\r\n\r\n")
+            self.assertEqual(sink.names, ["head", "end"])
+            self.assertTrue(wire.aborted)
+
+    def test_nothing_after_the_end(self) -> None:
+        """What comes behind the end, and how the connection closes, is of no interest."""
+        _, sink, wire = connected()
+        wire.deliver(OK + b"Content-Length: 2\r\n\r\nabc")
+        wire.aborted = False  # as if these bytes had been read already
+        wire.deliver(OK + b"Content-Length: 2\r\n\r\nabc")
+        wire.lose(ConnectionLost())
+        self.assertEqual((sink.names, sink.body), (["head", "data", "end"], b"ab"))
+
+
+class BrokenTests(SynchronousTestCase):
+    """The upstream fails."""
+
+    def test_closes_before_the_end(self) -> None:
+        """Wherever the connection ends before the answer does, the sink hears of it, once."""
+        for data, names in (
+            (b"", ["broken"]),
+            (OK, ["broken"]),
+            (b"HTTP/1.1 100 Continue\r\n\r\n", ["broken"]),
+            (STREAM, ["head", "broken"]),
+            (STREAM + b"5\r\nab", ["head", "data", "broken"]),
+            (STREAM + b"2\r\nab\r\n0\r\n", ["head", "data", "broken"]),
+            (OK + b"Content-Length: 3\r\n\r\nab", ["head", "data", "broken"]),
+        ):
+            for reason in (None, ConnectionLost()):
+                _, sink, wire = connected()
+                wire.deliver(data)
+                wire.lose(reason)
+                self.assertEqual(sink.names, names, data)
+
+    def test_no_http(self) -> None:
+        """An answer that is none ends the connection; what follows is not read."""
+        _, sink, wire = connected()
+        wire.deliver(b"SSH-2.0-OpenSSH\r\n")
+        self.assertTrue(wire.aborted)
+        wire.settle()
+        self.assertEqual(sink.names, ["broken"])
+
+    def test_breaks_in_mid_stream(self) -> None:
+        """Chunks that are none break an answer that has begun."""
+        _, sink, wire = connected()
+        wire.deliver(STREAM + b"2\r\nab\r\n")
+        wire.deliver(b"zz\r\n")
+        self.assertTrue(wire.aborted)
+        wire.settle()
+        self.assertEqual(sink.names, ["head", "data", "broken"])
+
+    def test_defect_of_the_sink(self) -> None:
+        """When the sink itself fails, the failure is seen, and the sink hears that its answer broke."""
+
+        class Defective(Sink):
+            def data(self, data: bytes) -> None:
+                raise ZeroDivisionError
+
+        _, sink, wire = connected(Defective())
+        failed = self.assertRaises(ZeroDivisionError, wire.deliver, STREAM + b"2\r\nab\r\n")
+        wire.lose(failed)  # which is what a reactor does then, besides logging it
+        self.assertEqual(sink.names, ["head", "broken"])
+
+
+class AbortTests(SynchronousTestCase):
+    """The client leaves."""
+
+    def aborted(self, *before: bytes) -> tuple[Sink, Wire]:
+        """Return what there is after these packets and an abort."""
+        exchange, sink, wire = connected()
+        for data in before:
+            wire.deliver(data)
+        exchange.abort()
+        return sink, wire
+
+    def test_in_every_phase(self) -> None:
+        """The connection is cut, not closed politely, and the sink hears nothing more."""
+        phases: tuple[tuple[bytes, ...], ...] = ((), (OK,), (STREAM,), (STREAM, b"5\r\nab"))
+        for before in phases:
+            sink, wire = self.aborted(*before)
+            heard = list(sink.calls)
+            self.assertTrue(wire.aborted)
+            wire.settle()
+            self.assertEqual(sink.calls, heard)
+
+    def test_bytes_under_way(self) -> None:
+        """Bytes that were read before the connection was cut reach nobody."""
+        sink, wire = self.aborted(STREAM)
+        wire.aborted = False
+        wire.deliver(b"2\r\nab\r\n0\r\n\r\n")
+        self.assertEqual(sink.names, ["head"])
+
+    def test_before_the_connection(self) -> None:
+        """Without a connection there is nothing to cut; one that still comes is not used."""
+        sink = Sink()
+        exchange = Exchange(request_to(method=b"POST", body=b"work"), sink)
+        exchange.abort()
+        wire = Wire(exchange)
+        self.assertTrue(wire.aborted)
+        wire.settle()
+        self.assertEqual((wire.take(), sink.calls), (b"", []))
+
+    def test_after_the_end(self) -> None:
+        """After the end it changes nothing."""
+        sink, wire = self.aborted(OK + b"Content-Length: 0\r\n\r\n")
+        wire.settle()
+        self.assertEqual(sink.names, ["head", "end"])
+
+    def test_from_within_the_answer(self) -> None:
+        """A sink that has heard enough may abort while it is told."""
+        calls: list[Callable[[], None]] = []
+
+        class Impatient(Sink):
+            def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
+                super().begin(head, producer)
+                calls[0]()
+
+        exchange, sink, wire = connected(Impatient())
+        calls.append(exchange.abort)
+        wire.deliver(STREAM + b"2\r\nab\r\n0\r\n\r\n")
+        self.assertTrue(wire.aborted)
+        wire.settle()
+        self.assertEqual(sink.names, ["head"])

@@ -1,0 +1,106 @@
+"""Asking an upstream for nothing but a status."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError, ConnectionLost
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.errors import UpstreamError
+from llama_swap.relay.endpoints import Dialer
+from llama_swap.relay.status import get_status
+from tests.fakes_web import Endpoints
+
+
+class StatusTests(SynchronousTestCase):
+    """`get_status`, with the upstream in memory."""
+
+    def setUp(self) -> None:
+        """Make the upstream."""
+        self.endpoints = Endpoints()
+        self.upstream = self.endpoints.upstream
+
+    def ask(self, url: str = "http://127.0.0.1:5800/health") -> Deferred[int]:
+        """Ask a URL."""
+        return get_status(cast(Dialer, self.endpoints), url)
+
+    def test_request(self) -> None:
+        """The URL becomes the address, the Host and the target, as raw as it is."""
+        for url, host, target in (
+            ("http://127.0.0.1:5800/health", b"127.0.0.1:5800", b"/health"),
+            ("https://[::1]/a/b?c=%20//d", b"[::1]", b"/a/b?c=%20//d"),
+            ("http://h", b"h", b"/"),
+        ):
+            self.ask(url)
+            self.assertEqual(self.endpoints.urls[-1], url)
+            sent = self.upstream.accept().take()
+            self.assertEqual(sent, b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, host))
+
+    def test_any_status(self) -> None:
+        """Any status is an answer; it is known with the head, and nothing else is read."""
+        for status in (200, 204, 301, 404, 503):
+            asked = self.ask()
+            wire = self.upstream.accept()
+            wire.deliver(b"HTTP/1.1 %d X\r\nContent-Length: 9\r\n" % status)
+            self.assertNoResult(asked)
+            wire.deliver(b"\r\nbo")
+            self.assertEqual(self.successResultOf(asked), status)
+            self.assertTrue(wire.aborted)
+            wire.settle()
+
+    def test_whole_answer_in_one_packet(self) -> None:
+        """A body and an end behind the head do no harm."""
+        asked = self.ask()
+        wire = self.upstream.accept()
+        wire.deliver(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nOK\r\n0\r\n\r\n")
+        wire.settle()
+        self.assertEqual(self.successResultOf(asked), 200)
+
+    def test_broken(self) -> None:
+        """No answer is an error, however it came that there is none."""
+        for data, reason in ((b"", None), (b"", ConnectionLost()), (b"HTTP/1.1 100 Continue\r\n\r\n", None)):
+            asked = self.ask()
+            wire = self.upstream.accept()
+            wire.deliver(data)
+            wire.lose(reason)
+            self.failureResultOf(asked, UpstreamError)
+        asked = self.ask()
+        wire = self.upstream.accept()
+        wire.deliver(b"hello\r\n")
+        self.failureResultOf(asked, UpstreamError)
+        self.assertTrue(wire.aborted)
+        wire.settle()
+
+    def test_refused(self) -> None:
+        """A refused connection is reported as such."""
+        asked = self.ask()
+        self.upstream.refuse()
+        self.failureResultOf(asked, Refused)
+
+    def test_cancelled(self) -> None:
+        """Giving up ends the attempt to connect, or the connection."""
+        asked = self.ask()
+        asked.cancel()
+        self.assertEqual(self.upstream.cancelled, 1)
+        self.failureResultOf(asked, CancelledError, ConnectingCancelledError)
+        self.setUp()
+        for before in (b"", b"HTTP/1.1 200 OK\r\n"):
+            asked = self.ask()
+            wire: Any = self.upstream.accept()
+            wire.deliver(before)
+            asked.cancel()
+            self.assertTrue(wire.aborted)
+            self.failureResultOf(asked, CancelledError)
+            wire.settle()
+
+    def test_cancelled_after_the_answer(self) -> None:
+        """Giving up too late changes nothing."""
+        asked = self.ask()
+        wire = self.upstream.accept()
+        wire.deliver(b"HTTP/1.1 200 OK\r\n\r\n")
+        asked.cancel()
+        wire.settle()
+        self.assertEqual(self.successResultOf(asked), 200)

@@ -1,0 +1,179 @@
+"""The routes about the models rather than to them."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from typing import Any
+
+from attrs import evolve
+from treq.testing import StubTreq
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.model import Config
+from llama_swap.web.admin import AdminRoutes
+from tests.fakes_web import FakeRouter, app_with, models, site_of
+from tests.fakes_wire import Client
+
+HOME = "http://proxy.test"
+CREATED = 1_700_000_000
+
+NASTY = "a/b:<c> \"d\"&'e'?%#ü"
+
+MODELS = {
+    **models("b", name="Bee", description="A bee.", ttl=60, aliases=("alias",)),
+    **models("a/x", proxy="http://127.0.0.1:9"),
+    **models(NASTY),
+    **models("hidden", unlisted=True),
+}
+
+
+class Links(HTMLParser):
+    """Collects where a page's links lead, and what they say."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """See `HTMLParser`."""
+        if tag == "a":
+            self.links.append(dict(attrs)["href"] or "")
+            self.texts.append("")
+
+    def handle_data(self, data: str) -> None:
+        """See `HTMLParser`."""
+        if self.get_starttag_text() and self.texts:
+            self.texts[-1] += data.strip()
+
+
+class AdminTests(SynchronousTestCase):
+    """Each route, asked by treq."""
+
+    def setUp(self) -> None:
+        """Make the routes."""
+        self.router = FakeRouter(Config(models=MODELS))
+        self.app = app_with(AdminRoutes(self.router, CREATED).add_to)  # type: ignore[arg-type]
+        self.treq = StubTreq(self.app.resource())
+
+    def ask(self, method: str, path: str) -> tuple[int, str | None, str]:
+        """Return status, type and text of a page."""
+        response = self.successResultOf(self.treq.request(method, HOME + path, allow_redirects=False))
+        [kind] = response.headers.getRawHeaders("Content-Type", [None])
+        return response.code, kind, self.successResultOf(self.treq.text_content(response, "utf-8"))
+
+    def json(self, path: str) -> Any:
+        """Return what a page says."""
+        status, kind, text = self.ask("GET", path)
+        self.assertEqual((status, kind), (200, "application/json"))
+        return json.loads(text)
+
+    def test_home(self) -> None:
+        """The root leads browsers to the list of models."""
+        response = self.successResultOf(self.treq.get(HOME + "/", allow_redirects=False))
+        self.assertEqual((response.code, response.headers.getRawHeaders("Location")), (302, ["/upstream"]))
+
+    def test_health(self) -> None:
+        """Health is a matter of the proxy alone."""
+        self.assertEqual(self.ask("GET", "/health"), (200, "text/plain; charset=utf-8", "OK"))
+
+    def test_models(self) -> None:
+        """The list is sorted, is OpenAI's, and leaves out unlisted models and aliases."""
+        listed = self.json("/v1/models")
+        own = {"object": "model", "created": CREATED, "owned_by": "llama-swap"}
+        self.assertEqual(listed["object"], "list")
+        self.assertEqual(
+            listed["data"],
+            [
+                {"id": "a/b:<c> \"d\"&'e'?%#ü", **own},
+                {"id": "a/x", **own},
+                {"id": "b", **own, "name": "Bee", "description": "A bee."},
+            ],
+        )
+
+    def test_nothing_configured(self) -> None:
+        """Without models, lists are empty."""
+        self.router.config = evolve(self.router.config, models={})
+        self.assertEqual(self.json("/v1/models"), {"object": "list", "data": []})
+        self.assertEqual(Links(self.ask("GET", "/upstream")[2]).links, ["/logs"])
+
+    def test_running(self) -> None:
+        """What is not stopped is listed with its state, also where it is unlisted."""
+        self.assertEqual(self.json("/running"), {"running": []})
+        self.router.running = {"hidden": "starting", "b": "ready"}
+        self.assertEqual(
+            self.json("/running")["running"],
+            [
+                {
+                    "model": "b",
+                    "state": "ready",
+                    "cmd": "serve b",
+                    "proxy": "http://127.0.0.1:5800",
+                    "ttl": 60,
+                    "name": "Bee",
+                    "description": "A bee.",
+                },
+                {
+                    "model": "hidden",
+                    "state": "starting",
+                    "cmd": "serve hidden",
+                    "proxy": "http://127.0.0.1:5800",
+                    "ttl": 0,
+                    "name": "",
+                    "description": "",
+                },
+            ],
+        )
+
+    def test_command_can_be_pasted(self) -> None:
+        """A command is quoted as a shell needs it."""
+        self.router.running = {NASTY: "ready"}
+        [model] = self.json("/running")["running"]
+        self.assertEqual(model["cmd"], "serve 'a/b:<c> \"d\"&'\"'\"'e'\"'\"'?%#ü'")
+
+    def test_upstreams(self) -> None:
+        """The page links to each listed model, whatever its name holds."""
+        status, kind, page = self.ask("GET", "/upstream")
+        self.assertEqual((status, kind), (200, "text/html; charset=utf-8"))
+        links = Links(page)
+        self.assertEqual(
+            links.links,
+            ["/upstream/a/b%3A%3Cc%3E%20%22d%22%26%27e%27%3F%25%23%C3%BC/", "/upstream/a/x/", "/upstream/b/", "/logs"],
+        )
+        self.assertEqual(links.texts[:3], [NASTY, "a/x", "b"])
+
+    def test_methods(self) -> None:
+        """What only tells takes no POST."""
+        for path in ("/", "/health", "/v1/models", "/running", "/upstream"):
+            self.assertEqual(self.ask("POST", path)[0], 405, path)
+        self.assertEqual(self.ask("DELETE", "/unload")[0], 405)
+        self.assertEqual(self.router.unloads, 0)
+
+
+class UnloadTests(SynchronousTestCase):
+    """`/unload`."""
+
+    def setUp(self) -> None:
+        """Make the routes, and a client that may leave."""
+        self.router = FakeRouter(Config(models=MODELS))
+        self.client = Client(site_of(app_with(AdminRoutes(self.router, CREATED).add_to).resource()))  # type: ignore[arg-type]
+
+    def test_waits(self) -> None:
+        """The answer comes when every model is gone."""
+        for method in ("GET", "POST"):
+            self.setUp()
+            self.client.ask(method, "/unload")
+            self.assertEqual((self.router.unloads, self.client.wire.take()), (1, b""))
+            self.router.unloading.callback(None)
+            answer = self.client.answer()
+            self.assertEqual((answer.status, answer.body), (200, b"OK"))
+
+    def test_client_leaves(self) -> None:
+        """A client that does not wait for the end stops nothing, and leaves no trace in the log."""
+        self.client.ask("GET", "/unload")
+        self.client.leave()
+        self.assertNoResult(self.router.unloading)
+        self.router.unloading.callback(None)
+        self.assertEqual(self.client.wire.take(), b"")

@@ -1,0 +1,160 @@
+"""Requests whose model is in their JSON body."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.model import Config
+from llama_swap.errors import TooManyRequests, Unavailable
+from llama_swap.scheduling.commands import Target
+from llama_swap.web.forwarding import Forwarder
+from llama_swap.web.inference import PATHS, InferenceRoutes
+from llama_swap.web.passthrough import Front
+from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
+from tests.fakes_wire import Client
+
+CHAT = "/v1/chat/completions"
+CONFIG = Config(
+    models={
+        **models("a"),
+        **models("org/m:Q4", aliases=("gpt-4", "coding:x")),
+        **models("renamed", aliases=("old",), use_model_name="real/name ü"),
+    },
+    profiles={"coding": ("a", "renamed", "org/m:Q4")},
+)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
+
+
+class InferenceTests(SynchronousTestCase):
+    """The routes, with client and upstream in memory."""
+
+    def setUp(self) -> None:
+        """Make the proxy and a client."""
+        self.router = FakeRouter(CONFIG)
+        self.upstream = (endpoints := Endpoints()).upstream
+        routes = InferenceRoutes(Forwarder(self.router, endpoints))  # type: ignore[arg-type]
+        self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=100_000))
+
+    def sent(self) -> bytes:
+        """Let the request through; return what the upstream gets."""
+        self.router.grant()
+        wire = self.upstream.accept()
+        sent = wire.take()
+        wire.deliver(OK)
+        self.assertEqual(self.client.answer().body, b"OK")
+        return sent
+
+    def error(self) -> tuple[int, str]:
+        """Return status and message of the error that the client got."""
+        answer = self.client.answer()
+        return answer.status, json.loads(answer.body)["error"]["message"]
+
+    def test_paths(self) -> None:
+        """Each path takes POST, and goes upstream as it came, with its query."""
+        for path in PATHS:
+            self.client.ask("POST", path + "?x=%20//", b'{"model":"a"}')
+            self.assertTrue(self.sent().startswith(b"POST %b?x=%%20// HTTP/1.1\r\n" % path.encode()))
+            self.client.ask("GET", path)
+            self.assertEqual(self.error(), (405, f"{path} takes POST"))
+
+    def test_any_content_type(self) -> None:
+        """The body is read as JSON, whatever type the client says it has."""
+        for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain; charset=utf-16", ""):
+            self.client.ask("POST", CHAT, b'{"model":"a"}', {"Content-Type": kind})
+            self.assertIn(f"Content-Type: {kind}\r\n".encode(), self.sent())
+
+    def test_body_is_untouched(self) -> None:
+        """Where nothing has to change, nothing does; the length is exact, even if the body came in chunks."""
+        body = b' {"x": [1e400, "\\ud800"],\r\n"mod\\u0065l" : "\\u0061"}\n'
+        self.client.ask("POST", CHAT, body)
+        self.assertTrue(self.sent().endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)))
+        self.client.send(b"POST %b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" % CHAT.encode())
+        self.client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        sent = self.sent()
+        self.assertTrue(sent.endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)))
+        self.assertNotIn(b"chunked", sent)
+
+    def test_names(self) -> None:
+        """The name decides who is asked, and as what."""
+        for name, target, told in (
+            ("a", Target("a"), "a"),
+            ("org/m:Q4", Target("org/m:Q4"), "org/m:Q4"),
+            ("gpt-4", Target("org/m:Q4"), "gpt-4"),
+            ("coding:x", Target("org/m:Q4"), "coding:x"),  # an alias, before it is a profile's member
+            ("renamed", Target("renamed"), "real/name ü"),
+            ("old", Target("renamed"), "real/name ü"),
+            ("coding:a", Target("a", "coding"), "a"),
+            ("coding:gpt-4", Target("org/m:Q4", "coding"), "gpt-4"),
+            ("coding:org/m:Q4", Target("org/m:Q4", "coding"), "org/m:Q4"),
+            ("coding:old", Target("renamed", "coding"), "real/name ü"),
+        ):
+            self.client.ask("POST", CHAT, b'{"x":1.0, "model" : %b ,"y":"\xc3\xbc"}' % json.dumps(name).encode())
+            self.assertEqual(self.router.targets[-1], target)
+            head, _, body = self.sent().partition(b"\r\n\r\n")
+            self.assertEqual(body, b'{"x":1.0, "model" : %b ,"y":"\xc3\xbc"}' % json.dumps(told).encode())
+            self.assertTrue(head.endswith(b"Content-Length: %d" % len(body)))
+
+    def test_unknown(self) -> None:
+        """A model that nobody knows is 404 and named, whatever the name holds."""
+        for name in ("nobody", "A", "coding", "coding:", "coding:nobody", ":a", "a\r\nX-Evil: 1", "\ud800", "../a"):
+            self.client.ask("POST", CHAT, json.dumps({"model": name}).encode())
+            status, message = self.error()
+            self.assertEqual(status, 404)
+            self.assertIn(repr(name.partition("coding:")[2] if "coding:" in name else name), message)
+        self.assertEqual(self.router.targets, [])
+
+    def test_bad_bodies(self) -> None:
+        """A body without a model that could be read is 400, on a connection that stays usable."""
+        for body in (None, b"", b"{}", b"[]", b'{"model":7}', b'{"model":"a"', b'{"model":"a","model":"a"}', b"\xff"):
+            self.client.ask("POST", CHAT, body)
+            self.assertEqual(self.error()[0], 400, body)
+        self.client.ask("POST", CHAT, b'{"model":"a"}')
+        self.sent()
+
+    def test_refused(self) -> None:
+        """Who is not let through is told why."""
+        for error, status in ((TooManyRequests("busy"), 429), (Unavailable("unloaded"), 503)):
+            self.client.ask("POST", CHAT, b'{"model":"a"}')
+            self.router.waiting.pop().errback(error)
+            self.assertEqual(self.error(), (status, str(error)))
+
+    def test_client_leaves_while_waiting(self) -> None:
+        """Who leaves while the model loads does not hold up those behind, and nothing goes upstream."""
+        self.client.ask("POST", CHAT, b'{"model":"a"}')
+        self.client.leave()
+        self.assertEqual((self.router.cancelled, self.upstream.attempts), (1, []))
+
+    def test_lease_is_released(self) -> None:
+        """The lease lasts until the answer is over, in whatever way."""
+        for ending in ("answer", "refusal", "leave"):
+            self.setUp()
+            self.client.ask("POST", CHAT, b'{"model":"a"}')
+            lease = self.router.grant()
+            self.assertEqual(lease.released, 0)
+            if ending == "answer":
+                self.upstream.accept().deliver(OK)
+            elif ending == "refusal":
+                self.upstream.refuse()
+                self.assertEqual(self.error()[0], 502)
+            else:
+                self.client.leave()
+            self.assertEqual(lease.released, 1, ending)
+
+    def test_pipelined(self) -> None:
+        """The lease of a request is released before the next one on its connection asks for its own."""
+        request = b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\n\r\n" % CHAT.encode() + b'{"model":"a"}'
+        self.client.send(request + request)
+        self.assertEqual(len(self.router.targets), 1)
+        lease = self.router.grant()
+        released: list[int] = []
+        acquire = self.router.acquire
+
+        def noting(target: Target) -> object:
+            released.append(lease.released)
+            return acquire(target)
+
+        self.patch(self.router, "acquire", noting)
+        self.upstream.accept().deliver(OK)
+        self.assertEqual(released, [1])

@@ -1,0 +1,302 @@
+"""twisted.web with the limits and manners of a proxy: bodies, their limit, the access log."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from llama_swap.logs.observer import event_lines
+from llama_swap.web.site import DISCARDED, IDLE_TIMEOUT, LINGER, body_of
+from tests.fakes_web import site_of
+from tests.fakes_wire import CLIENT, Client, read_answer
+
+LIMIT = 1000
+
+
+class Echo(Resource):
+    """Answers with the body; `/never` does not answer at all."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[bytes | None] = []
+        self.requests: list[Request] = []
+
+    def render(self, request: Request) -> Any:
+        """See `IResource.render`."""
+        self.requests.append(request)
+        self.bodies.append(body_of(request))
+        if request.path == b"/never":
+            return NOT_DONE_YET
+        return self.bodies[-1] or b""
+
+
+class SiteTestCase(SynchronousTestCase):
+    """One client of a site that echoes."""
+
+    log = False
+
+    def setUp(self) -> None:
+        """Make both."""
+        self.clock = Clock()
+        self.echo = Echo()
+        self.client = self.connect()
+
+    def connect(self, address: IAddress = CLIENT) -> Client:
+        """Return one more client."""
+        return Client(site_of(self.echo, self.clock, max_body=LIMIT, log=self.log), address)
+
+
+class BodyTests(SiteTestCase):
+    """Bodies that are not too large."""
+
+    def test_none_and_empty(self) -> None:
+        """No body is not an empty one."""
+        self.client.ask("GET", "/")
+        self.client.ask("POST", "/", b"")
+        self.client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        self.assertEqual(self.echo.bodies, [None, b"", b""])
+
+    def test_in_packets(self) -> None:
+        """A body is what all its packets held."""
+        body = bytes(range(256))
+        self.client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 256\r\n\r\n")
+        for byte in body:
+            self.client.send(bytes([byte]))
+        self.client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for byte in body:
+            self.client.send(b"1\r\n%c\r\n" % byte)
+        self.client.send(b"0\r\nX-Trailer: 1\r\n\r\n")
+        self.assertEqual(self.echo.bodies, [body, body])
+
+    def test_expect(self) -> None:
+        """Who asks whether to send a body is told to."""
+        self.client.ask("POST", "/", headers={"Expect": "100-continue", "Content-Length": "2"})
+        self.assertEqual(self.client.wire.take(), b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.client.send(b"ab")
+        self.assertEqual(self.client.answer().body, b"ab")
+
+    def test_stays_in_memory(self) -> None:
+        """No body is written to a disk, however it is framed, and forms are not taken apart."""
+        site = site_of(self.echo, self.clock, max_body=1_000_000)
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        Client(site).ask("POST", "/", b"a=1&" * 100_000, form)
+        Client(site).send(
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+            % (400_000, b"b" * 400_000)
+        )
+        self.assertEqual([len(body or b"") for body in self.echo.bodies], [400_000, 400_000])
+        self.assertEqual([request.args for request in self.echo.requests], [{}, {}])
+
+    def test_at_the_limit(self) -> None:
+        """A body may be as large as the limit."""
+        self.client.ask("POST", "/", b"x" * LIMIT)
+        self.assertEqual(self.client.answer().status, 200)
+        self.client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.client.send(b"3e0\r\n%b\r\n8\r\n%b\r\n0\r\n\r\n" % (b"x" * 992, b"y" * 8))
+        self.assertEqual(self.client.answer().status, 200)
+
+    def test_no_invented_type(self) -> None:
+        """An answer without a type stays without one: a guess could make a page of it."""
+        self.client.ask("GET", "/")
+        self.assertIsNone(self.client.answer()["Content-Type"])
+
+    def test_idle_connections_close(self) -> None:
+        """A connection on which nothing happens is closed; one whose answer takes long is not."""
+        self.clock.advance(IDLE_TIMEOUT)
+        self.assertTrue(self.client.wire.disconnecting)
+        client = self.connect()
+        client.ask("GET", "/never")
+        self.clock.advance(10 * IDLE_TIMEOUT)
+        self.assertFalse(client.wire.disconnecting)
+
+
+class TooLargeTests(SiteTestCase):
+    """Bodies beyond the limit: 413, which a client must be able to read although it is still sending."""
+
+    HEAD = b"POST / HTTP/1.1\r\nHost: h\r\n"
+
+    def refused(self) -> None:
+        """Check that the client just got its 413, and may go on sending."""
+        answer = self.client.answer()
+        self.assertEqual((answer.status, answer.reason, answer["Connection"]), (413, "Content Too Large", "close"))
+        error = json.loads(answer.body)["error"]
+        self.assertEqual((error["code"], error["type"]), ("body_too_large", "invalid_request_error"))
+        self.assertIn("1000", error["message"])
+        self.assertIn("maxRequestBody", error["message"])
+        self.assertFalse(self.client.wire.disconnecting)
+
+    def over(self) -> None:
+        """Check that the connection is closed, politely, and nothing but the 413 was written."""
+        self.assertTrue(self.client.wire.disconnecting)
+        self.assertFalse(self.client.wire.aborted)
+        self.assertEqual((self.client.wire.take(), self.echo.bodies), (b"", []))
+        self.client.wire.settle()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_announced(self) -> None:
+        """A length beyond the limit is refused with the head; when the body has come, the connection closes."""
+        self.client.send(self.HEAD + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1))
+        self.refused()
+        self.client.send(b"x" * LIMIT)
+        self.assertFalse(self.client.wire.disconnecting)
+        self.client.send(b"x")
+        self.over()
+
+    def test_chunked(self) -> None:
+        """A body whose size nobody told is refused when it passes the limit."""
+        self.client.send(self.HEAD + b"Transfer-Encoding: chunked\r\n\r\n3e8\r\n" + b"x" * LIMIT + b"\r\n")
+        self.assertEqual(self.client.wire.take(), b"")
+        self.client.send(b"1\r\nx\r\n")
+        self.refused()
+        self.client.send(b"3e8\r\n" + b"x" * LIMIT + b"\r\n")
+        self.client.send(b"0\r\n\r\n")
+        self.over()
+
+    def test_in_one_packet(self) -> None:
+        """A body that came with its head is refused and done with; what follows is no request."""
+        for framing in (
+            b"Content-Length: 1001\r\n\r\n" + b"x" * 1001,
+            b"Transfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n",
+        ):
+            self.setUp()
+            self.client.send(self.HEAD + framing + b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            self.assertEqual(self.client.answer().status, 413)
+            self.over()
+
+    def test_expect(self) -> None:
+        """Who asks whether to send such a body is told not to."""
+        self.client.send(self.HEAD + b"Expect: 100-continue\r\nContent-Length: 9999\r\n\r\n")
+        self.refused()
+
+    def test_accept(self) -> None:
+        """The error is in the form that the client reads."""
+        self.client.send(self.HEAD + b"Accept: text/plain\r\nContent-Length: 9999\r\n\r\n")
+        answer = self.client.answer()
+        self.assertEqual((answer.status, answer["Content-Type"]), (413, "text/plain; charset=utf-8"))
+        self.assertEqual(answer["X-Content-Type-Options"], "nosniff")
+
+    def test_silent_client(self) -> None:
+        """A client that neither sends nor leaves is not waited for."""
+        self.client.send(self.HEAD + b"Content-Length: 9999\r\n\r\n")
+        self.refused()
+        self.clock.advance(LINGER * 0.9)
+        self.client.send(b"x")
+        self.clock.advance(LINGER * 0.9)
+        self.assertFalse(self.client.wire.disconnecting)
+        self.clock.advance(LINGER * 0.2)
+        self.over()
+
+    def test_endless_body(self) -> None:
+        """What is read and thrown away has its limit too."""
+        self.client.send(self.HEAD + b"Content-Length: %d\r\n\r\n" % (10 * DISCARDED))
+        self.refused()
+        packet = b"x" * (DISCARDED // 10)
+        for _ in range(10):
+            self.client.send(packet)
+        self.assertFalse(self.client.wire.disconnecting)
+        self.client.send(packet)
+        self.over()
+
+    def test_client_leaves(self) -> None:
+        """A client that leaves at once, as it should, leaves nothing behind."""
+        self.client.send(self.HEAD + b"Content-Length: 9999\r\n\r\n")
+        self.refused()
+        self.client.leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class AccessLogTests(SiteTestCase):
+    """`logRequests`: one line a request."""
+
+    log = True
+
+    def setUp(self) -> None:
+        """Collect the lines."""
+        super().setUp()
+        self.events: list[LogEvent] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+
+    def lines(self) -> list[str]:
+        """Return the lines of the log, without time and level."""
+        return [event_lines(event).decode().partition("] ")[2] for event in self.events if "uri" in event]
+
+    def test_line(self) -> None:
+        """Who asked what, how, and what came of it."""
+        self.client.ask("POST", "/a?b=%20", b"xyz", {"User-Agent": "curl/8"})
+        self.assertEqual(self.lines(), ['192.0.2.7 "POST /a?b=%20 HTTP/1.1" 200 3 "curl/8" 0.000 s\n'])
+
+    def test_when_it_is_over(self) -> None:
+        """The line is written at the end, with the time it took; a client that left saw no status."""
+        self.client.ask("GET", "/never")
+        self.clock.advance(1.5)
+        self.assertEqual(self.lines(), [])
+        self.client.leave()
+        self.assertEqual(self.lines(), ['192.0.2.7 "GET /never HTTP/1.1" - 0 "-" 1.500 s\n'])
+
+    def test_one_line_each(self) -> None:
+        """Pipelined requests have a line each."""
+        self.client.send(b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n")
+        self.assertEqual([line.split()[2] for line in self.lines()], ["/1", "/2"])
+
+    def test_nothing_is_forged(self) -> None:
+        """Quotes, controls and other bytes of a client are spelled out: they end no field, line or colour."""
+        self.client.ask("GET", '/\x7f\x9b"', headers={"User-Agent": 'x" 200 5 "\x1b[31m\x85\xe9\\'})
+        [line] = self.lines()
+        self.assertEqual(
+            line, r'192.0.2.7 "GET /\x7f\x9b\" HTTP/1.1" 200 0 "x\" 200 5 \"\x1b[31m\x85\xe9\\" 0.000 s' + "\n"
+        )
+
+    def test_unix_socket(self) -> None:
+        """A client without an address is a dash."""
+        self.connect(UNIXAddress("/run/x.sock")).ask("GET", "/")
+        self.assertEqual(self.lines(), ['- "GET / HTTP/1.1" 200 0 "-" 0.000 s\n'])
+
+    def test_not_wanted(self) -> None:
+        """Without `logRequests` there is no line."""
+        Client(site_of(self.echo, self.clock)).ask("GET", "/")
+        self.assertEqual(self.events, [])
+
+
+class RealSocketTests(TestCase):
+    """What only a kernel can show."""
+
+    def setUp(self) -> None:
+        """Listen."""
+        port: Any = reactor.listenTCP(0, site_of(Echo(), reactor, max_body=LIMIT), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        self.port = port.getHost().port
+
+    def test_413_reaches_a_client_that_sends_first(self) -> None:
+        """A client that sends a large body to its end, and only then reads, finds the 413 and a clean close."""
+        size = 20_000_000
+
+        def send_all_then_read() -> bytes:
+            received = b""
+            with socket.create_connection(("127.0.0.1", self.port), 10) as client:
+                client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size)
+                client.sendall(b"x" * size)
+                while data := client.recv(65536):
+                    received += data
+            return received
+
+        def check(received: bytes) -> None:
+            self.assertEqual(read_answer(received).status, 413)
+
+        asked: Deferred[bytes] = deferToThread(send_all_then_read)
+        return asked.addCallback(check)
