@@ -188,17 +188,19 @@ def _root(router: Router, dialer: Dialer, streams: LogRoutes) -> IResource:
     from llama_swap.web import errors
     from llama_swap.web.admin import AdminRoutes
     from llama_swap.web.forwarding import Forwarder
+    from llama_swap.web.front import Front
     from llama_swap.web.inference import InferenceRoutes
-    from llama_swap.web.passthrough import Front, PassThrough
+    from llama_swap.web.passthrough import PassThrough
 
     app = Klein()
     errors.add_to(app)
     forwarder = Forwarder(router, dialer)
-    InferenceRoutes(forwarder).add_to(app)
+    inference = InferenceRoutes(forwarder)
+    inference.add_to(app)
     PassThrough(forwarder).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
     streams.add_to(app)
-    return Front(app)
+    return Front(app, inference.direct())
 
 
 def _of_interest(observer: ILogObserver) -> ILogObserver:

@@ -1,19 +1,23 @@
 """Reads an upstream's answer, and judges its framing.  Pure: bytes in, calls out.
 
-The heavy work is llhttp's (by httptools).  Which framing an answer may have is decided here, because a proxy that
-guesses lets one answer pass for two: RFC 9112 §6.3, and for the attacks §11.2.
+Heads are parsed by llhttp (httptools), and each only once: a server sends the same few over and over.  Which framing an
+answer may have is decided here, because a proxy that guesses lets one answer pass for two: RFC 9112 §6.3, and for the
+attacks §11.2.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import lru_cache
+from typing import NoReturn, Protocol
 
 import httptools
 
 from llama_swap.errors import UpstreamError
-from llama_swap.relay.headers import AnswerHead
+from llama_swap.relay.chunked import ChunkedBody
+from llama_swap.relay.headers import AnswerHead, Fields, Framing
 
 HEAD_LIMIT = 64 * 1024
+REMEMBERED_HEADS = 256
 
 
 class AnswerReceiver(Protocol):
@@ -23,26 +27,38 @@ class AnswerReceiver(Protocol):
         """The final status line and fields; interim (1xx) answers are left out."""
 
     def data(self, data: bytes) -> None:
-        """A part of the body, its transfer coding removed."""
+        """A part of the body."""
 
     def end(self) -> None:
         """The answer is complete, by its own framing."""
 
 
 class AnswerParser:
-    """Parses one answer.  Whatever follows its end is ignored."""
+    """Parses one answer.  Whatever follows its end is dropped.
 
-    def __init__(self, receiver: AnswerReceiver, *, to_head: bool) -> None:
+    If `raw`, a chunked body is handed on in its chunks, as they came, up to the last one; else without them.
+    """
+
+    def __init__(self, receiver: AnswerReceiver, *, to_head: bool, raw: bool = False) -> None:
         self._receiver = receiver
         self._to_head = to_head  # an answer to HEAD has the fields of a body that does not come
-        self._parser = httptools.HttpResponseParser(self)
-        self._head_size = 0
-        self._reason = b""
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._in_body = False
-        self._until_close = False
-        self._violation: str | None = None
+        self._raw = raw
+        self._unparsed = b""  # what came of the head
+        self._head: AnswerHead | None = None
+        self._left = 0
+        self._chunks: ChunkedBody | None = None
+        self._surplus = False
         self.ended = False
+
+    @property
+    def began(self) -> bool:
+        """Whether anything of an answer has come."""
+        return self._head is not None or bool(self._unparsed)
+
+    @property
+    def leaves_connection_usable(self) -> bool:
+        """Whether the answer has ended, and its connection can carry another."""
+        return self.ended and not self._surplus and self._head is not None and self._head.keeps_open
 
     def feed(self, data: bytes) -> None:
         """Take what came from the upstream.
@@ -50,22 +66,15 @@ class AnswerParser:
         @raise UpstreamError: it is no answer that may be passed on.
         """
         if self.ended:
-            return
-        if not self._in_body:
-            self._head_size += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            raise (error.__context__ or error) from None  # the receiver's own, which is no fault of the answer
-        except httptools.HttpParserUpgrade:
-            self._violation = "it changed protocols without being asked to"
-        except httptools.HttpParserError as error:
-            if not self.ended:
-                self._violation = self._violation or str(error)
-        if not self._in_body and self._head_size > HEAD_LIMIT and not self.ended:
-            self._violation = f"its head exceeds {HEAD_LIMIT} bytes"
-        if self._violation is not None:
-            raise UpstreamError(f"the model's server sent an answer that is not valid HTTP/1.1: {self._violation}")
+            self._surplus = True
+        elif self._head is None:
+            self._feed_head(data)
+        elif self._chunks is not None:
+            self._feed_chunks(self._chunks, data)
+        elif self._head.framing is Framing.LENGTH:
+            self._feed_length(data)
+        else:
+            self._receiver.data(data)
 
     def close(self, *, cleanly: bool) -> None:
         """The connection is closed; `cleanly` by the upstream's own will.
@@ -74,54 +83,124 @@ class AnswerParser:
         """
         if self.ended:
             return
-        if not (self._until_close and cleanly):
+        if not (cleanly and self._head is not None and self._head.framing is Framing.UNTIL_CLOSE):
             raise UpstreamError("the model's server closed the connection before its answer was complete")
         self._end()
 
-    # -- called by httptools ----------------------------------------------------------------------------------
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_body:  # later ones are trailers
-            self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if self.ended or status < 200:
+    def _feed_head(self, data: bytes) -> None:
+        self._unparsed += data
+        end = self._unparsed.find(b"\r\n\r\n") + 4
+        if end < 4:
+            _judge_unfinished(self._unparsed)
             return
-        self._violation = self._judge(status)
-        if self._violation is None:
-            self._in_body = True
-            self._receiver.head(AnswerHead(status, self._reason, self._fields))
-            if self._to_head or status in (204, 304):
-                self._end()
+        head, rest = parse_head(self._unparsed[:end]), self._unparsed[end:]
+        if head.status < 200:  # an interim answer: the final one follows
+            self._unparsed = b""
+            if rest:
+                self._feed_head(rest)
+            return
+        self._begin(head)
+        if rest:
+            self.feed(rest)
 
-    def on_body(self, data: bytes) -> None:
-        if self._in_body and not self.ended:
-            self._receiver.data(data)
+    def _begin(self, head: AnswerHead) -> None:
+        self._head = head
+        self._receiver.head(head)
+        if self._to_head or head.status in (204, 304) or (head.framing is Framing.LENGTH and not head.length):
+            self._end()
+        elif head.framing is Framing.CHUNKED:
+            self._chunks = ChunkedBody(raw=self._raw)
+        else:
+            self._left = head.length
 
-    def on_message_complete(self) -> None:
-        if self._in_body:
-            if not self.ended:
-                self._end()
-        elif self._violation is None:  # an interim answer: the final one follows
-            self._reason, self._fields, self._head_size = b"", [], 0
+    def _feed_chunks(self, chunks: ChunkedBody, data: bytes) -> None:
+        if passed := chunks.feed(data):
+            self._receiver.data(passed)
+        if chunks.ended:
+            self._surplus = bool(chunks.surplus)
+            self._end()
+
+    def _feed_length(self, data: bytes) -> None:
+        self._surplus = len(data) > self._left
+        data = data[: self._left]
+        self._left -= len(data)
+        self._receiver.data(data)
+        if not self._left:
+            self._end()
 
     def _end(self) -> None:
         self.ended = True
         self._receiver.end()
 
-    def _judge(self, status: int) -> str | None:
-        """Return what is wrong with the framing, or None; see whether the body lasts until the connection closes."""
-        lengths = {value.strip() for name, value in self._fields if name.lower() == b"content-length"}
-        codings = [value.strip().lower() for name, value in self._fields if name.lower() == b"transfer-encoding"]
-        if codings and codings != [b"chunked"]:
-            return "its Transfer-Encoding is not «chunked»"
-        if codings and lengths:
-            return "it has both a Content-Length and a Transfer-Encoding"
-        if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
-            return "it has no single Content-Length"
-        self._until_close = not codings and not lengths and status not in (204, 304)
-        return None
+
+@lru_cache(REMEMBERED_HEADS)
+def parse_head(text: bytes) -> AnswerHead:
+    """Parse a status line and header section, up to and with its empty line.
+
+    @raise UpstreamError: it is malformed, or does not say clearly where its body ends.
+    """
+    collected = _Collector()
+    parser = httptools.HttpResponseParser(collected)
+    try:
+        parser.feed_data(text)
+    except httptools.HttpParserUpgrade:
+        _refuse("it changed protocols without being asked to")
+    except httptools.HttpParserError as error:
+        _refuse(str(error))
+    if len(text) > HEAD_LIMIT:
+        _refuse(f"its head exceeds {HEAD_LIMIT} bytes")
+    if not collected.complete:
+        _refuse("its head is malformed")
+    status = parser.get_status_code()
+    if status == 101:
+        _refuse("it changed protocols without being asked to")
+    framing, length = _judge(collected.fields, status)
+    keeps_open = framing is not Framing.UNTIL_CLOSE and parser.should_keep_alive()
+    return AnswerHead(status, collected.reason, tuple(collected.fields), framing, length, keeps_open)
+
+
+class _Collector:
+    """What httptools calls while it parses a head."""
+
+    def __init__(self) -> None:
+        self.reason = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.complete = False
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def _judge(fields: Fields, status: int) -> tuple[Framing, int]:
+    """Return how the body's end shows, and its length."""
+    lengths = {value.strip() for name, value in fields if name.lower() == b"content-length"}
+    codings = [value.strip().lower() for name, value in fields if name.lower() == b"transfer-encoding"]
+    if codings and codings != [b"chunked"]:
+        _refuse("its Transfer-Encoding is not «chunked»")
+    if codings and lengths:
+        _refuse("it has both a Content-Length and a Transfer-Encoding")
+    if len(lengths) > 1 or not all(length.isdigit() and len(length) < 20 for length in lengths):
+        _refuse("it has no single Content-Length")
+    if codings:
+        return Framing.CHUNKED, 0
+    if lengths:
+        return Framing.LENGTH, int(lengths.pop())
+    return (Framing.LENGTH if status in (204, 304) else Framing.UNTIL_CLOSE), 0
+
+
+def _judge_unfinished(text: bytes) -> None:
+    """Refuse a head that can no longer become one, rather than wait for its end."""
+    if len(text) > HEAD_LIMIT:
+        _refuse(f"its head exceeds {HEAD_LIMIT} bytes")
+    if not b"HTTP/1.".startswith(text[:7]) or text.count(b"\n") != text.count(b"\r\n"):
+        _refuse("its head is malformed")
+
+
+def _refuse(why: str) -> NoReturn:
+    raise UpstreamError(f"the model's server sent an answer that is not valid HTTP/1.1: {why}")

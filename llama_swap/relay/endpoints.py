@@ -24,6 +24,8 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from llama_swap.relay.pool import Pool
+
 CONNECT_TIMEOUT = 30
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -63,6 +65,10 @@ class Dialer:
         from twisted.internet.ssl import optionsForClientTLS
 
         return wrapClientTLS(optionsForClientTLS(host), plain)
+
+    def pool(self, url: str) -> Pool:
+        """Return a new pool of connections to the host and port of `url`."""
+        return Pool(self.endpoint(url), self._reactor)
 
     def _plain(self, host: str, port: int) -> IStreamClientEndpoint:
         if host == "localhost":

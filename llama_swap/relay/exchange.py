@@ -1,24 +1,21 @@
-"""One request to an upstream, and its answer, over one connection.
-
-A connection serves one request.  That costs a connect, and gives certainty: a request is never sent on a connection
-that its upstream is about to close, and so never has to be sent twice.
-"""
+"""One request to an upstream, and its answer."""
 
 from __future__ import annotations
 
-from typing import Protocol as TypingProtocol
+from typing import Protocol
 
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from llama_swap.errors import UpstreamError
 from llama_swap.relay.answer import AnswerParser
+from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.headers import AnswerHead, OutboundRequest
+from llama_swap.relay.pool import Pool
 
 
-class AnswerSink(TypingProtocol):
+class AnswerSink(Protocol):
     """Where an answer goes: `begin`, any number of `data`, then one of `end` and `broken`; or `broken` at once."""
 
     def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
@@ -27,6 +24,9 @@ class AnswerSink(TypingProtocol):
     def data(self, data: bytes) -> None:
         """A part of the body."""
 
+    def flush(self) -> None:
+        """That was all for now."""
+
     def end(self) -> None:
         """The answer is complete."""
 
@@ -34,74 +34,112 @@ class AnswerSink(TypingProtocol):
         """No answer, or not all of it, will come."""
 
 
-class ExchangeFactory(Factory):
-    """Gives a connection to an exchange that waits for one."""
+class Exchange:
+    """Sends a request and passes the answer to a sink as it comes; chunks are passed as they came if `raw`.
 
-    noisy = False
+    A request reaches the upstream at most once: it is sent again only where nothing of it arrived.
+    """
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def buildProtocol(self, addr: IAddress | None) -> Exchange:
-        """See `IProtocolFactory.buildProtocol`."""
-        return self._exchange
-
-
-class Exchange(Protocol):
-    """Sends a request once connected, and passes the answer to a sink as it comes."""
-
-    transport: ITCPTransport
-
-    def __init__(self, request: OutboundRequest, sink: AnswerSink) -> None:
+    def __init__(self, request: OutboundRequest, sink: AnswerSink, pool: Pool, *, raw: bool = False) -> None:
         self._request = request
         self._sink: AnswerSink | None = sink
-        self._parser = AnswerParser(self, to_head=request.method == b"HEAD")
+        self._pool = pool
+        self._parser = AnswerParser(self, to_head=request.method == b"HEAD", raw=raw)
+        self._connection: UpstreamConnection | None = None
+        self._connecting: Deferred[UpstreamConnection] | None = None
+        self._reused = False
+
+    def start(self) -> None:
+        """Send the request, over a kept connection or a new one."""
+        connection = None if self._request.last else self._pool.take()
+        if connection is None:
+            self._connect()
+        else:
+            self._reused = True
+            self._carry(connection)
 
     def abort(self) -> None:
         """The client is gone: the upstream must notice at once, and stop its work.  Nothing more reaches the sink."""
         self._sink = None
-        if self.connected:
-            self.transport.abortConnection()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self._drop_connection()
 
-    # -- from the network -------------------------------------------------------------------------------------
+    def _connect(self) -> None:
+        self._connecting = self._pool.connect()
+        self._connecting.addCallbacks(self._carry, self._unreachable)
 
-    def connectionMade(self) -> None:
-        if self._sink is None:  # aborted, but the connection could not be called off any more
-            self.transport.abortConnection()
-            return
-        self.transport.setTcpNoDelay(True)
-        self.transport.writeSequence([self._request.head(), self._request.body or b""])
+    def _carry(self, connection: UpstreamConnection) -> None:
+        self._connecting = None
+        self._connection = connection
+        body = self._request.body
+        if body and len(body) < SMALL:
+            connection.carry(self, self._request.head() + body)
+        else:
+            connection.carry(self, self._request.head(), body or b"")
 
-    def dataReceived(self, data: bytes) -> None:
+    def _unreachable(self, failure: Failure) -> None:
+        self._connecting = None
+        self._break(UpstreamError(f"cannot connect to the model's server: {failure.getErrorMessage()}"))
+
+    # -- from the connection ----------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """See `Carried.received`."""
         try:
             self._parser.feed(data)
         except UpstreamError as error:
             self._break(error)
+        if self._sink is not None:
+            self._sink.flush()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def lost(self, *, cleanly: bool, delivered: bool) -> None:
+        """See `Carried.lost`."""
+        self._connection = None
+        if self._reused and not delivered and not self._parser.began:
+            self._reused = False
+            self._connect()
+            return
         try:
-            self._parser.close(cleanly=reason.check(ConnectionDone) is not None)
+            self._parser.close(cleanly=cleanly)
         except UpstreamError as error:
             self._break(error)
-
-    def _break(self, error: UpstreamError) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            self.transport.abortConnection()
-            sink.broken(error)
 
     # -- from the parser --------------------------------------------------------------------------------------
 
     def head(self, head: AnswerHead) -> None:
-        if self._sink is not None:
-            self._sink.begin(head, IPushProducer(self.transport))
+        """See `AnswerReceiver.head`."""
+        if self._sink is not None and self._connection is not None:
+            self._sink.begin(head, IPushProducer(self._connection.transport))
 
     def data(self, data: bytes) -> None:
+        """See `AnswerReceiver.data`."""
         if self._sink is not None:
             self._sink.data(data)
 
     def end(self) -> None:
+        """See `AnswerReceiver.end`."""
+        connection, self._connection = self._connection, None
+        sink, self._sink = self._sink, None
+        if connection is not None:
+            if connection.release() and self._parser.leaves_connection_usable and not self._request.last:
+                self._pool.keep(connection)
+            else:
+                connection.abort()
+        if sink is not None:
+            sink.end()
+
+    def _break(self, error: UpstreamError) -> None:
+        self._drop_connection()
         sink, self._sink = self._sink, None
         if sink is not None:
-            self.transport.abortConnection()
-            sink.end()
+            sink.broken(error)
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+
+
+SMALL = 64 * 1024
+"""Bodies up to this size are sent in one piece with their head."""

@@ -6,8 +6,9 @@ Field names keep the spelling in which they came; comparisons are by lower case 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import Enum, auto
 
-from attrs import frozen
+from attrs import field, frozen
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -53,17 +54,17 @@ class OutboundRequest:
     """The client's address, for `X-Forwarded-For`; None when it has none, or when the proxy asks for itself."""
     body: bytes | None
     """None: the request has no body, which is not the same as an empty one."""
+    last: bool = False
+    """Whether the connection is to carry nothing after this."""
 
     def head(self) -> bytes:
-        """Return the request line and header section, the empty line included (RFC 9112 §2.1).
-
-        The connection serves this one request, and says so.
-        """
+        """Return the request line and header section, the empty line included (RFC 9112 §2.1)."""
         fields = [
             (b"Host", self.host),
             *((name, value) for name, value in self.fields if name.lower() not in WRITTEN_HERE),
-            (b"Connection", b"close"),
         ]
+        if self.last:
+            fields.append((b"Connection", b"close"))
         forwarded = [value for name, value in self.fields if name.lower() == b"x-forwarded-for"]
         if self.client is not None:
             forwarded.append(self.client)
@@ -76,10 +77,33 @@ class OutboundRequest:
         return b"\r\n".join([*lines, b"", b""])
 
 
+class Framing(Enum):
+    """How the end of a body shows."""
+
+    LENGTH = auto()
+    CHUNKED = auto()
+    UNTIL_CLOSE = auto()
+
+
 @frozen
 class AnswerHead:
     """Status line and header section of an answer."""
 
     status: int
     reason: bytes
-    fields: Fields
+    fields: Fields = field(converter=tuple)
+    framing: Framing = field(default=Framing.UNTIL_CLOSE, eq=False)
+    length: int = field(default=0, eq=False)
+    """Of the body, where the framing is LENGTH."""
+    keeps_open: bool = field(default=False, eq=False)
+    """Whether the upstream lets the connection be used again."""
+    end_to_end_lines: bytes = field(init=False, eq=False)
+    """The fields that the client is to see, as text."""
+
+    @end_to_end_lines.default
+    def _(self) -> bytes:
+        fields = end_to_end(self.fields)
+        if any(name.lower() == b"content-type" and b"text/event-stream" in value for name, value in fields):
+            fields = [(name, value) for name, value in fields if name.lower() != b"x-accel-buffering"]
+            fields.append((b"X-Accel-Buffering", b"no"))  # asks an nginx before us not to hold events back
+        return b"".join(b"%b: %b\r\n" % field for field in fields)

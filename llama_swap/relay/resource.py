@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
@@ -14,8 +12,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import SwapError, UpstreamError
-from llama_swap.relay.exchange import Exchange, ExchangeFactory
+from llama_swap.relay.exchange import Exchange
 from llama_swap.relay.headers import OutboundRequest
+from llama_swap.relay.pool import Pool
 from llama_swap.relay.response import ResponseRelay
 
 
@@ -31,7 +30,7 @@ class ReverseProxyResource(Resource):
     def __init__(
         self,
         outbound: OutboundRequest,
-        endpoint: IStreamClientEndpoint,
+        pool: Pool,
         upstream: str,
         *,
         refuse: Callable[[Request, SwapError], None],
@@ -39,7 +38,7 @@ class ReverseProxyResource(Resource):
     ) -> None:
         super().__init__()
         self._outbound = outbound
-        self._endpoint = endpoint
+        self._pool = pool
         self._upstream = upstream
         self._refuse = refuse
         self._over = over
@@ -48,25 +47,19 @@ class ReverseProxyResource(Resource):
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
         relay = ResponseRelay(request, self._refused, self._end)
-        exchange = Exchange(self._outbound, relay)
-        connecting = self._endpoint.connect(ExchangeFactory(exchange))
-        connecting.addErrback(self._unreachable, relay)
-        request.notifyFinish().addErrback(self._client_left, connecting, exchange)
+        exchange = Exchange(self._outbound, relay, self._pool, raw=relay.takes_chunks)
+        request.notifyFinish().addErrback(self._client_left, exchange)
+        exchange.start()
         return NOT_DONE_YET
-
-    def _unreachable(self, failure: Failure, relay: ResponseRelay) -> None:
-        if not self._ended:
-            relay.broken(UpstreamError(f"cannot reach {self._upstream}: {failure.getErrorMessage()}"))
 
     def _refused(self, request: Request, error: UpstreamError) -> None:
         self._log.warn("{upstream}: {error}", upstream=self._upstream, error=error)
         self._refuse(request, error)
 
-    def _client_left(self, _: Failure, connecting: Deferred[Any], exchange: Exchange) -> None:
+    def _client_left(self, _: Failure, exchange: Exchange) -> None:
         """Also called when the answer was cut here: then it is over already."""
         if not self._ended:
             self._end()
-            connecting.cancel()
             exchange.abort()
 
     def _end(self) -> None:

@@ -1,15 +1,20 @@
-"""Writes an upstream's answer to the client, no faster than the client reads it."""
+"""Writes an upstream's answer to the client, no faster than the client reads it.
+
+The answer goes past twisted.web's own writing of heads and chunks, which would take it apart and put it together again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import Request
-from twisted.web.http_headers import Headers
 
 from llama_swap.errors import UpstreamError
-from llama_swap.relay.headers import AnswerHead, end_to_end
+from llama_swap.relay.chunked import LAST_CHUNK
+from llama_swap.relay.headers import AnswerHead, Framing
+from llama_swap.relay.sending import send_now
 
 
 class ResponseRelay:
@@ -22,26 +27,52 @@ class ResponseRelay:
     def __init__(
         self, request: Request, refuse: Callable[[Request, UpstreamError], None], finished: Callable[[], None]
     ) -> None:
-        self._request = request
+        self._request: Any = request
         self._refuse = refuse
         self._finished = finished
+        self._waiting: list[bytes] = []  # what this turn has brought so far
+        self._producer: IPushProducer | None = None
+        self._registered = False
+        self._framing = Framing.LENGTH
+        self._has_chunks = False
+        self._adds_chunks = False
+
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether the client understands a chunked body (RFC 9112 §7.1)."""
+        return bool(self._request.clientproto == b"HTTP/1.1")
 
     def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
         """See `AnswerSink.begin`."""
-        request = self._request
-        request.setResponseCode(head.status, _printable(head.reason))
-        request.responseHeaders = _client_headers(head)  # and none of those that twisted.web would have invented
-        request.registerProducer(producer, True)
-        request.write(b"")  # the head goes out at once, however long the first event takes
+        self._producer = producer
+        self._framing = head.framing
+        has_body = self._request.method != b"HEAD" and head.status not in (204, 304)
+        self._has_chunks = has_body and self.takes_chunks and head.framing is not Framing.LENGTH
+        self._adds_chunks = self._has_chunks and head.framing is Framing.UNTIL_CLOSE
+        self._request.code = head.status
+        self._request.startedWriting = 1
+        self._waiting.append(_head_text(self._request, head, chunked=self._has_chunks))
 
     def data(self, data: bytes) -> None:
         """See `AnswerSink.data`."""
-        self._request.write(data)
+        self._waiting.append(b"%x\r\n%b\r\n" % (len(data), data) if self._adds_chunks else data)
+
+    def flush(self) -> None:
+        """See `AnswerSink.flush`."""
+        if self._waiting:
+            self._send()
+            if not self._registered and self._producer is not None:
+                self._registered = True
+                self._request.registerProducer(self._producer, True)  # the whole of back-pressure
 
     def end(self) -> None:
         """See `AnswerSink.end`."""
+        if self._has_chunks:
+            self._waiting.append(LAST_CHUNK)
+        if self._waiting:
+            self._send()
         self._finished()
-        self._request.unregisterProducer()
+        self._unregister()
         self._request.finish()
 
     def broken(self, error: UpstreamError) -> None:
@@ -50,31 +81,46 @@ class ResponseRelay:
         if not self._request.startedWriting:
             self._refuse(self._request, error)
         else:
+            self.flush()
+            self._unregister()
+            self._cut()
+
+    def _send(self) -> None:
+        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
+        self._waiting.clear()
+        self._request.sentLength += len(data)
+        send_now(self._request.channel.transport, data)
+
+    def _unregister(self) -> None:
+        if self._registered:
             self._request.unregisterProducer()
-            _cut(self._request)
+
+    def _cut(self) -> None:
+        """End an answer so that nobody can take it for whole.
+
+        With a length or chunks, what is missing shows, and what was sent before still arrives.  Without either, only a
+        reset does.
+        """
+        if self._framing is Framing.LENGTH or self.takes_chunks:
+            self._request.loseConnection()
+        else:
+            self._request.channel.forceAbortClient()
 
 
-def _client_headers(head: AnswerHead) -> Headers:
-    headers = Headers()
-    for name, value in end_to_end(head.fields):
-        headers.addRawHeader(name, value)
-    if b"text/event-stream" in (headers.getRawHeaders(b"content-type") or [b""])[0]:
-        headers.setRawHeaders(b"X-Accel-Buffering", [b"no"])  # asks an nginx before us not to hold events back
-    return headers
+def _head_text(request: Any, head: AnswerHead, *, chunked: bool) -> bytes:
+    """Return the head of the answer as the client gets it."""
+    parts = [b"%b %d %b\r\n" % (request.clientproto, head.status, _printable(head.reason)), head.end_to_end_lines]
+    if chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    if not request.channel.persistent:
+        parts.append(b"Connection: close\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 def _printable(reason: bytes) -> bytes:
     """Return a reason phrase without anything that could end its line (RFC 9112 §4)."""
-    return bytes(byte for byte in reason if byte == 0x09 or 0x20 <= byte != 0x7F)
+    return reason.translate(None, _CONTROLS)
 
 
-def _cut(request: Request) -> None:
-    """End an answer so that nobody can take it for whole.
-
-    With a length or chunks, what is missing shows, and what was sent before still arrives.  Without either, only a
-    reset does.
-    """
-    if request.chunked or request.responseHeaders.hasHeader(b"content-length"):
-        request.loseConnection()
-    else:
-        request.channel.forceAbortClient()
+_CONTROLS = bytes(code for code in range(0x20) if code != 0x09) + b"\x7f"

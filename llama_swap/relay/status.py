@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IPushProducer
 
 from llama_swap.errors import UpstreamError
 from llama_swap.relay.endpoints import Dialer
-from llama_swap.relay.exchange import Exchange, ExchangeFactory
+from llama_swap.relay.exchange import Exchange
 from llama_swap.relay.headers import AnswerHead, OutboundRequest
 
 
@@ -19,28 +19,30 @@ def get_status(dialer: Dialer, url: str) -> Deferred[int]:
     """
     authority, _, path = url.partition("://")[2].partition("/")
     request = OutboundRequest(
-        method=b"GET", target=b"/" + path.encode(), host=authority.encode(), fields=(), client=None, body=None
+        method=b"GET",
+        target=b"/" + path.encode(),
+        host=authority.encode(),
+        fields=(),
+        client=None,
+        body=None,
+        last=True,
     )
     sink = _StatusSink()
-    exchange = sink.exchange = Exchange(request, sink)
-    connecting = dialer.endpoint(url).connect(ExchangeFactory(exchange))
-
-    def give_up(_: Deferred[int]) -> None:
-        connecting.cancel()
-        exchange.abort()
-
-    status: Deferred[int] = Deferred(give_up)
-    sink.status = status
-    connecting.addErrback(lambda failure: None if status.called else status.errback(failure))
-    return status
+    sink.exchange = exchange = Exchange(request, sink, dialer.pool(url))
+    exchange.start()
+    return sink.status
 
 
 @define(eq=False)
 class _StatusSink:
     """An `AnswerSink` that has heard enough when the answer begins."""
 
-    status: Deferred[int] = field(init=False)
     exchange: Exchange = field(init=False)
+    status: Deferred[int] = field(init=False)
+
+    @status.default
+    def _(self) -> Deferred[int]:
+        return Deferred(lambda _: self.exchange.abort())
 
     def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
         self.exchange.abort()
@@ -49,9 +51,11 @@ class _StatusSink:
     def data(self, data: bytes) -> None:
         """Not reached: the exchange was ended when its answer began."""
 
+    def flush(self) -> None:
+        """Not reached either."""
+
     def end(self) -> None:
         """Not reached either."""
 
     def broken(self, error: UpstreamError) -> None:
-        if not self.status.called:
-            self.status.errback(error)
+        self.status.errback(error)

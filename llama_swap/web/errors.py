@@ -55,6 +55,11 @@ def refuse(request: Request, error: SwapError) -> None:
     request.finish()
 
 
+def refuse_failure(request: Request, failure: Failure) -> None:
+    """Answer `request` with whatever went wrong."""
+    refuse(request, _as_swap_error(request, failure))
+
+
 def add_to(app: Klein) -> None:
     """Let `app` answer every failure by way of this module."""
 

@@ -5,62 +5,114 @@ from __future__ import annotations
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from attrs import frozen
-from twisted.internet.interfaces import IStreamClientEndpoint
+from attrs import field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.config.model import ModelConfig
 from llama_swap.relay.headers import OutboundRequest, end_to_end
+from llama_swap.relay.pool import Pool
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.routing.names import Names
-from llama_swap.routing.router import Router
+from llama_swap.routing.router import Lease, Router
 from llama_swap.scheduling.commands import Target
-from llama_swap.web.errors import refuse
+from llama_swap.web.errors import refuse, refuse_failure
 from llama_swap.web.site import client_host
 
 
-class Endpoints(Protocol):
-    """Gives the endpoint of an upstream's URL."""
+class Pools(Protocol):
+    """Makes pools of connections."""
 
-    def endpoint(self, url: str) -> IStreamClientEndpoint: ...
+    def pool(self, url: str) -> Pool: ...
+
+
+@frozen
+class Destination:
+    """Where the requests for one model go."""
+
+    description: str
+    pool: Pool
+    authority: bytes
+    path: bytes
+    """Of the model's `proxy`, in front of that of each request."""
 
 
 @frozen
 class Forwarder:
-    """Waits for a model and makes the resource that relays a request to it."""
+    """Makes the resources that wait for a model and relay a request to it."""
 
     router: Router
-    endpoints: Endpoints
+    _pools: Pools
+    _destinations: dict[str, Destination] = field(factory=dict, init=False)
 
     @property
     def names(self) -> Names:
         """What clients may call the models."""
         return self.router.names
 
-    async def forward(self, request: Request, target: Target, uri: bytes, body: bytes | None) -> ReverseProxyResource:
-        """Return the resource that sends `request` to `target`, with `uri` as its path and query.
-
-        @raise SwapError: it will not be served.  Cancelled when the client leaves.
-        """
-        model = self.router.config.models[target.model]
-        outbound = _outbound(request, model, uri, body)
-        endpoint = self.endpoints.endpoint(model.proxy)
-        lease = await self.router.acquire(target)
-        return ReverseProxyResource(
-            outbound, endpoint, f"model {model.id} at {model.proxy}", refuse=refuse, over=lease.release
+    def forward(self, request: Request, target: Target, uri: bytes, body: bytes | None) -> Forwarding:
+        """Return the resource that sends `request` to `target`, with `uri` as its path and query."""
+        destination = self._destinations.get(target.model) or self._connect(target.model)
+        client = client_host(request)
+        outbound = OutboundRequest(
+            method=request.method,
+            target=destination.path + uri,
+            host=request.getHeader(b"host") or destination.authority,
+            fields=end_to_end(
+                (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
+            ),
+            client=None if client is None else client.encode(),
+            body=body,
         )
+        return Forwarding(self.router, target, destination, outbound)
+
+    def _connect(self, model_id: str) -> Destination:
+        model = self.router.config.models[model_id]
+        proxy = urlsplit(model.proxy)
+        destination = self._destinations[model_id] = Destination(
+            f"model {model.id} at {model.proxy}",
+            self._pools.pool(model.proxy),
+            proxy.netloc.encode(),
+            proxy.path.encode(),
+        )
+        return destination
 
 
-def _outbound(request: Request, model: ModelConfig, uri: bytes, body: bytes | None) -> OutboundRequest:
-    proxy = urlsplit(model.proxy)
-    client = client_host(request)
-    return OutboundRequest(
-        method=request.method,
-        target=proxy.path.encode() + uri,
-        host=request.getHeader(b"host") or proxy.netloc.encode(),
-        fields=end_to_end(
-            (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
-        ),
-        client=None if client is None else client.encode(),
-        body=body,
-    )
+class Forwarding(Resource):
+    """Waits for a lease on a model, then leaves the request to the relay."""
+
+    isLeaf = True
+
+    def __init__(self, router: Router, target: Target, destination: Destination, outbound: OutboundRequest) -> None:
+        super().__init__()
+        self._router = router
+        self._target = target
+        self._destination = destination
+        self._outbound = outbound
+
+    def render(self, request: Request) -> int:
+        """See `IResource.render`."""
+        waiting = self._router.acquire(self._target)
+        if not waiting.called:
+            request.notifyFinish().addErrback(_withdraw, waiting)
+        waiting.addCallback(self._relay, request)
+        waiting.addErrback(_refuse, request)
+        return NOT_DONE_YET
+
+    def _relay(self, lease: Lease, request: Request) -> None:
+        relay = ReverseProxyResource(
+            self._outbound, self._destination.pool, self._destination.description, refuse=refuse, over=lease.release
+        )
+        relay.render(request)
+
+
+def _withdraw(_: Failure, waiting: Deferred[Lease]) -> None:
+    """The client has left, perhaps before its turn came."""
+    waiting.cancel()
+
+
+def _refuse(failure: Failure, request: Request) -> None:
+    if not failure.check(CancelledError):
+        refuse_failure(request, failure)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from klein import Klein
 from twisted.web.http import Request
 from twisted.web.resource import IResource
@@ -20,7 +22,7 @@ PATHS = (
 
 
 class InferenceRoutes:
-    """Finds the model of a request, waits for it, and hands the request to the relay."""
+    """Finds the model of a request, and has the request forwarded to it."""
 
     def __init__(self, forwarder: Forwarder) -> None:
         self._forwarder = forwarder
@@ -30,8 +32,12 @@ class InferenceRoutes:
         for path in PATHS:
             app.route(path, methods=["POST"])(self.infer)
 
-    async def infer(self, request: Request) -> IResource:
-        """Return the resource that relays `request` to the model that its body names."""
+    def direct(self) -> dict[bytes, Callable[[Request], IResource]]:
+        """Return the same routes by path, for those who cannot wait for Klein to find them."""
+        return {path.encode(): self.infer for path in PATHS}
+
+    def infer(self, request: Request) -> IResource:
+        """Return the resource that forwards `request` to the model that its body names."""
         body = body_of(request) or b""
         name = read_model(body)
         names = self._forwarder.names
@@ -39,4 +45,4 @@ class InferenceRoutes:
         upstream_name = names.upstream_name(name, target)
         if upstream_name != name:
             body = replace_model(body, upstream_name)
-        return await self._forwarder.forward(request, target, request.uri, body)
+        return self._forwarder.forward(request, target, request.uri, body)

@@ -6,19 +6,15 @@ placeholder for this subtree, and the target is split here.
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from twisted.web.http import Request
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET
-from twisted.web.server import Request as ServerRequest
+from twisted.web.resource import IResource
 
 from llama_swap.errors import NotFound
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
-from llama_swap.web.errors import refuse
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.site import body_of
 
@@ -61,7 +57,7 @@ class PassThrough:
         """Register the route, which `Front` gives everything below the prefix."""
         app.route(PLACEHOLDER, methods=METHODS)(self.pass_on)
 
-    async def pass_on(self, request: Request) -> IResource | bytes:
+    def pass_on(self, request: Request) -> IResource | bytes:
         """Return the resource that relays the request, or lead to the model's root, where relative links work."""
         target, rest = split_target(request.uri, self._forwarder.names)
         if not rest.startswith(b"/"):
@@ -69,31 +65,4 @@ class PassThrough:
             request.setResponseCode(301 if request.method in (b"GET", b"HEAD") else 308)
             request.setHeader(b"Location", path + b"/" + question + query)
             return b""
-        return await self._forwarder.forward(request, target, rest, body_of(request))
-
-
-class Front(Resource):
-    """The root: gives every request to Klein, but keeps Klein from paths that it must not, or cannot, read."""
-
-    isLeaf = True
-
-    def __init__(self, app: Klein) -> None:
-        super().__init__()
-        self._klein = app.resource()
-
-    def render(self, request: ServerRequest) -> Any:
-        """See `IResource.render`."""
-        if request.uri.startswith(PREFIX):
-            request.postpath = PLACEHOLDER.encode().split(b"/")[1:]
-        elif not _is_text(unquote_to_bytes(request.path)):
-            refuse(request, NotFound("no page here has a path that is not UTF-8"))
-            return NOT_DONE_YET
-        return self._klein.render(request)
-
-
-def _is_text(path: bytes) -> bool:
-    try:
-        path.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        return self._forwarder.forward(request, target, rest, body_of(request))

@@ -1,0 +1,99 @@
+"""Follows the chunks of a body without taking it apart (RFC 9112 §7.1).  Pure.
+
+A proxy that knows where chunks begin and end can pass their bytes on as they came; it has to look at the size lines
+only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llama_swap.errors import UpstreamError
+
+LAST_CHUNK = b"0\r\n\r\n"
+LINE_LIMIT = 4096
+TRAILER_LIMIT = 64 * 1024
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+
+
+class ChunkedBody:
+    """Reads a chunked body in slices.
+
+    Trailers are dropped: they would belong to the head, which the client has long since got (RFC 9110 §6.5.1).
+    """
+
+    def __init__(self, *, raw: bool) -> None:
+        self._raw = raw
+        self._left = 0  # of the chunk's data
+        self._after_data = False  # its line break is still due
+        self._in_trailers = False
+        self._held = b""  # an unfinished line, which could still turn out to be the last
+        self.ended = False
+        self.surplus = b""
+        """What came behind the end."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what `data` brings: whole chunks and parts of them as they are if `raw`, else what is in them.
+
+        The last chunk is never part of it.
+
+        @raise UpstreamError: these are no chunks.
+        """
+        if self._held:
+            data, self._held = self._held + data, b""
+        if self._in_trailers:
+            self._skip_trailers(data, 0)
+            return b""
+        payload: list[bytes] = []
+        end = self._walk(data, payload)
+        if self._raw:
+            return data if end == len(data) else data[:end]
+        return b"".join(payload)
+
+    def _walk(self, data: bytes, payload: list[bytes]) -> int:
+        """Go from chunk to chunk; return where it had to stop, because the rest of `data` is no whole line."""
+        position, size = 0, len(data)
+        while position < size:
+            if self._left:
+                start = position
+                position = min(size, position + self._left)
+                self._left -= position - start
+                self._after_data = not self._left
+                if not self._raw:
+                    payload.append(data[start:position])
+            elif self._after_data:
+                if not data.startswith(b"\r\n", position):
+                    return self._hold(data, position, size - position < 2 and data[position] == 0x0D)
+                position += 2
+                self._after_data = False
+            elif line := _SIZE_LINE.match(data, position):
+                self._left = int(line[1], 16)
+                if not self._left:
+                    self._in_trailers = True
+                    self._skip_trailers(data, line.end())
+                    return position
+                position = line.end()
+            else:
+                return self._hold(data, position, b"\n" not in data[position:] and size - position < LINE_LIMIT)
+        return position
+
+    def _hold(self, data: bytes, position: int, may_grow: bool) -> int:
+        if not may_grow:
+            raise UpstreamError(
+                "the model's server sent an answer that is not valid HTTP/1.1: its chunks are malformed"
+            )
+        self._held = data[position:]
+        return position
+
+    def _skip_trailers(self, data: bytes, position: int) -> None:
+        """Look for the empty line that ends the body."""
+        if data.startswith(b"\r\n", position):
+            end = position + 2
+        elif (found := data.find(b"\r\n\r\n", position)) >= 0:
+            end = found + 4
+        else:
+            self._hold(data, position, len(data) - position < TRAILER_LIMIT)
+            return
+        self.ended = True
+        self.surplus = data[end:]

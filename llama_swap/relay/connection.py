@@ -1,0 +1,120 @@
+"""One TCP connection to an upstream, which carries one exchange at a time."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol as TypingProtocol
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from llama_swap.relay.sending import has_sent_all, send_now
+
+_BYTES_ACKED = struct.Struct("=120xQ")
+"""Where Linux's `struct tcp_info` (linux/tcp.h) has `tcpi_bytes_acked`."""
+
+
+class Carried(TypingProtocol):
+    """What a connection carries."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes came from the upstream."""
+
+    def lost(self, *, cleanly: bool, delivered: bool) -> None:
+        """The connection ended: `cleanly` by the upstream's will; `delivered` if any of the request may have arrived."""
+
+
+@implementer(IHalfCloseableProtocol)
+class UpstreamConnection(Protocol):
+    """Carries an exchange, and between two of them waits in its pool."""
+
+    transport: Any
+
+    def __init__(self, idle_ended: Callable[[UpstreamConnection], None]) -> None:
+        self._idle_ended = idle_ended  # told when the connection ends, or is of no more use, while it carries nothing
+        self._carried: Carried | None = None
+        self._acked_before = 0
+
+    def carry(self, carried: Carried, *parts: bytes) -> None:
+        """Send a request, and hand what comes to `carried` until `release`."""
+        self._carried = carried
+        for part in parts:
+            send_now(self.transport, part)
+
+    def release(self) -> bool:
+        """The exchange is over; return whether the connection could carry another."""
+        self._carried = None
+        return (
+            bool(self.transport.connected)
+            and isinstance(self.transport.getHandle(), socket.socket)
+            and has_sent_all(self.transport)
+        )
+
+    def abort(self) -> None:
+        """End the connection.  Nobody is told."""
+        self._carried = None
+        self._idle_ended = _nobody
+        self.transport.abortConnection()
+
+    def is_open(self) -> bool:
+        """Whether the upstream has not closed it, asked of the kernel: Twisted may not have read that yet."""
+        try:
+            self.transport.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._acked_before = self._bytes_acked()
+            return True
+        except OSError:
+            pass
+        return False  # closed, or it says something that nobody asked for
+
+    # -- from Twisted -----------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Small writes are whole requests here; nothing is to wait for more."""
+        self.transport.setTcpNoDelay(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._carried is not None:
+            self._carried.received(data)
+        else:
+            self._idle_ended(self)
+            self.abort()
+
+    def readConnectionLost(self) -> None:
+        """The upstream closed its half.  While the socket is still there, the kernel can tell what became of our request."""
+        self._lost(cleanly=True, delivered=self._bytes_acked() > self._acked_before)
+        self.transport.abortConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is never closed alone."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        self._lost(cleanly=reason.check(ConnectionDone) is not None, delivered=True)
+
+    def _lost(self, *, cleanly: bool, delivered: bool) -> None:
+        carried, self._carried = self._carried, None
+        if carried is not None:
+            self._idle_ended = _nobody
+            carried.lost(cleanly=cleanly, delivered=delivered)
+        else:
+            self._idle_ended(self)
+
+    def _bytes_acked(self) -> int:
+        """Return how many bytes the upstream's kernel has acknowledged on this connection."""
+        try:
+            info = self.transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
+            return int(_BYTES_ACKED.unpack(info)[0])
+        except (OSError, AttributeError, struct.error):
+            return 1 << 62  # not to be known here: as if all had arrived
+
+
+def _nobody(connection: UpstreamConnection) -> None:
+    """Nobody waits to be told."""

@@ -1,0 +1,62 @@
+"""The root of the site: gives requests to Klein, except where Klein would be in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from klein import Klein
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import Request as ServerRequest
+
+from llama_swap.errors import NotFound
+from llama_swap.web.errors import refuse, refuse_failure
+from llama_swap.web.passthrough import PLACEHOLDER, PREFIX
+
+_PLACEHOLDER_SEGMENTS = PLACEHOLDER.encode().split(b"/")[1:]
+
+
+class Front(Resource):
+    """Klein decodes and tidies paths, and takes its time to find a route.
+
+    So it is kept from paths that it must not, or cannot, read; and `direct` has the POST routes by path that every
+    token of every model goes through, which are found here at once.
+    """
+
+    isLeaf = True
+
+    def __init__(self, app: Klein, direct: Mapping[bytes, Callable[[Request], IResource]] | None = None) -> None:
+        super().__init__()
+        self._klein = app.resource()
+        self._direct = direct or {}
+
+    def render(self, request: ServerRequest) -> Any:
+        """See `IResource.render`."""
+        if request.method == b"POST" and (route := self._direct.get(request.path)):
+            return _render(route, request)
+        if request.uri.startswith(PREFIX):
+            request.postpath = list(_PLACEHOLDER_SEGMENTS)
+        elif not _is_text(unquote_to_bytes(request.path)):
+            refuse(request, NotFound("no page here has a path that is not UTF-8"))
+            return NOT_DONE_YET
+        return self._klein.render(request)
+
+
+def _render(route: Callable[[Request], IResource], request: Request) -> Any:
+    try:
+        return route(request).render(request)
+    except Exception:  # noqa: BLE001 -- as with Klein, whatever goes wrong is answered
+        refuse_failure(request, Failure())
+        return NOT_DONE_YET
+
+
+def _is_text(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
