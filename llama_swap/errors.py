@@ -82,6 +82,13 @@ class StartFailed(UpstreamError):
     """The model's process could not be started, or exited before it was ready."""
 
 
+class InvalidAnswer(UpstreamError):
+    """The model's server does not speak HTTP/1.1 in a way that may be passed on."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the model's server sent an answer that is not valid HTTP/1.1: {why}")
+
+
 class NotReadyInTime(SwapError):
     """The model's process runs, but did not become healthy within `healthCheckTimeout`."""
 

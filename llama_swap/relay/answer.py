@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 
 import httptools
 
-from llama_swap.errors import UpstreamError
+from llama_swap.errors import InvalidAnswer, UpstreamError
 from llama_swap.relay.chunked import ChunkedBody
 from llama_swap.relay.headers import AnswerHead, Fields, Framing
 
@@ -137,7 +137,7 @@ class AnswerParser:
 def parse_head(text: bytes) -> AnswerHead:
     """Parse a status line and header section, up to and with its empty line.
 
-    @raise UpstreamError: it is malformed, or does not say clearly where its body ends.
+    @raise InvalidAnswer: it is malformed, or does not say clearly where its body ends.
     """
     collected = _Collector()
     parser = httptools.HttpResponseParser(collected)
@@ -156,7 +156,7 @@ def parse_head(text: bytes) -> AnswerHead:
         _refuse("it changed protocols without being asked to")
     framing, length = _judge(collected.fields, status)
     keeps_open = framing is not Framing.UNTIL_CLOSE and parser.should_keep_alive()
-    return AnswerHead(status, collected.reason, tuple(collected.fields), framing, length, keeps_open)
+    return AnswerHead(status, collected.reason, collected.fields, framing, length, keeps_open)
 
 
 class _Collector:
@@ -203,4 +203,4 @@ def _judge_unfinished(text: bytes) -> None:
 
 
 def _refuse(why: str) -> NoReturn:
-    raise UpstreamError(f"the model's server sent an answer that is not valid HTTP/1.1: {why}")
+    raise InvalidAnswer(why)

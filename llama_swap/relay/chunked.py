@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from llama_swap.errors import UpstreamError
+from llama_swap.errors import InvalidAnswer
 
 LAST_CHUNK = b"0\r\n\r\n"
 LINE_LIMIT = 4096
@@ -38,7 +38,7 @@ class ChunkedBody:
 
         The last chunk is never part of it.
 
-        @raise UpstreamError: these are no chunks.
+        @raise InvalidAnswer: these are no chunks.
         """
         if self._held:
             data, self._held = self._held + data, b""
@@ -80,9 +80,7 @@ class ChunkedBody:
 
     def _hold(self, data: bytes, position: int, may_grow: bool) -> int:
         if not may_grow:
-            raise UpstreamError(
-                "the model's server sent an answer that is not valid HTTP/1.1: its chunks are malformed"
-            )
+            raise InvalidAnswer("its chunks are malformed")
         self._held = data[position:]
         return position
 

@@ -27,7 +27,7 @@ class Carried(TypingProtocol):
         """Bytes came from the upstream."""
 
     def lost(self, *, cleanly: bool, delivered: bool) -> None:
-        """The connection ended: `cleanly` by the upstream's will; `delivered` if any of the request may have arrived."""
+        """The connection ended, `cleanly` if the upstream closed it; `delivered`: it may have got some of the request."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -50,11 +50,9 @@ class UpstreamConnection(Protocol):
     def release(self) -> bool:
         """The exchange is over; return whether the connection could carry another."""
         self._carried = None
-        return (
-            bool(self.transport.connected)
-            and isinstance(self.transport.getHandle(), socket.socket)
-            and has_sent_all(self.transport)
-        )
+        transport = self.transport
+        is_plain = isinstance(transport.getHandle(), socket.socket)  # what lies below TLS cannot be asked
+        return is_plain and bool(transport.connected) and has_sent_all(transport)
 
     def abort(self) -> None:
         """End the connection.  Nobody is told."""
@@ -88,7 +86,7 @@ class UpstreamConnection(Protocol):
             self.abort()
 
     def readConnectionLost(self) -> None:
-        """The upstream closed its half.  While the socket is still there, the kernel can tell what became of our request."""
+        """The upstream closed its half.  While the socket is there, the kernel can tell what became of our request."""
         self._lost(cleanly=True, delivered=self._bytes_acked() > self._acked_before)
         self.transport.abortConnection()
 

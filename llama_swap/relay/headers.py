@@ -91,7 +91,7 @@ class AnswerHead:
 
     status: int
     reason: bytes
-    fields: Fields = field(converter=tuple)
+    fields: Fields
     framing: Framing = field(default=Framing.UNTIL_CLOSE, eq=False)
     length: int = field(default=0, eq=False)
     """Of the body, where the framing is LENGTH."""
