@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
 from llama_swap.config.model import Config, ModelConfig
+from llama_swap.relay.pool import Pool
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
 from llama_swap.web import errors
@@ -76,10 +77,10 @@ class Endpoints:
     upstream: Upstream = field(factory=Upstream)
     urls: list[str] = field(factory=list)
 
-    def endpoint(self, url: str) -> Upstream:
-        """See `Dialer.endpoint`."""
+    def pool(self, url: str) -> Pool:
+        """See `Dialer.pool`."""
         self.urls.append(url)
-        return self.upstream
+        return self.upstream.pool()
 
 
 def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:

@@ -22,10 +22,12 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     ITCPTransport,
 )
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from llama_swap.relay.headers import AnswerHead, OutboundRequest
+from llama_swap.relay.pool import Pool
 from llama_swap.web.site import SwapSite
 
 CLIENT = IPv4Address("TCP", "192.0.2.7", 50000)
@@ -127,6 +129,9 @@ class Wire:
     def setTcpNoDelay(self, enabled: bool) -> None:
         self.no_delay = enabled
 
+    def getHandle(self) -> None:
+        """There is no socket."""
+
 
 @implementer(IStreamClientEndpoint)
 class Upstream:
@@ -155,6 +160,10 @@ class Upstream:
         wire = Wire(protocol)
         connecting.callback(protocol)
         return wire
+
+    def pool(self, url: str = "") -> Pool:
+        """Return a pool of connections to this upstream."""
+        return Pool(self, Clock())
 
     def refuse(self) -> None:
         """Refuse the oldest pending attempt."""
@@ -241,6 +250,9 @@ class Sink:
         if self.calls[-1][0] == "data":
             data = self.calls.pop()[1] + data
         self.calls.append(("data", data))
+
+    def flush(self) -> None:
+        pass
 
     def end(self) -> None:
         self.calls.append(("end", None))

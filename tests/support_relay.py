@@ -38,7 +38,7 @@ class Root(Resource):
             self.over += 1
             self.order.append(f"over {request.uri.decode()}")
 
-        resource = ReverseProxyResource(outbound, self.upstream, "model m at http://h", refuse=refuse, over=over)
+        resource = ReverseProxyResource(outbound, self.upstream.pool(), "model m at http://h", refuse=refuse, over=over)
         return resource.render(request)
 
 

@@ -10,9 +10,9 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from llama_swap.relay.exchange import Exchange, ExchangeFactory
+from llama_swap.relay.exchange import Exchange
 from llama_swap.relay.headers import AnswerHead
-from tests.fakes_wire import PROXY, Sink, Wire, request_to
+from tests.fakes_wire import Sink, Upstream, Wire, request_to
 
 OK = b"HTTP/1.1 200 OK\r\n"
 STREAM = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -21,8 +21,10 @@ STREAM = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 def connected(sink: Sink | None = None, **request: Any) -> tuple[Exchange, Sink, Wire]:
     """Return an exchange whose connection is there."""
     sink = sink or Sink()
-    exchange = Exchange(request_to(**request), sink)
-    return exchange, sink, Wire(ExchangeFactory(exchange).buildProtocol(PROXY))
+    upstream = Upstream()
+    exchange = Exchange(request_to(**request), sink, upstream.pool())
+    exchange.start()
+    return exchange, sink, upstream.accept()
 
 
 class RequestTests(SynchronousTestCase):
@@ -31,22 +33,13 @@ class RequestTests(SynchronousTestCase):
     def test_head_and_body(self) -> None:
         """Head and body leave as soon as there is a connection, without waiting for full packets."""
         _, _, wire = connected(method=b"POST", body=b"\0body")
-        self.assertEqual(
-            wire.take(), b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\n\0body"
-        )
+        self.assertEqual(wire.take(), b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n\0body")
         self.assertTrue(wire.no_delay)
 
     def test_no_body(self) -> None:
         """Behind a head without a body comes nothing."""
         _, _, wire = connected()
-        self.assertEqual(wire.take(), b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-
-    def test_factory(self) -> None:
-        """The factory makes no noise in the log, and gives its connection to the exchange."""
-        exchange = Exchange(request_to(), Sink())
-        factory = ExchangeFactory(exchange)
-        self.assertFalse(factory.noisy)
-        self.assertIs(factory.buildProtocol(None), exchange)
+        self.assertEqual(wire.take(), b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 
 
 class AnswerTests(SynchronousTestCase):
@@ -188,7 +181,7 @@ class AbortTests(SynchronousTestCase):
     def test_before_the_connection(self) -> None:
         """Without a connection there is nothing to cut; one that still comes is not used."""
         sink = Sink()
-        exchange = Exchange(request_to(method=b"POST", body=b"work"), sink)
+        exchange = Exchange(request_to(method=b"POST", body=b"work"), sink, Upstream().pool())
         exchange.abort()
         wire = Wire(exchange)
         self.assertTrue(wire.aborted)

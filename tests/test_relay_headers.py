@@ -55,7 +55,9 @@ class OutboundRequestTests(SynchronousTestCase):
 
     def test_shortest(self) -> None:
         """A request of the proxy's own has a Host, and says that its connection serves it alone."""
-        self.assertEqual(request_to(b"/health").head(), b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        self.assertEqual(
+            request_to(b"/health", last=True).head(), b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        )
 
     def test_whole(self) -> None:
         """The client's fields pass, except those that the proxy writes."""
@@ -71,7 +73,7 @@ class OutboundRequestTests(SynchronousTestCase):
         self.assertEqual(
             request.head(),
             b"PUT //a%2F?b HTTP/1.1\r\nHost: h\r\nx-own: 1\r\nAccept-Encoding: br;q=1, odd\r\nx-own: 2\r\n"
-            b"Connection: close\r\nX-Forwarded-For: 192.0.2.7\r\nContent-Length: 5\r\n\r\n",
+            b"X-Forwarded-For: 192.0.2.7\r\nContent-Length: 5\r\n\r\n",
         )
 
     def test_body(self) -> None:
@@ -96,7 +98,7 @@ class OutboundRequestTests(SynchronousTestCase):
         named = (b"Connection", b"close, Host, Content-Length, X-Forwarded-For, X-Own")
         fields = end_to_end([named, (b"X-Own", b"1"), (b"X-Forwarded-For", b"evil")])
         head = request_to(fields=fields, client=b"192.0.2.7", body=b"").head()
-        own = b"Host: h\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.7\r\nContent-Length: 0"
+        own = b"Host: h\r\nX-Forwarded-For: 192.0.2.7\r\nContent-Length: 0"
         self.assertEqual(head, b"GET / HTTP/1.1\r\n" + own + b"\r\n\r\n")
 
     @settings(deadline=None)

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionLost
-from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import UpstreamError
@@ -78,7 +77,7 @@ class StatusTests(SynchronousTestCase):
         """A refused connection is reported as such."""
         asked = self.ask()
         self.upstream.refuse()
-        self.failureResultOf(asked, Refused)
+        self.failureResultOf(asked, UpstreamError)
 
     def test_cancelled(self) -> None:
         """Giving up ends the attempt to connect, or the connection."""

@@ -10,8 +10,8 @@ from llama_swap.config.model import Config
 from llama_swap.errors import TooManyRequests, Unavailable
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
+from llama_swap.web.front import Front
 from llama_swap.web.inference import PATHS, InferenceRoutes
-from llama_swap.web.passthrough import Front
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
 from tests.fakes_wire import Client
 

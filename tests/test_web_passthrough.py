@@ -16,7 +16,8 @@ from llama_swap.errors import NotFound
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
-from llama_swap.web.passthrough import METHODS, Front, PassThrough, split_target
+from llama_swap.web.front import Front
+from llama_swap.web.passthrough import METHODS, PassThrough, split_target
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
 from tests.fakes_wire import Client
 

@@ -27,7 +27,7 @@ class Carried(TypingProtocol):
         """Bytes came from the upstream."""
 
     def lost(self, *, cleanly: bool, delivered: bool) -> None:
-        """The connection ended, `cleanly` if the upstream closed it; `delivered`: it may have got some of the request."""
+        """The connection ended, `cleanly` if the upstream closed it; it may have got the request if `delivered`."""
 
 
 @implementer(IHalfCloseableProtocol)

@@ -54,7 +54,7 @@ class ReverseProxyResource(Resource):
 
     def _refused(self, request: Request, error: UpstreamError) -> None:
         self._log.warn("{upstream}: {error}", upstream=self._upstream, error=error)
-        self._refuse(request, error)
+        self._refuse(request, UpstreamError(f"{self._upstream}: {error}"))
 
     def _client_left(self, _: Failure, exchange: Exchange) -> None:
         """Also called when the answer was cut here: then it is over already."""

@@ -60,10 +60,10 @@ class ResponseRelay:
     def flush(self) -> None:
         """See `AnswerSink.flush`."""
         if self._waiting:
-            self._send()
             if not self._registered and self._producer is not None:
                 self._registered = True
                 self._request.registerProducer(self._producer, True)  # the whole of back-pressure
+            self._send()
 
     def end(self) -> None:
         """See `AnswerSink.end`."""
@@ -112,7 +112,7 @@ def _head_text(request: Any, head: AnswerHead, *, chunked: bool) -> bytes:
     parts = [b"%b %d %b\r\n" % (request.clientproto, head.status, _printable(head.reason)), head.end_to_end_lines]
     if chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
-    if not request.channel.persistent:
+    if not request.channel.persistent and request.clientproto == b"HTTP/1.1":
         parts.append(b"Connection: close\r\n")
     parts.append(b"\r\n")
     return b"".join(parts)
