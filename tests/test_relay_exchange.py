@@ -179,14 +179,13 @@ class AbortTests(SynchronousTestCase):
         self.assertEqual(sink.names, ["head"])
 
     def test_before_the_connection(self) -> None:
-        """Without a connection there is nothing to cut; one that still comes is not used."""
+        """The attempt to connect ends, and nobody is told of it."""
         sink = Sink()
-        exchange = Exchange(request_to(method=b"POST", body=b"work"), sink, Upstream().pool())
+        upstream = Upstream()
+        exchange = Exchange(request_to(method=b"POST", body=b"work"), sink, upstream.pool())
+        exchange.start()
         exchange.abort()
-        wire = Wire(exchange)
-        self.assertTrue(wire.aborted)
-        wire.settle()
-        self.assertEqual((wire.take(), sink.calls), (b"", []))
+        self.assertEqual((upstream.cancelled, sink.calls), (1, []))
 
     def test_after_the_end(self) -> None:
         """After the end it changes nothing."""

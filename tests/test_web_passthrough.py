@@ -159,7 +159,7 @@ class RouteTests(SynchronousTestCase):
         self.assertEqual(self.router.targets, [Target("a/b")])
         self.assertEqual(
             self.sent(),
-            b"PUT //x%2Fy?z HTTP/1.1\r\nHost: proxy.test\r\nX-Own: 1\r\nConnection: close\r\n"
+            b"PUT //x%2Fy?z HTTP/1.1\r\nHost: proxy.test\r\nX-Own: 1\r\n"
             b"X-Forwarded-For: 192.0.2.7\r\nContent-Length: 5\r\n\r\n\0body",
         )
         self.assertEqual(self.endpoints.urls, ["http://127.0.0.1:5800"])
