@@ -40,7 +40,12 @@ class RenderTests(SynchronousTestCase):
                 said,
                 {
                     "src": "llama-swap",
-                    "error": {"message": "it «broke»\n", "type": kind.type, "param": None, "code": kind.code},
+                    "error": {
+                        "message": str(kind("it «broke»\n")),
+                        "type": kind.type,
+                        "param": None,
+                        "code": kind.code,
+                    },
                 },
             )
             self.assertEqual(said["error"], describe(kind("it «broke»\n")))

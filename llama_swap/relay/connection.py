@@ -9,7 +9,7 @@ from typing import Any
 from typing import Protocol as TypingProtocol
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -35,16 +35,21 @@ class UpstreamConnection(Protocol):
     """Carries an exchange, and between two of them waits in its pool."""
 
     transport: Any
+    producer: IPushProducer
+    """To be paused by whoever cannot take more."""
 
     def __init__(self, idle_ended: Callable[[UpstreamConnection], None]) -> None:
         self._idle_ended = idle_ended  # told when the connection ends, or is of no more use, while it carries nothing
         self._carried: Carried | None = None
-        self._acked_before = 0
+        self._sent = 0
+        self._sent_before = 0  # for exchanges that are over
 
     def carry(self, carried: Carried, *parts: bytes) -> None:
         """Send a request, and hand what comes to `carried` until `release`."""
         self._carried = carried
+        self._sent_before = self._sent
         for part in parts:
+            self._sent += len(part)
             send_now(self.transport, part)
 
     def release(self) -> bool:
@@ -65,7 +70,6 @@ class UpstreamConnection(Protocol):
         try:
             self.transport.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
-            self._acked_before = self._bytes_acked()
             return True
         except OSError:
             pass
@@ -76,6 +80,7 @@ class UpstreamConnection(Protocol):
     def connectionMade(self) -> None:
         """Small writes are whole requests here; nothing is to wait for more."""
         self.transport.setTcpNoDelay(True)
+        self.producer = IPushProducer(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
@@ -87,7 +92,7 @@ class UpstreamConnection(Protocol):
 
     def readConnectionLost(self) -> None:
         """The upstream closed its half.  While the socket is there, the kernel can tell what became of our request."""
-        self._lost(cleanly=True, delivered=self._bytes_acked() > self._acked_before)
+        self._lost(cleanly=True, delivered=self._bytes_acked() > self._sent_before)
         self.transport.abortConnection()
 
     def writeConnectionLost(self) -> None:
@@ -109,7 +114,7 @@ class UpstreamConnection(Protocol):
         """Return how many bytes the upstream's kernel has acknowledged on this connection."""
         try:
             info = self.transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
-            return int(_BYTES_ACKED.unpack(info)[0])
+            return int(_BYTES_ACKED.unpack(info)[0]) - 1  # Linux counts the SYN
         except (OSError, AttributeError, struct.error):
             return 1 << 62  # not to be known here: as if all had arrived
 

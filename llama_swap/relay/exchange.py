@@ -110,7 +110,7 @@ class Exchange:
     def head(self, head: AnswerHead) -> None:
         """See `AnswerReceiver.head`."""
         if self._sink is not None and self._connection is not None:
-            self._sink.begin(head, IPushProducer(self._connection.transport))
+            self._sink.begin(head, self._connection.producer)
 
     def data(self, data: bytes) -> None:
         """See `AnswerReceiver.data`."""

@@ -39,31 +39,31 @@ def replace_model(body: bytes, model: str) -> bytes:
     return b"".join([body[:start], json.dumps(model).encode(), body[end:]])
 
 
-def _members(body: bytes) -> list[tuple[str, Any]]:
-    """Return the members of the outermost object, repeated ones included; nested values only as placeholders."""
-    members: list[tuple[str, Any]] = []
+class _Members(list[tuple[str, Any]]):
+    """The members of an object, repeated ones included, which a dict would lose."""
 
-    def keep(pairs: list[tuple[str, Any]]) -> None:
-        nonlocal members
-        members = pairs  # objects close from the inside out: the outermost comes last
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Numbers are not needed, and may be longer than Python cares to read: their length will do.
+_DECODER = json.JSONDecoder(object_pairs_hook=_Members, parse_int=len, parse_constant=_refuse_constant)
+
+
+def _members(body: bytes) -> _Members:
+    """Return the members of the outermost object."""
     try:
-        outermost = json.loads(
-            body.decode("utf-8"), object_pairs_hook=keep, parse_int=len, parse_constant=_refuse_constant
-        )
+        outermost = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BadRequest(f"invalid JSON: the body is not UTF-8 at byte {error.start}") from None
     except RecursionError:
         raise BadRequest("invalid JSON: the body is nested too deeply") from None
     except ValueError as error:
         raise BadRequest(f"invalid JSON: {error}") from None
-    if outermost is not None or not body.lstrip().startswith(b"{"):
+    if not isinstance(outermost, _Members):
         raise BadRequest('invalid JSON: the body must be an object, such as {"model": …}')
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    return outermost
 
 
 def _model_span(body: bytes) -> tuple[int, int]:

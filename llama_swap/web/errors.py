@@ -9,7 +9,7 @@ from typing import Any
 from klein import Klein
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import Request
+from twisted.web.http import Request, datetimeToString
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
@@ -41,6 +41,7 @@ def head(request: Request, error: SwapError) -> bytes:
     """Set status and headers for `error`; return the body."""
     content_type, body = render(error, request.getHeader(b"accept") or b"")
     request.setResponseCode(error.status)
+    request.setHeader(b"Date", datetimeToString())
     request.setHeader(b"Content-Type", content_type)
     request.setHeader(b"Content-Length", b"%d" % len(body))
     request.setHeader(b"X-Content-Type-Options", b"nosniff")

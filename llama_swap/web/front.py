@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from twisted.python.failure import Failure
-from twisted.web.http import Request
+from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
@@ -43,6 +43,7 @@ class Front(Resource):
         elif not _is_text(unquote_to_bytes(request.path)):
             refuse(request, NotFound("no page here has a path that is not UTF-8"))
             return NOT_DONE_YET
+        request.setHeader(b"Date", datetimeToString())
         return self._klein.render(request)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Any, ClassVar
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IReactorTime
@@ -71,9 +72,13 @@ class SwapRequest(ServerRequest):
         """The request is complete."""
         if self._too_large:
             self.channel.loseConnection()
-        else:
-            self.channel.site.watch(self)
-            super().process()
+            return
+        self.site = site = self.channel.site
+        site.watch(self)
+        # Unlike twisted.web, which would look for children and invent headers, also for answers that are not ours.
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
+        self.render(site.resource)
 
     def getRequestHostname(self) -> bytes:  # noqa: N802  # twisted.web's name
         """Return what Klein may build absolute URLs on: it builds none here, and must not stumble over an odd Host."""
