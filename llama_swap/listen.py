@@ -15,7 +15,8 @@ DEFAULT = "127.0.0.1:8080"
 BACKLOG = 4096
 """Connections that may wait to be accepted.  With Twisted's 50, a burst of clients is a second late."""
 
-_HOST_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):(?P<port>\d{1,5})")
+# `tcp:8080` is an endpoint, and no host of that name
+_HOST_PORT = re.compile(r"(?!(tcp6?|ssl|unix):)(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):(?P<port>\d{1,5})")
 
 
 def endpoint_description(listen: str) -> str:

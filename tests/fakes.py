@@ -98,6 +98,23 @@ class FakeLauncher:
         return [child.model.id for child in self.children if not child.gone]
 
 
+@define
+class FakeGuard:
+    """Notes which process groups it is told of."""
+
+    watched: list[int] = field(factory=list)
+    forgotten: list[int] = field(factory=list)
+
+    def environ(self) -> dict[str, str]:
+        return {"GUARDED": "yes"}
+
+    def watch(self, group: int) -> None:
+        self.watched.append(group)
+
+    def forget(self, group: int) -> None:
+        self.forgotten.append(group)
+
+
 @define(eq=False)
 class FakeReadiness:
     """Answers when the test says so; addresses are free at once unless `occupied`."""
@@ -153,9 +170,14 @@ class FakeEndpoint:
     """Connections that succeed or fail when the test says so; notes each attempt."""
 
     attempts: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = field(factory=list)
-    on_cancel: Callable[[Deferred[IProtocol]], None] | None = None
+    error_when_cancelled: Exception | None = None
+    """What an attempt fails with that is cancelled, if not with a `CancelledError`."""
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        connecting: Deferred[IProtocol] = Deferred(self.on_cancel)
+        connecting: Deferred[IProtocol] = Deferred(self._cancelled)
         self.attempts.append((factory, connecting))
         return connecting
+
+    def _cancelled(self, connecting: Deferred[IProtocol]) -> None:
+        if self.error_when_cancelled is not None:
+            connecting.errback(self.error_when_cancelled)

@@ -227,7 +227,7 @@ def read_answer(data: bytes, method: str = "GET") -> Answer:
         def makefile(self, mode: str) -> BytesIO:
             return BytesIO(data)
 
-    response = http.client.HTTPResponse(Socket(), method=method)  # type: ignore[arg-type]
+    response = http.client.HTTPResponse(Socket(), method=method)
     response.begin()
     return Answer(response.status, response.reason, response.getheaders(), response.read())
 

@@ -37,7 +37,7 @@ class EndpointTestCase(SynchronousTestCase):
         """Return where connections were attempted to, in order."""
         return [(host, port) for host, port, *_ in self.reactor.tcpClients]
 
-    def fail(self, number: int, error: Exception) -> None:  # type: ignore[override]
+    def fail(self, number: int, error: Exception) -> None:
         """Let an attempt fail."""
         factory = self.reactor.tcpClients[number][2]
         factory.clientConnectionFailed(self.reactor.connectors[number], Failure(error))

@@ -55,7 +55,7 @@ class AdminTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make the routes."""
         self.router = FakeRouter(Config(models=MODELS))
-        self.app = app_with(AdminRoutes(self.router, CREATED).add_to)  # type: ignore[arg-type]
+        self.app = app_with(AdminRoutes(self.router, CREATED).add_to)
         self.treq = StubTreq(self.app.resource())
 
     def ask(self, method: str, path: str) -> tuple[int, str | None, str]:
@@ -158,7 +158,7 @@ class UnloadTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make the routes, and a client that may leave."""
         self.router = FakeRouter(Config(models=MODELS))
-        self.client = Client(site_of(app_with(AdminRoutes(self.router, CREATED).add_to).resource()))  # type: ignore[arg-type]
+        self.client = Client(site_of(app_with(AdminRoutes(self.router, CREATED).add_to).resource()))
 
     def test_waits(self) -> None:
         """The answer comes when every model is gone."""

@@ -34,7 +34,7 @@ class InferenceTests(SynchronousTestCase):
         """Make the proxy and a client."""
         self.router = FakeRouter(CONFIG)
         self.upstream = (endpoints := Endpoints()).upstream
-        routes = InferenceRoutes(Forwarder(self.router, endpoints))  # type: ignore[arg-type]
+        routes = InferenceRoutes(Forwarder(self.router, endpoints))
         self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=100_000))
 
     def sent(self) -> bytes:

@@ -136,7 +136,7 @@ class RouteTests(SynchronousTestCase):
         """Make the proxy and a client."""
         self.router = FakeRouter(CONFIG)
         self.endpoints = Endpoints()
-        routes = PassThrough(Forwarder(self.router, self.endpoints))  # type: ignore[arg-type]
+        routes = PassThrough(Forwarder(self.router, self.endpoints))
         self.site = site_of(Front(app_with(self.add_page, routes.add_to)))
         self.client = Client(self.site)
 

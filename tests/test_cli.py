@@ -1,0 +1,221 @@
+"""The console script, up to the point where it would serve."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from attrs import frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap import __version__, cli, tap
+from llama_swap.tap import Settings
+
+GOOD = "models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
+BAD = "models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800', ttl: never}}\nprofiles: {p: [nobody]}\n"
+
+
+@frozen
+class Outcome:
+    """What became of a command line."""
+
+    status: int
+    out: str
+    err: str
+
+
+class CliTestCase(SynchronousTestCase):
+    """A configuration file, and a proxy that does not really serve."""
+
+    def setUp(self) -> None:
+        """Write the file."""
+        self.path = self.write(GOOD)
+        self.served: list[tuple[str, str, str]] = []
+        self.patch(tap, "run_in_foreground", self.serve)
+
+    def write(self, text: str | bytes) -> str:
+        """Write a file; return its path."""
+        path = Path(self.mktemp())
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    def serve(self, settings: Settings, greeting: str) -> None:
+        """Take note, instead of serving."""
+        self.served.append((settings.path, settings.address, greeting))
+
+    def run_main(self, *argv: str) -> Outcome:
+        """Run a command line, and exit as a process would."""
+        out, err = StringIO(), StringIO()
+        status: int | str | None = 0
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                cli.main(argv)
+            except SystemExit as leaving:
+                status = leaving.code
+        if isinstance(status, str):  # then Python prints it, and exits with 1
+            err.write(f"{status}\n")
+            status = 1
+        return Outcome(status or 0, out.getvalue(), err.getvalue())
+
+
+class SpellingTests(CliTestCase):
+    """How options may be written."""
+
+    def test_serve(self) -> None:
+        """Two dashes and one, a space and an equals sign mean the same."""
+        for argv in (
+            ["--config", self.path, "--listen", "127.0.0.2:0"],
+            [f"--config={self.path}", "--listen=127.0.0.2:0"],
+            ["-config", self.path, "-listen", "127.0.0.2:0"],
+            ["-listen=127.0.0.2:0", f"-config={self.path}"],
+        ):
+            self.served.clear()
+            outcome = self.run_main(*argv)
+            self.assertEqual(outcome, Outcome(0, "", ""), argv)
+            self.assertEqual(self.served, [(self.path, "127.0.0.2:0", "")])
+
+    def test_listen(self) -> None:
+        """The flag wins over the file's `listen`."""
+        self.run_main("--config", self.path)
+        self.run_main("--config", self.path, "--listen", "127.0.0.3:0")
+        self.assertEqual([address for _, address, _ in self.served], ["127.0.0.1:0", "127.0.0.3:0"])
+
+    def test_greeting(self) -> None:
+        """Who calls may have something said once the proxy listens."""
+        cli.main(["--config", self.path], greeting="try this")
+        self.assertEqual(self.served, [(self.path, "127.0.0.1:0", "try this")])
+
+    def test_arguments_of_the_process(self) -> None:
+        """Without arguments, those of the process count."""
+        self.patch(sys, "argv", ["llama-swap", "-config", self.path])
+        cli.main()
+        self.assertEqual([path for path, *_ in self.served], [self.path])
+
+    def test_version(self) -> None:
+        """The version is on stdout, and that is all."""
+        for word in ("--version", "-version"):
+            self.assertEqual(self.run_main(word), Outcome(0, f"llama-swap {__version__}\n", ""))
+
+    def test_help(self) -> None:
+        """The help names every option and command, and the shortest configuration."""
+        for word in ("--help", "-help", "-h"):
+            outcome = self.run_main(word)
+            self.assertEqual((outcome.status, outcome.err), (0, ""))
+            for part in ("--config FILE", "--listen ADDRESS", "check", "127.0.0.1:8080", "cmd: llama-server", "twistd"):
+                self.assertIn(part, outcome.out)
+
+    def test_misspelled(self) -> None:
+        """What is no command line gets the usage, and status 2."""
+        for argv, named in (
+            ([], "--config"),
+            (["check"], "--config"),
+            (["--config"], "--config"),
+            (["--config", self.path, "--lisen=x"], "--lisen"),
+            (["serve", "--config", self.path], "serve"),
+            (["--config", self.path, "--port=1"], "--port"),
+        ):
+            outcome = self.run_main(*argv)
+            self.assertEqual((outcome.status, outcome.out), (2, ""), argv)
+            self.assertTrue(outcome.err.startswith("usage: llama-swap"), outcome.err)
+            self.assertIn(named, outcome.err)
+        self.assertEqual(self.served, [])
+
+
+class CheckTests(CliTestCase):
+    """`llama-swap check`."""
+
+    def test_good(self) -> None:
+        """A file that can be used is shown as it is meant; nothing is served."""
+        for argv in (["check", "--config", self.path], ["-config", self.path, "check"]):
+            outcome = self.run_main(*argv)
+            self.assertEqual((outcome.status, outcome.err), (0, ""))
+            self.assertIn("http://127.0.0.1:5800", outcome.out)
+        self.assertEqual(self.served, [])
+
+    def test_warnings(self) -> None:
+        """Warnings are on stderr, each with its place, and change neither output nor status."""
+        path = self.write(GOOD.replace("cmd: serve", "cmd: serve, tttl: 5"))
+        outcome = self.run_main("check", "--config", path)
+        self.assertEqual((outcome.status, outcome.out), (0, self.run_main("check", "--config", self.path).out))
+        self.assertTrue(outcome.err.startswith(f"warning: {path}:1: models.a.tttl: "), outcome.err)
+
+    def test_bad(self) -> None:
+        """Every problem of a file is shown in one go, with file, line and key."""
+        path = self.write(BAD)
+        outcome = self.run_main("check", "--config", path)
+        self.assertEqual((outcome.status, outcome.out), (1, ""))
+        self.assertIn(f"llama-swap: {path}:1: models.a.ttl", outcome.err)
+        self.assertIn(f"{path}:2: profiles.p", outcome.err)
+
+    def test_does_not_listen(self) -> None:
+        """A file may be checked while the proxy that uses it runs."""
+        path = self.write(GOOD.replace("127.0.0.1:0", "192.0.2.1:1"))
+        self.assertEqual(self.run_main("check", "--config", path).status, 0)
+
+
+class ErrorTests(CliTestCase):
+    """What cannot be served ends with a message and status 1."""
+
+    def failed(self, *argv: str) -> str:
+        """Return the message."""
+        outcome = self.run_main(*argv)
+        self.assertEqual((outcome.status, outcome.out, self.served), (1, "", []))
+        self.assertTrue(outcome.err.startswith("llama-swap: "), outcome.err)
+        self.assertNotIn("Traceback", outcome.err)
+        return outcome.err
+
+    def test_files(self) -> None:
+        """A file that is not there, is none, or cannot be read is named."""
+        for path in (
+            "/no/such/file.yaml",
+            "/",
+            self.write(b"\xff\xfe\0"),
+            self.write("models: [\n"),
+            self.write(""),
+            self.write(BAD),
+        ):
+            for argv in (["--config", path], ["check", "--config", path]):
+                self.assertIn(path, self.failed(*argv))
+
+    def test_addresses(self) -> None:
+        """An address on which nobody can listen is named."""
+        for address in (
+            "nonsense",
+            "localhost:",
+            "127.0.0.1:70000",
+            "192.0.2.1:0",
+            "foo:bar",
+            "tcp:abc",
+            "tcp:1:2:3:4:5",
+            "ssl:0:privateKey=/no/such.pem",
+            f"ssl:0:privateKey={self.path}",
+            "systemd:domain=INET:name=http",
+        ):
+            self.assertIn(address, self.failed("--config", self.path, "--listen", address))
+
+    def test_endpoint_strings(self) -> None:
+        """Twisted's own strings are taken as they are, the short ones too."""
+        for address in ("tcp:0", "tcp6:0", "tcp:0:interface=127.0.0.1", "unix:/run/x.sock", "haproxy:tcp:0"):
+            self.served.clear()
+            self.run_main("--config", self.path, "--listen", address)
+            self.assertEqual(self.served, [(self.path, address, "")])
+
+    def test_as_a_process(self) -> None:
+        """The same from outside: one message on stderr, nothing else."""
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "llama_swap.cli", *argv],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for argv in (["--config", "/no/such/file.yaml"], ["--config", self.path, "--listen", "unix:/no/such/sock"])
+        ]
+        for process in processes:
+            out, err = process.communicate(timeout=60)
+            self.assertEqual((process.returncode, out), (1, ""), err)
+            self.assertTrue(err.startswith("llama-swap: "), err)
+            self.assertNotIn("Traceback", err)
