@@ -26,6 +26,7 @@ class Root(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.upstream = Upstream()
+        self.pool = self.upstream.pool()
         self.over = 0
         self.order: list[str] = []
 
@@ -38,7 +39,7 @@ class Root(Resource):
             self.over += 1
             self.order.append(f"over {request.uri.decode()}")
 
-        resource = ReverseProxyResource(outbound, self.upstream.pool(), "model m at http://h", refuse=refuse, over=over)
+        resource = ReverseProxyResource(outbound, self.pool, "model m at http://h", refuse=refuse, over=over)
         return resource.render(request)
 
 

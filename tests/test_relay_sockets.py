@@ -80,7 +80,7 @@ class SocketTests(TestCase):
         self.upstream = Upstream(answer)
         self.root = Root()
         address = self.listen(Factory.forProtocol(lambda: self.upstream))
-        self.root.upstream = Dialer(reactor).endpoint(f"http://127.0.0.1:{address}")
+        self.root.pool = Dialer(reactor).pool(f"http://127.0.0.1:{address}")
         self.port = self.listen(site_of(self.root, reactor))
 
     @inlineCallbacks
