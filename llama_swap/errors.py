@@ -48,6 +48,13 @@ class MethodNotAllowed(RequestError):
     code = "method_not_allowed"
 
 
+class Conflict(RequestError):
+    """The request would load a model, and is none of those that may."""
+
+    status = 409
+    code = "conflict"
+
+
 class BodyTooLarge(RequestError):
     """The body exceeds `maxRequestBody`."""
 

@@ -63,7 +63,8 @@ def _split(listen: str) -> tuple[str, int] | None:
     if port > 65535:
         raise CannotListen(f"cannot listen on {listen!r}: ports end at 65535")
     # Without a host, on every interface: on Linux, the IPv6 wildcard takes IPv4 connections as well.
-    return ("127.0.0.1" if host == "localhost" else host or "::", port)
+    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 -- as was asked for
+    return ("127.0.0.1" if host == "localhost" else host or everywhere, port)
 
 
 def is_wide(listen: str) -> bool:

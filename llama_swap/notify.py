@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Mapping
 
 
 def notify(state: str, environ: Mapping[str, str]) -> None:
-    """Send `state`, such as `READY=1`, to the service manager, if there is one that wants to know."""
+    """Send `state`, such as `READY=1`, to the service manager, if there is one that wants to know, and can hear it."""
     address = environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]  # Linux's abstract namespace
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    # A manager that does not listen, or is too busy to, is no reason not to start, or not to stop.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as manager:
         manager.sendto(state.encode(), address)

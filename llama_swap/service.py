@@ -59,6 +59,7 @@ class SwapService(Service):
         self._port: IListeningPort | None = None
         self._draining: Deferred[None] | None = None
         self._killing: IDelayedCall | None = None
+        self._told = False
         self._hurried = False
 
     def startService(self) -> None:
@@ -81,8 +82,10 @@ class SwapService(Service):
 
     def hurry(self) -> None:
         """Somebody asked again: cut the answers that still run, and kill models that do not leave."""
-        self._log.warn("asked again to stop: not waiting any longer")
+        if self._hurried:
+            return
         self._hurried = True
+        self._log.warn("asked again to stop: not waiting any longer")
         if self._draining is not None:
             self._draining.cancel()
         if self._killing is not None and self._killing.active():
@@ -118,7 +121,7 @@ class SwapService(Service):
 
     async def _last_answers(self) -> None:
         self._draining = answered = self._router.close()
-        answered.addTimeout(ANSWERS_MAY_TAKE, self._reactor)
+        answered.addTimeout(0 if self._hurried else ANSWERS_MAY_TAKE, self._reactor)
         try:
             await answered
         except (DeferredTimeout, CancelledError):
@@ -141,7 +144,8 @@ class SwapService(Service):
         )
 
     def _stop_once(self) -> None:
-        if self.running:
+        if self.running and not self._told:
+            self._told = True
             self._log.info("stopping")
             self._reactor.stop()
         else:

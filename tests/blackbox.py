@@ -100,7 +100,7 @@ class ProxyUnderTest:
             )
         self.pid = self._process.pid
         try:
-            self.port = int(wait_until(self._listening, 15, "the listening line").group(1))
+            self.port = int(wait_until(self._listening, 30, "the listening line").group(1))
         except BaseException as error:
             printed = self.log()
             self._sweep()

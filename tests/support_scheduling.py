@@ -128,7 +128,7 @@ class World:
 
     def settle(self) -> None:
         """Let everything that is under way come to its end."""
-        for _ in range(1000):
+        for _ in range(300):
             if self.served:
                 self.release(self.served[0])
             elif stopping := self.doing("stopping"):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llama_swap.errors import SwapError
-from llama_swap.llamacpp.demo_model import fetch, model_path
+from llama_swap.llamacpp.demo_files import cache_directory, fetch_model, fetch_openmp, lacks_openmp
 
 HOST, USUAL_PORT = "127.0.0.1", 8080
 
@@ -39,9 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--fetch-only", action="store_true", help="fetch the model (94 MB, once), and exit")
     only_fetch = parser.parse_args(argv).fetch_only
-    model = model_path(os.environ)
+    directory = cache_directory(os.environ)
     try:
-        fetch(model)
+        model = fetch_model(directory)
+        if lacks_openmp():
+            search_first("LD_LIBRARY_PATH", fetch_openmp(directory))
     except SwapError as error:
         sys.exit(f"llama-swap demo: {error}")
     except KeyboardInterrupt:
@@ -56,10 +58,16 @@ def serve(model: Path) -> None:
 
     os.environ["LLAMA_SWAP_DEMO_MODEL"] = os.fspath(model)
     # The configuration says `llama-swap-llamacpp`, which lies beside this interpreter, wherever PATH leads.
-    os.environ["PATH"] = os.pathsep.join([os.fspath(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    search_first("PATH", Path(sys.executable).parent)
     address = f"{HOST}:{usable_port()}"
     greeting = GREETING.format(url=f"http://{address}")
     llama_swap(["--config", os.fspath(configuration()), "--listen", address], greeting=greeting)
+
+
+def search_first(variable: str, directory: Path) -> None:
+    """Put `directory` in front of a search path that the models inherit."""
+    rest = os.environ.get(variable, os.defpath if variable == "PATH" else "")
+    os.environ[variable] = os.pathsep.join(filter(None, [os.fspath(directory), rest]))
 
 
 def usable_port() -> int:

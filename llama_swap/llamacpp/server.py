@@ -6,6 +6,7 @@ what goes wrong, and a prompt end.
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from llama_swap.errors import SwapError
 from llama_swap.llamacpp.options import PROGRAM, apply, parse
 from llama_swap.llamacpp.stoppable import run_stoppable
 
+NOT_SERVED = 3
+"""Exit status by which the process that loads the model tells the one that was started."""
 GGUF_MAGIC = b"GGUF"  # https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 
@@ -36,24 +39,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"{PROGRAM}: {error}")
     except ChildProcessError as error:
         sys.exit(f"{PROGRAM}: llama.cpp was {error}; its last lines above may say why")
+    if status == NOT_SERVED:
+        # Said here, because llama.cpp's own last lines come from a thread that may write until its process has ended.
+        sys.exit(f"{PROGRAM}: llama.cpp could not serve {parameters['model.path']}; its lines above, marked E, say why")
     sys.exit(status)
 
 
 def serve(parameters: Mapping[str, Any]) -> int:
-    """Load the model and serve it for as long as this process lives."""
-    # Late, so that --help, --version and the checks need neither the wheel nor its 100 MB.
-    import signal
-
-    import xllamacpp
+    """Load the model and serve it for as long as this process lives; return NOT_SERVED if that cannot be."""
+    try:
+        import xllamacpp  # late, so that --help, --version and the checks need neither the wheel nor its 100 MB
+    except ImportError as error:
+        hint = "; try: apt-get install libgomp1" if "libgomp" in str(error) else ""
+        raise CannotServe(f"llama.cpp cannot be loaded: {error}{hint}") from None
 
     params = xllamacpp.CommonParams()
     apply(parameters, params)
     try:
         server = xllamacpp.Server(params)
     except RuntimeError:
-        raise CannotServe(
-            f"llama.cpp could not serve {parameters['model.path']}; its lines above that are marked E say why"
-        ) from None
+        return NOT_SERVED
     while server:
         signal.pause()
     return 0

@@ -20,8 +20,9 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def run_stoppable(work: Callable[[], int]) -> int:
-    """Run `work` in a child process and return the exit status: its own, or 0 once TERM or INT has ended it.
+    """Run `work` in a child process and return its exit status, or 0 once TERM or INT has ended it.
 
+    Only the parent returns.  What `work` raises takes its way up in the child.
     Call it before any thread exists.  Raises ChildProcessError if the child was killed by something else.
     """
     parent = os.getpid()
@@ -33,7 +34,7 @@ def run_stoppable(work: Callable[[], int]) -> int:
             signal.signal(number, signal.SIG_DFL)
         _die_with(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return work()
+        sys.exit(work())
     while True:
         if signal.sigwait(STOP | {signal.SIGCHLD}) in STOP:
             os.kill(child, signal.SIGKILL)

@@ -159,11 +159,13 @@ class Router:
         if self._executing:
             return
         self._executing = True
-        try:
-            while self._commands:
-                self._carry_out(self._commands.popleft())
-        finally:
-            self._executing = False
+        while self._commands:
+            command = self._commands.popleft()
+            try:
+                self._carry_out(command)
+            except Exception:  # noqa: BLE001 -- what goes wrong with one model must not keep others from their turn
+                self._log.failure("cannot carry out {command}", command=command)
+        self._executing = False
 
     def _carry_out(self, command: Command) -> None:
         match command:
@@ -201,8 +203,12 @@ class Router:
             self._execute(self._scheduler.cancelled(ticket))
 
     def _expired(self, model: ModelConfig) -> None:
-        self._log.info("{model}: not used for {ttl} s (ttl), unloading", model=model.id, ttl=model.ttl)
-        self._execute(self._scheduler.idled(model.id))
+        commands = self._scheduler.idled(model.id)
+        if commands:
+            self._log.info("{model}: not used for {ttl} s (ttl), unloading", model=model.id, ttl=model.ttl)
+        else:
+            self._upstreams[model.id].idle.start()  # somebody waits for it, and may leave without having used it
+        self._execute(commands)
 
     def _notice_quiet(self) -> None:
         if not self._scheduler.in_flight():

@@ -31,8 +31,9 @@ from llama_swap.scheduling.commands import Command, Plan, Policy, Reject, Serve,
 class FIFOScheduler:
     """Decides who is served, and what starts and stops for it.
 
-    A model is, for the scheduler, in at most one of three sets: *loading* (with the models whose end it awaits; none:
-    its process was started), *ready*, or *stopping*.  In none of them it is gone.
+    A model is, for the scheduler, *loading* (with the models whose end it awaits; none: its process was started),
+    *ready*, or *stopping*.  In none of these sets it is gone.  If it is wanted again while it stops, it is loading as
+    well, and awaits its own end.
     """
 
     _policy: Policy

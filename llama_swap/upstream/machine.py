@@ -80,6 +80,10 @@ class Core:
         """Say that the child ended by itself while it was of use."""
         self._log.warn("{model} ended by itself with {status}", model=self.model.id, status=status)
 
+    def puzzled(self, failure: Failure) -> None:
+        """Say what went wrong that nobody foresaw."""
+        self._log.failure("{model} cannot start", failure, model=self.model.id)
+
     def gone(self) -> None:
         """Nothing is left."""
         self.child = None
@@ -120,18 +124,18 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     def clear(process: Process, core: Core) -> Deferred[None]:
         core.enter("starting")
         free = core.readiness.address_free(core.model)
-        _report(free, process.address_free, process.cannot_start)
+        _report(core, free, process.address_free, process.cannot_start)
         return free
 
     def launch(process: Process, core: Core) -> Deferred[None]:
         try:
             core.child = child = core.launcher.launch(core.model, process.exited)
-        except SwapError as error:
-            process.cannot_start(error)
+        except Exception:  # noqa: BLE001 -- whatever it is, nobody may wait for ever for a process that is not there
+            process.cannot_start(_explained(core, Failure()))
             return Deferred()
         answered = core.readiness.healthy(core.model)
         # If our own child is dead, a stranger answered; `exited` is about to arrive.
-        _report(answered, lambda: process.healthy() if child.alive() else None, process.unhealthy)
+        _report(core, answered, lambda: process.healthy() if child.alive() else None, process.unhealthy)
         return answered
 
     stopped = machine.state("stopped")
@@ -197,16 +201,22 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     return machine.build()
 
 
-def _report(watched: Deferred[None], done: Callable[[], None], failed: Callable[[SwapError], None]) -> None:
+def _report(core: Core, watched: Deferred[None], done: Callable[[], None], failed: Callable[[SwapError], None]) -> None:
     """Tell the machine how `watched` ended, unless it was cancelled because its state was left."""
 
     def refused(failure: Failure) -> None:
-        if isinstance(failure.value, SwapError):
-            failed(failure.value)
-        elif not failure.check(CancelledError):
-            failed(StartFailed(f"cannot tell whether the model is ready: {failure.getErrorMessage()}"))
+        if not failure.check(CancelledError):
+            failed(_explained(core, failure))
 
     watched.addCallbacks(lambda _: done(), refused)
+
+
+def _explained(core: Core, failure: Failure) -> SwapError:
+    """Return the error as users may see it; what nobody foresaw is logged as well."""
+    if isinstance(failure.value, SwapError):
+        return failure.value
+    core.puzzled(failure)
+    return StartFailed(f"model {core.model.id} cannot start: {failure.getErrorMessage()}")
 
 
 def _died_young(core: Core, status: ExitStatus) -> StartFailed:

@@ -1,7 +1,7 @@
 """Models as processes of this machine, each the leader of a process group of its own.
 
 A wrapper (`sh -c`, `nice`, a container client) may leave children behind.  So signals go to the whole group, and a
-model counts as gone when its group is empty: only then are its memory and its port free for the next.
+model counts as gone when nobody of its group runs: only then are its memory and its port free for the next.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from twisted.internet.error import ProcessTerminated
@@ -30,7 +31,7 @@ GROUP_POLL = 0.02
 LEFTOVER_GRACE = 1.0
 """What the rest of a group has, once its leader has left unasked, between SIGTERM and SIGKILL."""
 KILLED_PATIENCE = 1.0
-"""After SIGKILL a process goes in a moment.  Zombies of a careless parent stay longer, and are harmless."""
+"""After SIGKILL a process goes in a moment, unless the kernel itself is stuck with it; that is not waited for."""
 OUTPUT_PATIENCE = 0.25
 """How long the pipes of a process that exited may stay open (somebody else holds them) before we stop reading."""
 LAST_OUTPUT_LIMIT = 1024
@@ -84,8 +85,8 @@ class LocalLauncher:
                 env=environ,
                 childFDs={0: "w", 1: "r", 2: "r"},
             )
-        except OSError as error:
-            raise StartFailed(f"model {model.id} cannot start: {program}: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # the latter for what no system takes, such as a null byte
+            raise StartFailed(f"model {model.id} cannot start: setsid {program}: {error}") from error
         self._guard.watch(child.pid)
         return child
 
@@ -105,6 +106,8 @@ class LocalChild(ProcessProtocol):
         self._output = {1: logs.writer(model), 2: logs.writer(model)}
         self.pid = 0  # known once it is spawned
         self._kill_later: IDelayedCall | None = None
+        self._give_up_later: IDelayedCall | None = None
+        self._others: set[int] = set()
         self._gone_at_last = math.inf
         self._status: ExitStatus | None = None
         self._group_gone = False
@@ -120,6 +123,8 @@ class LocalChild(ProcessProtocol):
 
     def kill(self) -> None:
         """See `Child.kill`."""
+        if self._group_gone:
+            return
         self._log.warn("{model} did not leave when asked: killed", model=self._model)
         self._gone_at_last = self._clock.seconds() + KILLED_PATIENCE
         self._signal(signal.SIGKILL)
@@ -160,21 +165,31 @@ class LocalChild(ProcessProtocol):
         for writer in self._output.values():
             writer.end()
         self._output_read = True
+        _call_off(self._give_up_later)
         self._report_once_gone()
 
     # -- the end ----------------------------------------------------------------------------------------------
 
     def _await_group(self) -> None:
-        """Look until the group is empty, or was killed and can do no more."""
-        if self._signal(0) and self._clock.seconds() < self._gone_at_last:
+        """Look until nobody of the group runs, or it was killed and can do no more."""
+        if self._others_run() and self._clock.seconds() < self._gone_at_last:
             self._clock.callLater(GROUP_POLL, self._await_group)
             return
-        if self._kill_later is not None and self._kill_later.active():
-            self._kill_later.cancel()
+        _call_off(self._kill_later)
         self._group_gone = True
         if not self._output_read:
-            self._clock.callLater(OUTPUT_PATIENCE, self._give_up_output)
+            self._give_up_later = self._clock.callLater(OUTPUT_PATIENCE, self._give_up_output)
         self._report_once_gone()
+
+    def _others_run(self) -> bool:
+        """Whether somebody of the group runs whose leader has left.
+
+        The dead do not count: where process 1 waits for nobody, as in many containers, they are there for ever.
+        """
+        if not self._signal(0):
+            return False
+        self._others = {pid for pid in self._others if _runs_in(self.pid, pid)} or _members(self.pid)
+        return bool(self._others)
 
     def _report_once_gone(self) -> None:
         if self._group_gone and self._output_read:
@@ -183,9 +198,9 @@ class LocalChild(ProcessProtocol):
 
     def _give_up_output(self) -> None:
         """Somebody outside the group holds our pipes: close our end, which ends in `processEnded`."""
-        if not self._output_read and self.transport is not None:
-            self._log.warn("{model}: a process that it left behind holds its output; not waiting", model=self._model)
-            self.transport.loseConnection()
+        assert self.transport is not None
+        self._log.warn("{model}: a process that it left behind holds its output; not waiting", model=self._model)
+        self.transport.loseConnection()
 
     def _signal(self, number: int) -> bool:
         """Send a signal to the group, and return whether there is one.  0 only asks."""
@@ -198,6 +213,26 @@ class LocalChild(ProcessProtocol):
         except PermissionError:
             pass  # it runs as somebody else by now
         return True
+
+
+def _members(group: int) -> set[int]:
+    """Return the processes of `group` that run."""
+    pids = {int(path.name) for path in Path("/proc").glob("[0-9]*")}
+    return {pid for pid in pids if _runs_in(group, pid)}
+
+
+def _runs_in(group: int, pid: int) -> bool:
+    """Ask /proc/PID/stat: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html ."""
+    try:
+        state, _, its_group = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:3]
+    except OSError:
+        return False  # it has just gone
+    return state not in b"ZX" and int(its_group) == group
+
+
+def _call_off(call: IDelayedCall | None) -> None:
+    if call is not None and call.active():
+        call.cancel()
 
 
 def _status_of(reason: Failure) -> ExitStatus:

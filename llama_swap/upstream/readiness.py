@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -28,6 +28,8 @@ PROBE_TIMEOUT = 5.0
 """A probe that is accepted but never answered must not stand for the load."""
 RELEASE_TIMEOUT = 5.0
 """How long a port may take to be released by whoever had it before."""
+NOT_YET = (CancelledError, ConnectingCancelledError, ConnectError, DNSLookupError, UpstreamError)
+"""How asking a server fails that is not there yet, or that is too slow for one probe."""
 
 _T = TypeVar("_T")
 
@@ -100,20 +102,21 @@ class Prober:
         """Return what `asked` gives, or None if it fails or takes longer than a probe may.
 
         Whatever a server that is still loading does means «not yet».  Only our own cancellation, when the state was
-        left, must end the probing; endpoints make an error of their own of it.
+        left, must end the probing.  Endpoints make errors of their own of a cancellation, so they do not hear of it
+        first: it is `answer` that we wait for.
         """
+        answer: Deferred[_T | None] = Deferred()
+        asked.addCallbacks(
+            answer.callback,
+            lambda failure: answer.callback(None) if failure.check(*NOT_YET) else answer.errback(failure),
+        )
         too_late = self.clock.callLater(PROBE_TIMEOUT, asked.cancel)
         try:
-            return await asked
-        except (CancelledError, ConnectingCancelledError):
-            if too_late.active():
-                raise CancelledError from None
-            return None
-        except (ConnectError, UpstreamError):
-            return None
+            return await answer
         finally:
             if too_late.active():
                 too_late.cancel()
+            asked.cancel()  # unless it has ended
 
 
 class _Knock(Protocol):

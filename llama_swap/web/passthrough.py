@@ -6,13 +6,14 @@ placeholder for this subtree, and the target is split here.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 
-from llama_swap.errors import NotFound
+from llama_swap.errors import Conflict, NotFound
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
@@ -20,6 +21,8 @@ from llama_swap.web.site import body_of
 
 PREFIX = b"/upstream/"
 PLACEHOLDER = "/upstream/-"
+_ASSET = re.compile(rb".*\.(?:js|json|css|png|gif|jpg|jpeg|ico|txt)")
+"""What browsers ask for by themselves, long after the page that needed it was closed."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -65,4 +68,6 @@ class PassThrough:
             request.setResponseCode(301 if request.method in (b"GET", b"HEAD") else 308)
             request.setHeader(b"Location", path + b"/" + question + query)
             return b""
+        if _ASSET.fullmatch(rest.partition(b"?")[0]) and target.model not in self._forwarder.router.states():
+            raise Conflict(f"model {target.model} is not loaded, and is not loaded for the sake of a file like this")
         return self._forwarder.forward(request, target, rest, body_of(request))

@@ -1,0 +1,140 @@
+"""The end: of the proxy by a signal, of its models, and of all that those started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.blackbox import ProxyUnderTest, fake_model, fake_models
+from tests.support_client import at_once
+from tests.support_processes import is_alive, wait_until
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class ExitTests(SynchronousTestCase):
+    """TERM and INT end the proxy with status 0 and leave nothing behind; the harness checks both."""
+
+    def test_idle(self) -> None:
+        """With nothing to do it takes no time, with and without a running model."""
+        for number in STOPS:
+            with ProxyUnderTest(fake_models("a")) as proxy:
+                if number == signal.SIGTERM:
+                    proxy.served("a")
+                self.assertLess(proxy.stop(number), 3)
+
+    def test_twistd(self) -> None:
+        """The other door ends the same way."""
+        for number in STOPS:
+            with ProxyUnderTest(fake_models("a"), twistd=True) as proxy:
+                proxy.served("a")
+                self.assertLess(proxy.stop(number), 3)
+
+    def test_while_loading(self) -> None:
+        """A load is ended, and who waited for it is told."""
+        for number in STOPS:
+            model = fake_model("a", "--load-delay 60")
+            with ProxyUnderTest({"models": {"a": model}}) as proxy, at_once(1) as clients:
+                asked = clients.submit(proxy.chat, "a")
+                proxy.journal.wait_for("start")
+                self.assertLess(proxy.stop(number), 5)
+                self.assertEqual(asked.result().status, 503)
+
+    def test_running_answers_finish(self) -> None:
+        """Streams that are under way arrive whole, new connections are refused meanwhile."""
+        model = fake_model("a", "--stream 8@200")
+        with ProxyUnderTest({"models": {"a": model}}) as proxy, proxy.stream("a") as stream:
+            events = stream.events()
+            next(events)
+            proxy.send_signal(signal.SIGTERM)
+            wait_until(lambda: self.refuses(proxy), 2)
+            self.assertEqual([data for _, data in events][-1], b"[DONE]")
+            self.assertEqual(proxy.wait(5), 0)
+
+    def refuses(self, proxy: ProxyUnderTest) -> bool:
+        """Tell whether the proxy takes no more connections."""
+        try:
+            proxy.get("/health")
+        except ConnectionError:
+            return True
+        return False
+
+    def test_log_streams_end(self) -> None:
+        """Readers of the log do not hold the end up."""
+        with ProxyUnderTest(fake_models("a")) as proxy:
+            proxy.served("a")
+            with proxy.reading("/logs/stream") as stream:
+                next(stream.lines())
+                self.assertLess(proxy.stop(), 3)
+
+    def test_second_signal(self) -> None:
+        """A second signal does not wait for answers that never come."""
+        with ProxyUnderTest({"models": {"a": fake_model("a", "--hold")}}) as proxy:
+            client = proxy.hanging_up("a")
+            self.addCleanup(client.close)
+            proxy.journal.wait_for("req")
+            proxy.send_signal(signal.SIGTERM)
+            wait_until(lambda: self.refuses(proxy), 2)
+            self.assertLess(proxy.stop(signal.SIGINT), 3)
+
+    def test_killed(self) -> None:
+        """Even when the proxy is killed, models and their children are gone within a second."""
+        with ProxyUnderTest({"models": {"a": fake_model("a", "--ignore-term --fork-grandchild")}}) as proxy:
+            proxy.served("a")
+            self.assertGreaterEqual(len(proxy.survivors()), 3)
+            proxy.kill()
+            wait_until(lambda: not proxy.survivors(), 1.5, "the end of all models")
+
+
+class ModelStopTests(SynchronousTestCase):
+    """A model is its whole process group."""
+
+    def stopping(self, knobs: str) -> dict[str, object]:
+        """Return a model that is hard to stop, and one to swap to."""
+        return {"models": {"a": fake_model("a", knobs, unloadTimeout=1), "b": fake_model("b")}}
+
+    def test_group_gets_the_signal(self) -> None:
+        """SIGTERM reaches the children of a model too."""
+        with ProxyUnderTest(self.stopping("--fork-grandchild polite --ignore-term")) as proxy:
+            proxy.served("a")
+            self.assertEqual(proxy.served("b"), "b")
+            self.assertEqual(len(proxy.journal.events("term", "a+grandchild")), 1)
+            self.assertEqual(len(proxy.journal.events("term", "a")), 1)
+
+    def test_stubborn_grandchild(self) -> None:
+        """A child that outlives its parent and ignores SIGTERM is killed after `unloadTimeout`."""
+        with ProxyUnderTest(self.stopping("--fork-grandchild")) as proxy:
+            proxy.served("a")
+            pid = proxy.journal.events("start", "a+grandchild")[0]["pid"]
+            self.assertLess(proxy.get("/unload").seconds, 3)
+            self.assertFalse(is_alive(pid))
+            self.assertEqual(proxy.served("a"), "a")
+
+    def test_stubborn_model(self) -> None:
+        """A model that ignores SIGTERM is killed after its `unloadTimeout`, not before."""
+        with ProxyUnderTest(self.stopping("--ignore-term")) as proxy:
+            proxy.served("a")
+            began = time.monotonic()
+            self.assertEqual(proxy.served("b"), "b")
+            self.assertTrue(1 <= time.monotonic() - began < 3)
+
+    def test_slow_model(self) -> None:
+        """A model that needs time to stop gets it; the next starts when it has gone."""
+        with ProxyUnderTest({"models": {"a": fake_model("a", "--term-delay 0.7"), "b": fake_model("b")}}) as proxy:
+            proxy.served("a")
+            self.assertEqual(proxy.served("b"), "b")
+            self.assertEqual(proxy.journal.most_alive(), 1)
+            self.assertEqual(proxy.journal.events("exit", "a")[0]["status"], 0)
+
+    def test_session_leader(self) -> None:
+        """A grandchild in a session of its own that holds stdout hangs nothing; a warning names it."""
+        with ProxyUnderTest(self.stopping("--setsid-grandchild")) as proxy:
+            proxy.served("a")
+            pid = proxy.journal.events("start", "a+grandchild")[0]["pid"]
+            self.assertLess(proxy.get("/unload").seconds, 3)
+            self.assertEqual(proxy.served("b"), "b")
+            proxy.wait_for_log(str(pid))
+            os.kill(pid, signal.SIGKILL)

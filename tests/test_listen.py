@@ -1,0 +1,122 @@
+"""Addresses: what users write, what Twisted gets, what users are told."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap import listen
+from llama_swap.errors import CannotListen
+from llama_swap.listen import BACKLOG, check, endpoint_description, is_wide, url_of
+
+
+class DescriptionTests(SynchronousTestCase):
+    """`endpoint_description`."""
+
+    def endpoint(self, text: str) -> Any:
+        """Return what Twisted makes of it."""
+        return serverFromString(reactor, endpoint_description(text))
+
+    def test_host_and_port(self) -> None:
+        """HOST:PORT is one interface, of the family of the host; `localhost` is the IPv4 one."""
+        for text, kind, host, port in [
+            ("127.0.0.1:8080", TCP4ServerEndpoint, "127.0.0.1", 8080),
+            ("localhost:0", TCP4ServerEndpoint, "127.0.0.1", 0),
+            ("0.0.0.0:80", TCP4ServerEndpoint, "0.0.0.0", 80),
+            ("[::1]:8080", TCP6ServerEndpoint, "::1", 8080),
+            ("gpu.example:65535", TCP4ServerEndpoint, "gpu.example", 65535),
+        ]:
+            endpoint = self.endpoint(text)
+            self.assertIsInstance(endpoint, kind)
+            self.assertEqual((endpoint._interface, endpoint._port, endpoint._backlog), (host, port, BACKLOG))
+
+    def test_every_interface(self) -> None:
+        """:PORT is every interface, of both families where there are two."""
+        self.patch(socket, "has_dualstack_ipv6", lambda: True)
+        self.assertEqual(self.endpoint(":8080")._interface, "::")
+        self.patch(socket, "has_dualstack_ipv6", lambda: False)
+        endpoint = self.endpoint(":8080")
+        self.assertIsInstance(endpoint, TCP4ServerEndpoint)
+        self.assertEqual(endpoint._interface, "0.0.0.0")
+
+    def test_endpoint_strings(self) -> None:
+        """What is written for Twisted is left to Twisted, also where it looks like a host and a port."""
+        for text in ("unix:/run/llama-swap.sock", "tcp:8080", "tcp6:8080", "tcp:8080:interface=127.0.0.1"):
+            self.assertEqual(endpoint_description(text), text)
+            self.assertTrue(IStreamServerEndpoint.providedBy(self.endpoint(text)))
+
+    def test_neither(self) -> None:
+        """A text without a colon is neither; the error says what to write."""
+        for text in ("", "8080", "localhost"):
+            error = str(self.assertRaises(CannotListen, endpoint_description, text))
+            self.assertIn(repr(text), error)
+            self.assertIn("HOST:PORT", error)
+
+    def test_ports_end(self) -> None:
+        """A port above 65535 is an error that says so."""
+        self.assertIn("65535", str(self.assertRaises(CannotListen, endpoint_description, "127.0.0.1:65536")))
+
+    def test_default(self) -> None:
+        """By default nobody but this machine is listened to."""
+        self.assertFalse(is_wide(listen.DEFAULT))
+        self.assertEqual(self.endpoint(listen.DEFAULT)._interface, "127.0.0.1")
+
+
+class CheckTests(SynchronousTestCase):
+    """`check`: whether a socket can be had, in time to tell."""
+
+    def refusal(self, text: str) -> str:
+        """Return the error for an address that cannot be had."""
+        return str(self.assertRaises(CannotListen, check, text))
+
+    def test_free(self) -> None:
+        """A free address is no error, and is free afterwards."""
+        check("127.0.0.1:0")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        check(f"127.0.0.1:{port}")
+        check(f"127.0.0.1:{port}")
+
+    def test_taken(self) -> None:
+        """An address that another program has is told so, with a guess at who that is."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            error = self.refusal(f"127.0.0.1:{server.getsockname()[1]}")
+        self.assertIn("another program has it, perhaps another llama-swap", error)
+
+    def test_not_ours(self) -> None:
+        """An address of another machine is told without a guess."""
+        error = self.refusal("192.0.2.1:8080")
+        self.assertIn("cannot listen on 192.0.2.1:8080: ", error)
+        self.assertNotIn("another", error)
+
+    def test_malformed(self) -> None:
+        """What cannot be an address is told here, too."""
+        self.assertIn("HOST:PORT", self.refusal("8080"))
+        self.assertIn("65535", self.refusal(":99999"))
+
+    def test_endpoint_strings(self) -> None:
+        """Twisted's own strings are not tried."""
+        check("unix:/no/such/directory/socket")
+
+
+class TellingTests(SynchronousTestCase):
+    """What users are told of an address."""
+
+    def test_wide(self) -> None:
+        """Every address but loopback ones is open to other machines."""
+        for text in (":8080", "0.0.0.0:8080", "[::]:8080", "192.168.1.2:8080", "gpu.example:8080"):
+            self.assertTrue(is_wide(text), text)
+        for text in ("127.0.0.1:8080", "127.1.2.3:8080", "localhost:8080", "[::1]:8080", "unix:/run/socket"):
+            self.assertFalse(is_wide(text), text)
+
+    def test_url(self) -> None:
+        """The address of a listening port is told as a URL to be typed."""
+        self.assertEqual(url_of(IPv4Address("TCP", "127.0.0.1", 8080)), "http://127.0.0.1:8080")
+        self.assertEqual(url_of(IPv6Address("TCP", "::1", 8080)), "http://[::1]:8080")
+        self.assertIn("/run/socket", url_of(UNIXAddress("/run/socket")))

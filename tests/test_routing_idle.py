@@ -1,0 +1,67 @@
+"""The timer that ends a model that nobody uses."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.routing.idle import IdleTimer
+
+
+class IdleTimerTests(SynchronousTestCase):
+    """`IdleTimer`, on a clock of the test's own."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.expired: list[float] = []
+        self.timer = self.make_timer(60)
+
+    def make_timer(self, ttl: float) -> IdleTimer:
+        """Return a timer that notes when it expires."""
+        return IdleTimer(self.clock, ttl, lambda: self.expired.append(self.clock.seconds()))
+
+    def test_expires_once(self) -> None:
+        """Once started it expires after its time, and not again."""
+        self.timer.start()
+        self.clock.advance(59.9)
+        self.assertEqual(self.expired, [])
+        self.clock.advance(0.1)
+        self.clock.advance(1000)
+        self.assertEqual(self.expired, [60])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_does_not_start_by_itself(self) -> None:
+        """A timer that was only made does not run."""
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop(self) -> None:
+        """Stopped, it does not expire, and leaves nothing; to stop it again is nothing."""
+        self.timer.stop()
+        self.timer.start()
+        self.timer.stop()
+        self.timer.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_start_again(self) -> None:
+        """Each start gives the whole time again; only one timer runs."""
+        self.timer.start()
+        self.clock.advance(59)
+        self.timer.start()
+        self.clock.advance(59)
+        self.assertEqual((self.expired, len(self.clock.getDelayedCalls())), ([], 1))
+        self.clock.advance(1)
+        self.assertEqual(self.expired, [119])
+
+    def test_start_when_it_expires(self) -> None:
+        """Who hears of the expiry may start it at once."""
+        timer = IdleTimer(self.clock, 60, lambda: (self.expired.append(self.clock.seconds()), timer.start()))
+        timer.start()
+        self.clock.pump([60, 60])
+        self.assertEqual(self.expired, [60, 120])
+        timer.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_never(self) -> None:
+        """A time of 0 means never."""
+        self.make_timer(0).start()
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -1,0 +1,88 @@
+"""What a client may call a model, and what the model's own server is told."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.model import Config
+from llama_swap.errors import NotFound
+from llama_swap.routing.names import Names
+from llama_swap.scheduling.commands import Target
+from tests.fakes import make_model
+
+
+class NamesTests(SynchronousTestCase):
+    """Ids, aliases, and members of profiles."""
+
+    def setUp(self) -> None:
+        models = {
+            "qwen": make_model("qwen", aliases=("gpt-4", "org/coder")),
+            "llama": make_model("llama", use_model_name="llama-3.2-1b"),
+            "a:b": make_model("a:b"),
+        }
+        self.names = Names(Config(models=models, profiles={"coding": ("qwen", "llama"), "a": ("llama",)}))
+
+    def not_found(self, name: str) -> str:
+        """Return the error for a name that nobody has."""
+        return str(self.assertRaises(NotFound, self.names.resolve, name))
+
+    def test_ids_and_aliases(self) -> None:
+        """Both name the model; they are compared as they are written."""
+        for name in ("qwen", "gpt-4", "org/coder"):
+            self.assertEqual(self.names.resolve(name), Target("qwen"))
+            self.assertEqual(self.names.model_id(name), "qwen")
+        for name in ("Qwen", " qwen", "qwen ", ""):
+            self.assertIsNone(self.names.model_id(name))
+            self.assertIsNone(self.names.find(name))
+
+    def test_members_of_profiles(self) -> None:
+        """A member is named by its profile and its id, or one of its aliases."""
+        self.assertEqual(self.names.resolve("coding:qwen"), Target("qwen", "coding"))
+        self.assertEqual(self.names.resolve("coding:gpt-4"), Target("qwen", "coding"))
+        self.assertIsNone(self.names.model_id("coding:qwen"))
+
+    def test_whole_names_first(self) -> None:
+        """A name with a colon that is an id is that model, though a profile goes by what stands before the colon."""
+        self.assertEqual(self.names.resolve("a:b"), Target("a:b"))
+        self.assertEqual(self.names.resolve("a:llama"), Target("llama", "a"))
+
+    def test_splits_at_the_first_colon(self) -> None:
+        """What follows the first colon is the member, further colons included."""
+        self.assertIn("'b:c'", self.not_found("a:b:c"))
+
+    def test_unknown(self) -> None:
+        """The error names what was asked for, and where the names are listed."""
+        for name in ("gpt-5", "nobody:qwen", ":qwen", ":", "qwen:"):
+            error = self.not_found(name)
+            self.assertIn(repr(name), error)
+            self.assertIn("/v1/models", error)
+
+    def test_not_a_member(self) -> None:
+        """A profile's name with anything but a member is an error that lists the members, also for `find`."""
+        for name in ("coding:a:b", "coding:gpt-5", "coding:"):
+            error = str(self.assertRaises(NotFound, self.names.find, name))
+            self.assertIn("'coding'", error)
+            self.assertIn("qwen, llama", error)
+
+    def test_ids_before_aliases(self) -> None:
+        """Where one model's alias is another's id, the id wins."""
+        models = {"a": make_model("a", aliases=("b",)), "b": make_model("b")}
+        self.assertEqual(Names(Config(models=models)).resolve("b"), Target("b"))
+
+    def test_what_the_upstream_is_told(self) -> None:
+        """Its own name for the model, if it has one; else what the client wrote, without the profile."""
+        for name, told in [
+            ("qwen", "qwen"),
+            ("gpt-4", "gpt-4"),
+            ("coding:gpt-4", "gpt-4"),
+            ("llama", "llama-3.2-1b"),
+            ("coding:llama", "llama-3.2-1b"),
+            ("a:b", "a:b"),
+        ]:
+            self.assertEqual(self.names.upstream_name(name, self.names.resolve(name)), told)
+
+    def test_follows_its_configuration(self) -> None:
+        """Names are a function of the configuration: another one has other names."""
+        config = evolve(self.names.config, profiles={})
+        self.assertIsNone(Names(config).find("coding:qwen"))

@@ -1,0 +1,248 @@
+"""The router: leases, and what processes and clients can do to them."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from llama_swap.errors import NotReadyInTime, StartFailed, TooManyRequests
+from llama_swap.routing.router import Lease
+from tests.fakes import FakeChild
+from tests.support_routing import GRACE, RouterCase
+
+
+class LeaseTests(RouterCase):
+    """The right to send one request."""
+
+    def test_cold(self) -> None:
+        """The first request starts its model, and has its lease when that is ready."""
+        granted = self.acquire("a")
+        self.assertNoResult(granted)
+        self.assertEqual(self.router.states(), {"a": "starting"})
+        self.make_ready("a")
+        lease = self.successResultOf(granted)
+        self.assertEqual((lease.model.id, self.router.states()), ("a", {"a": "ready"}))
+        lease.release()
+        self.assert_at_rest()
+
+    def test_warm(self) -> None:
+        """A model that is ready is leased at once, any number of times."""
+        leases = [self.load("a") for _ in range(3)]
+        self.assertEqual(self.launcher.launched(), ["a"])
+        for lease in leases:
+            lease.release()
+        self.assert_at_rest()
+
+    def test_one_start_for_many(self) -> None:
+        """Requests that come together cause one start, and are granted together."""
+        granted = [self.acquire("a") for _ in range(10)]
+        self.make_ready("a")
+        for each in granted:
+            self.successResultOf(each)
+        self.assertEqual(self.launcher.launched(), ["a"])
+
+    def test_released_once(self) -> None:
+        """To release a lease again releases nobody else's."""
+        first, second = self.load("a"), self.load("a")
+        first.release()
+        first.release()
+        waiting = self.acquire("b")
+        self.assertNoResult(waiting)
+        self.assertEqual(self.router.states(), {"a": "ready"})
+        second.release()
+        self.assertEqual(self.router.states(), {"a": "stopping"})
+
+    def test_limit(self) -> None:
+        """One more than `concurrencyLimit` is refused at once; a released lease makes room."""
+        self.make_router(concurrency_limit=2)
+        lease, _ = self.load("a"), self.load("a")
+        self.failureResultOf(self.acquire("a"), TooManyRequests)
+        lease.release()
+        self.successResultOf(self.acquire("a"))
+
+    def test_swap(self) -> None:
+        """A model is stopped when its last lease is released, and the next is launched when it is gone."""
+        lease = self.load("a")
+        granted = self.acquire("b")
+        self.assertEqual(self.child("a").asked, [])
+        lease.release()
+        self.assertEqual(self.child("a").asked, [GRACE])
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.child("a").exit()
+        self.assertEqual(self.launcher.launched(), ["a", "b"])
+        self.make_ready("b")
+        self.assertEqual(self.successResultOf(granted).model.id, "b")
+
+    def test_profile(self) -> None:
+        """Through a profile both members start; the lease waits only for its own."""
+        granted = self.acquire("b", "p")
+        self.assertEqual(self.launcher.launched(), ["b", "a"])
+        self.make_ready("b")
+        self.successResultOf(granted)
+        self.assertEqual(self.router.states(), {"a": "starting", "b": "ready"})
+
+
+class LeavingTests(RouterCase):
+    """Clients that leave."""
+
+    def test_while_queued(self) -> None:
+        """A queued request whose client left starts nothing."""
+        lease = self.load("a")
+        granted = self.acquire("b")
+        granted.cancel()
+        self.failureResultOf(granted, CancelledError)
+        lease.release()
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assert_at_rest()
+
+    def test_while_loading(self) -> None:
+        """A load that nobody waits for any more completes, and the model then serves."""
+        granted = self.acquire("a")
+        granted.cancel()
+        self.failureResultOf(granted, CancelledError)
+        self.make_ready("a")
+        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assert_at_rest()
+        self.load("a")
+
+    def test_at_the_moment_of_the_grant(self) -> None:
+        """A client that leaves while others are being granted leaves no trace in what is in flight."""
+        first, second = self.acquire("a"), self.acquire("a")
+        first.addCallback(lambda lease: (second.cancel(), lease.release()))
+        second.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        self.make_ready("a")
+        self.assert_at_rest()
+        self.acquire("b")
+        self.assertEqual(self.router.states(), {"a": "stopping"})
+
+    def test_at_the_moment_of_an_error(self) -> None:
+        """The same when they are being refused."""
+        first, second = self.acquire("a"), self.acquire("a")
+        first.addErrback(lambda _: second.cancel())
+        self.child("a").exit(1)
+        self.failureResultOf(second, CancelledError)
+        self.assert_at_rest()
+
+    def test_after_the_grant(self) -> None:
+        """To cancel what was granted changes nothing; the lease is to be released."""
+        granted = self.acquire("a")
+        self.make_ready("a")
+        granted.cancel()
+        self.successResultOf(granted).release()
+        self.assert_at_rest()
+
+
+class ErrorTests(RouterCase):
+    """Models that do not come up, or do not stay."""
+
+    def tearDown(self) -> None:
+        self.assert_at_rest()
+
+    def test_dies_young(self) -> None:
+        """Every waiter is told; the next request starts the model anew."""
+        granted = [self.acquire("a") for _ in range(3)]
+        self.child("a").exit(1)
+        self.assert_failed(granted, StartFailed)
+        self.assertEqual(self.router.states(), {})
+        self.load("a").release()
+
+    def test_not_ready_in_time(self) -> None:
+        """Every waiter is told at once, while the process still leaves; a new request waits for that."""
+        granted = [self.acquire("a") for _ in range(3)]
+        self.readiness.probing["a"].errback(NotReadyInTime("late"))
+        self.assert_failed(granted, NotReadyInTime)
+        self.assertEqual(self.router.states(), {"a": "stopping"})
+        again = self.acquire("a")
+        self.child("a").exit()
+        self.assertEqual(self.launcher.launched(), ["a", "a"])
+        self.make_ready("a")
+        self.successResultOf(again).release()
+
+    def test_cannot_be_launched(self) -> None:
+        """The error comes at once, and does not concern other models."""
+        self.launcher.refusals["a"] = StartFailed("no such program")
+        self.failureResultOf(self.acquire("a"), StartFailed)
+        self.load("b").release()
+
+    def test_launcher_raises(self) -> None:
+        """An error that nobody foresaw is logged, and told to the waiters: nobody waits for ever."""
+        self.launcher.refusals["a"] = ZeroDivisionError("oh")
+        self.failureResultOf(self.acquire("a"), StartFailed)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.load("b").release()
+
+    def test_member_cannot_be_launched(self) -> None:
+        """A member of a profile that cannot start is no harm to the request for another."""
+        self.launcher.refusals["a"] = StartFailed("no such program")
+        granted = self.acquire("b", "p")
+        self.make_ready("b")
+        self.successResultOf(granted).release()
+
+    def test_one_command_raises(self) -> None:
+        """A command that cannot be carried out is logged, and does not keep the others from it."""
+
+        def stop(child: FakeChild, grace: float) -> None:
+            raise ZeroDivisionError(child.model.id)
+
+        self.acquire("a", "p").addCallback(Lease.release)
+        self.make_ready("a")
+        self.make_ready("b")
+        self.patch(FakeChild, "stop", stop)
+        granted = self.acquire("c")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(self.router.states(), {"a": "stopping", "b": "stopping"})
+        self.child("a").exit()
+        self.child("b").exit()
+        self.make_ready("c")
+        self.successResultOf(granted).release()
+
+    def test_unloaded_before_its_launch_failed(self) -> None:
+        """A model may be unloaded, and fail to start, while the start is only about to be carried out."""
+        self.launcher.refusals["a"] = StartFailed("no such program")
+        self.acquire("b").addCallback(lambda lease: (self.router.unload(["a"]), lease.release()))
+        granted = self.acquire("b", "p")  # served right after, and a started only then
+        self.make_ready("b")
+        self.successResultOf(granted).release()
+        self.assertEqual(self.router.states(), {"b": "ready"})
+
+    def test_crash(self) -> None:
+        """A model that ends while it serves is started anew for the next request; the old lease is no hindrance."""
+        cut = self.load("a")
+        self.child("a").exit(1)
+        self.assertEqual(self.router.states(), {})
+        lease = self.load("a")
+        cut.release()
+        lease.release()
+        self.assertEqual(self.router.states(), {"a": "ready"})
+
+    def test_waiter_reacts(self) -> None:
+        """Who is told an error may ask again at once: that is one new start, after the failed process."""
+        again: list[Deferred[Lease]] = []
+        for _ in range(2):
+            self.acquire("a").addErrback(lambda _: again.append(self.acquire("a")))
+        self.child("a").exit(1)
+        self.assertEqual(self.launcher.launched(), ["a", "a"])
+        self.make_ready("a")
+        for granted in again:
+            self.successResultOf(granted).release()
+
+
+class FairnessTests(RouterCase):
+    """Steady traffic to one model cannot starve another."""
+
+    def test_steady_traffic(self) -> None:
+        """With overlapping requests for a for ever, a request for b is answered soon after `max_wait`."""
+        answers = [self.load("a")]
+        granted = self.acquire("b")
+        for _ in range(30):
+            self.clock.advance(1)
+            self.acquire("a").addCallbacks(answers.append, lambda _: None)
+            if answers:
+                answers.pop(0).release()
+            if not self.child("a").gone and self.router.states().get("a") == "stopping":
+                self.child("a").exit()
+            if self.router.states().get("b") == "starting":
+                self.make_ready("b")
+                break
+        self.successResultOf(granted)
+        self.assertLessEqual(self.clock.seconds(), self.router.config.max_wait + 2)

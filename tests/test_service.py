@@ -1,0 +1,278 @@
+"""The life of the proxy: what happens, and in which order, from listening to the end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from llama_swap import service as service_module
+from llama_swap.errors import CannotListen
+from llama_swap.routing.router import Router
+from llama_swap.scheduling.commands import Target
+from llama_swap.service import ANSWERS_MAY_TAKE, HURRIED_MODELS_MAY_TAKE, MODELS_MAY_TAKE, SwapService
+from tests.fakes import FakeLauncher, FakeReadiness, make_config
+
+
+class FakeLoop(MemoryReactorClock):
+    """A reactor that is stopped at most once, as the real one is, and runs what threads ask for at once."""
+
+    stops = 0
+
+    def stop(self) -> None:
+        if self.stops:
+            raise ReactorNotRunning
+        self.stops += 1
+
+    def callFromThread(self, call: Callable[..., object], *args: object) -> None:
+        call(*args)
+
+    def start(self) -> None:
+        """Run what was to run once the reactor does."""
+        for call, args, kwargs in self.whenRunningHooks:
+            call(*args, **kwargs)
+
+
+@define
+class Events:
+    """What was done, in its order."""
+
+    done: list[str] = field(factory=list)
+
+    def note(self, what: str) -> Callable[..., None]:
+        """Return something that notes `what` when it is called."""
+        return lambda *args: self.done.append(what)
+
+
+class ServiceCase(SynchronousTestCase):
+    """A service between fakes, with a router of its own."""
+
+    def setUp(self) -> None:
+        self.loop = FakeLoop()
+        self.events = Events()
+        self.announced: list[str] = []
+        self.launcher = FakeLauncher()
+        self.readiness = FakeReadiness()
+        self.router = Router(make_config(["a", "b"]), self.loop, self.launcher, self.readiness)
+        self.handlers: dict[int, Callable[[int, None], None]] = {}
+        self.patch(service_module, "notify", lambda state, environ: self.events.done.append(state))
+        self.patch(service_module.signal, "signal", self.handlers.__setitem__)
+        self.service = self.make_service("127.0.0.1:8080")
+
+    def make_service(self, listen: str) -> SwapService:
+        """Return a service that listens there."""
+        return SwapService(
+            self.loop,
+            Site(Resource()),
+            self.router,
+            listen=listen,
+            close_streams=self.events.note("streams closed"),
+            dismiss_guard=lambda: succeed(self.events.done.append("guard dismissed")),
+            announce=self.announced.append,
+            environ={},
+        )
+
+    def start(self) -> None:
+        """Start the service, and the reactor."""
+        self.service.startService()
+        self.loop.start()
+
+    def load(self, model: str) -> Any:
+        """Have a model ready; return a lease on it."""
+        granted = self.router.acquire(Target(model))
+        self.readiness.probing[model].callback(None)
+        return self.successResultOf(granted)
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal."""
+        self.handlers[number](number, None)
+
+
+class StartTests(ServiceCase):
+    """Listening."""
+
+    def test_listens(self) -> None:
+        """The site is served where it was asked for; the address is announced, and the manager told."""
+        self.start()
+        (port, site, _backlog, interface) = self.loop.tcpServers[0]
+        self.assertEqual((port, interface), (8080, "127.0.0.1"))
+        self.assertIsInstance(site, Site)
+        self.assertEqual(len(self.announced), 1)
+        self.assertIn("llama-swap listening on http://", self.announced[0])
+        self.assertEqual(self.events.done, ["READY=1"])
+
+    def test_cannot_listen(self) -> None:
+        """An address that cannot be had is an error of ours, and nothing is announced."""
+
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            raise CannotListenError("127.0.0.1", 8080, OSError("taken"))
+
+        self.patch(self.loop, "listenTCP", refuse)
+        error = self.assertRaises(CannotListen, self.service.startService)
+        self.assertIn("127.0.0.1:8080", str(error))
+        self.assertEqual((self.announced, self.events.done), ([], []))
+
+    def test_takes_signals(self) -> None:
+        """TERM, INT and HUP are ours once the reactor runs, not before: it would take them back."""
+        self.service.startService()
+        self.assertEqual(self.handlers, {})
+        self.loop.start()
+        self.assertEqual(set(self.handlers), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+    def test_hangup_stops_nothing(self) -> None:
+        """SIGHUP changes nothing."""
+        self.start()
+        self.signal(signal.SIGHUP)
+        self.assertEqual((self.loop.stops, self.service.running), (0, 1))
+
+
+class DrainTests(ServiceCase):
+    """`stopService`."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+        self.events.done.clear()
+        self.addCleanup(lambda: self.assertEqual(self.loop.getDelayedCalls(), []))
+
+    def test_order(self) -> None:
+        """Nothing more is accepted, the streams end, the models go, the guard last."""
+        self.load("a").release()
+        port = self.service._port
+        self.patch(port, "stopListening", self.events.note("no longer listening"))
+        ended = self.service.stopService()
+        self.assertEqual(self.events.done, ["STOPPING=1", "no longer listening", "streams closed"])
+        self.launcher.child("a").exit()
+        self.assertEqual(self.events.done[3:], ["guard dismissed"])
+        self.successResultOf(ended)
+
+    def test_waits_until_nobody_listens(self) -> None:
+        """What follows waits for the port to be closed."""
+        closing: Deferred[None] = Deferred()
+        self.patch(self.service._port, "stopListening", lambda: closing)
+        ended = self.service.stopService()
+        self.assertEqual(self.events.done, ["STOPPING=1"])
+        closing.callback(None)
+        self.successResultOf(ended)
+
+    def test_idle(self) -> None:
+        """With nothing loaded it is over at once."""
+        self.successResultOf(self.service.stopService())
+
+    def test_never_started(self) -> None:
+        """A service that does not listen can be stopped."""
+        self.successResultOf(self.make_service("127.0.0.1:8081").stopService())
+
+    def test_answers_end(self) -> None:
+        """Running answers may end; then the models go."""
+        lease = self.load("a")
+        ended = self.service.stopService()
+        self.loop.advance(ANSWERS_MAY_TAKE - 1)
+        self.assertEqual(self.launcher.child("a").asked, [])
+        lease.release()
+        self.assertEqual(len(self.launcher.child("a").asked), 1)
+        self.launcher.child("a").exit()
+        self.successResultOf(ended)
+
+    def test_answers_hang(self) -> None:
+        """Answers that do not end are cut after half a minute; what then does not leave is killed."""
+        self.load("a")
+        ended = self.service.stopService()
+        self.loop.advance(ANSWERS_MAY_TAKE)
+        child = self.launcher.child("a")
+        self.assertNotIn("kill", child.asked)
+        self.loop.advance(MODELS_MAY_TAKE)
+        self.assertIn("kill", child.asked)
+        self.assertNoResult(ended)
+        child.exit(None, 9)
+        self.successResultOf(ended)
+        self.assertLessEqual(self.loop.seconds(), 34)
+
+    def test_during_a_load(self) -> None:
+        """A load is ended, and its process killed if it does not leave, within 5 s."""
+        granted = self.router.acquire(Target("a"))
+        ended = self.service.stopService()
+        self.failureResultOf(granted)
+        self.loop.advance(MODELS_MAY_TAKE)
+        self.assertIn("kill", self.launcher.child("a").asked)
+        self.launcher.child("a").exit(None, 9)
+        self.successResultOf(ended)
+
+
+class SignalTests(ServiceCase):
+    """Being told to stop, once and again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+        self.addCleanup(lambda: self.assertEqual(self.loop.getDelayedCalls(), []))
+
+    def test_first(self) -> None:
+        """TERM and INT stop the reactor, which then stops the service."""
+        self.signal(signal.SIGINT)
+        self.assertEqual(self.loop.stops, 1)
+
+    def test_second_cuts_answers(self) -> None:
+        """A second signal cuts what still runs, and gives the models one second."""
+        self.load("a")
+        self.signal()
+        ended = self.service.stopService()
+        self.signal()
+        child = self.launcher.child("a")
+        self.assertEqual(len(child.asked), 1)
+        self.loop.advance(HURRIED_MODELS_MAY_TAKE)
+        self.assertIn("kill", child.asked)
+        child.exit(None, 9)
+        self.successResultOf(ended)
+
+    def test_second_while_models_leave(self) -> None:
+        """Models that are leaving already have one second more; further signals do not prolong it."""
+        self.load("a").release()
+        self.signal()
+        ended = self.service.stopService()
+        self.signal()
+        for _ in range(4):
+            self.loop.advance(HURRIED_MODELS_MAY_TAKE / 4)
+            self.signal()
+        child = self.launcher.child("a")
+        self.assertIn("kill", child.asked)
+        child.exit(None, 9)
+        self.successResultOf(ended)
+
+    def test_second_before_the_drain(self) -> None:
+        """Two signals at once: the reactor is stopped once, and the drain does not wait for answers."""
+        self.load("a")
+        self.signal()
+        self.signal()
+        self.assertEqual(self.loop.stops, 1)
+        ended = self.service.stopService()
+        self.loop.advance(0)
+        child = self.launcher.child("a")
+        self.assertEqual(len(child.asked), 1)
+        self.loop.advance(HURRIED_MODELS_MAY_TAKE)
+        self.assertIn("kill", child.asked)
+        child.exit(None, 9)
+        self.successResultOf(ended)
+
+    def test_second_while_the_port_closes(self) -> None:
+        """The same when it comes after the drain began, and before answers are waited for."""
+        self.load("a")
+        closing: Deferred[None] = Deferred()
+        self.patch(self.service._port, "stopListening", lambda: closing)
+        self.signal()
+        ended = self.service.stopService()
+        self.signal()
+        closing.callback(None)
+        self.loop.pump([0, HURRIED_MODELS_MAY_TAKE])
+        child = self.launcher.child("a")
+        self.assertIn("kill", child.asked)
+        child.exit(None, 9)
+        self.successResultOf(ended)

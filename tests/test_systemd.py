@@ -1,0 +1,129 @@
+"""The units of contrib/systemd, socket activation, and what the proxy tells systemd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.blackbox import CONSOLE, ROOT, TWISTD, ProxyUnderTest, fake_models, tested_environment
+from tests.support_client import ask
+from tests.support_processes import free_port
+from tests.support_requirements import require_program
+
+UNITS = ROOT / "contrib" / "systemd"
+PROGRAM = "/usr/local/bin/llama-swap"
+
+
+class UnitTests(SynchronousTestCase):
+    """The unit files."""
+
+    def test_verify(self) -> None:
+        """systemd itself finds nothing to say about them, once the program is where they expect it."""
+        analyze = require_program("systemd-analyze", "systemd")
+        with tempfile.TemporaryDirectory() as directory:
+            for unit in UNITS.iterdir():
+                text = unit.read_text().replace(PROGRAM, sys.executable)
+                (Path(directory) / unit.name).write_text(text)
+            names = sorted(unit.name for unit in UNITS.iterdir())
+            self.assertEqual(names, ["llama-swap-socket.service", "llama-swap.service", "llama-swap.socket"])
+            checked = subprocess.run(
+                [analyze, "verify", "--man=no", *(f"{directory}/{name}" for name in names)],
+                env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        said = [line for line in checked.stderr.splitlines() if "llama-swap" in line]
+        self.assertEqual((checked.returncode, said), (0, []), checked.stderr)
+
+    def test_command_lines(self) -> None:
+        """Both services start the program that exists, with a configuration; the socket's name is the same in both."""
+        for unit, listen in [
+            ("llama-swap.service", ""),
+            ("llama-swap-socket.service", " --listen systemd:domain=INET:name=http"),
+        ]:
+            text = (UNITS / unit).read_text()
+            self.assertIn(f"\nExecStart={PROGRAM} --config /etc/llama-swap.yaml{listen}\n", text)
+        self.assertIn("\nFileDescriptorName=http\n", (UNITS / "llama-swap.socket").read_text())
+
+
+class SocketActivationTests(SynchronousTestCase):
+    """`--listen systemd:…` as the socket unit uses it."""
+
+    def test_serves(self) -> None:
+        """The first connection starts the proxy and is answered by it; TERM ends it with 0."""
+        activate = require_program("systemd-socket-activate", "systemd")
+        port = free_port()
+        with tempfile.TemporaryDirectory() as directory:
+            config = Path(directory) / "config.yaml"
+            config.write_text("models: {a: {cmd: 'true --port ${PORT}'}}")
+            listen = ["--fdname=http", f"--listen=127.0.0.1:{port}", f"--setenv=PYTHONPATH={ROOT}"]
+            command = [*CONSOLE, "--config", str(config), "--listen", "systemd:domain=INET:name=http"]
+            process = subprocess.Popen([activate, *listen, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.addCleanup(process.communicate)
+            assert process.stderr is not None
+            while b"Listening on" not in (line := process.stderr.readline()):
+                self.assertTrue(line, "systemd-socket-activate has ended")
+            answer = ask(port, "GET", "/health", timeout=20)
+            self.assertEqual((answer.status, answer.body), (200, b"OK"))
+            process.send_signal(signal.SIGTERM)
+            printed, _ = process.communicate(timeout=10)
+        self.assertEqual(process.returncode, 0)
+        self.assertIn(f"llama-swap listening on http://127.0.0.1:{port}".encode(), printed)
+
+
+class NotifyTests(SynchronousTestCase):
+    """`Type=notify`"""
+
+    def test_notifications(self) -> None:
+        """READY=1 when it listens, STOPPING=1 when it has begun to stop; models are not told of the socket."""
+        for twistd in (False, True):
+            with (
+                tempfile.TemporaryDirectory() as directory,
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+            ):
+                systemd.bind(f"{directory}/notify")
+                systemd.settimeout(15)
+                self.check(systemd, f"{directory}/notify", twistd=twistd)
+
+    def test_abstract_socket(self) -> None:
+        """An address that begins with @ is in Linux's abstract namespace."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(f"\0llama-swap-test-{os.getpid()}")
+            systemd.settimeout(15)
+            self.check(systemd, f"@llama-swap-test-{os.getpid()}", twistd=False)
+
+    def check(self, systemd: socket.socket, address: str, *, twistd: bool) -> None:
+        """Run a proxy through its life, and compare what it says with where it is."""
+        with ProxyUnderTest(fake_models("a"), env={"NOTIFY_SOCKET": address}, twistd=twistd) as proxy:
+            self.assertEqual(systemd.recv(4096), b"READY=1")
+            proxy.served("a")
+            proxy.send_signal(signal.SIGTERM)
+            self.assertEqual(systemd.recv(4096), b"STOPPING=1")
+            self.assertEqual(proxy.wait(), 0)
+            systemd.setblocking(False)
+            self.assertRaises(BlockingIOError, systemd.recv, 4096)
+
+    def test_not_ready(self) -> None:
+        """A configuration that cannot be used ends the start without READY=1."""
+        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(f"{directory}/notify")
+            systemd.setblocking(False)
+            for door in (CONSOLE, TWISTD):
+                ended = subprocess.run(
+                    [*door, "--config", "/nonexistent.yaml"],
+                    cwd=directory,
+                    env=tested_environment(NOTIFY_SOCKET=f"{directory}/notify"),
+                    capture_output=True,
+                    timeout=20,
+                    check=False,
+                )
+                self.assertEqual(ended.returncode, 1)
+                self.assertRaises(BlockingIOError, systemd.recv, 4096)

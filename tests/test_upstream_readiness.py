@@ -1,0 +1,268 @@
+"""When a model's address is free, and when the model answers: probes on a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.errors import NotReadyInTime, StartFailed, UpstreamError
+from llama_swap.upstream.readiness import FIRST_PAUSE, LONGEST_PAUSE, PROBE_TIMEOUT, SHARE_OF_LOAD, Prober
+from tests.fakes import FakeEndpoint, make_model
+
+HEALTH_TIMEOUT = 30.0
+
+
+class ProberCase(SynchronousTestCase):
+    """A prober whose questions the test answers."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.endpoint = FakeEndpoint()
+        self.asked: list[str] = []
+        self.statuses: list[Deferred[int]] = []
+        self.prober = Prober(self.clock, self.endpoint_of, self.get_status, HEALTH_TIMEOUT)
+        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+
+    def endpoint_of(self, url: str) -> FakeEndpoint:
+        """Be the `endpoint` of the prober."""
+        self.asked.append(url)
+        return self.endpoint
+
+    def get_status(self, url: str) -> Deferred[int]:
+        """Be the `get_status` of the prober."""
+        self.asked.append(url)
+        status: Deferred[int] = Deferred()
+        self.statuses.append(status)
+        return status
+
+    def refuse(self) -> None:
+        """Refuse the latest connection."""
+        self.endpoint.attempts[-1][1].errback(Refused())
+
+    def accept(self) -> StringTransport:
+        """Accept the latest connection; return our side of it."""
+        factory, connecting = self.endpoint.attempts[-1]
+        protocol: Any = factory.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        connecting.callback(protocol)
+        return transport
+
+    def answer(self, status: int) -> None:
+        """Answer the latest question for health."""
+        self.statuses[-1].callback(status)
+
+    def pass_pause(self) -> float:
+        """Let the pause before the next probe pass; return when that is."""
+        (call,) = self.clock.getDelayedCalls()
+        self.clock.advance(call.getTime() - self.clock.seconds())
+        return self.clock.seconds()
+
+    def repeat(self, probe: Deferred[None], reply: Callable[[], object]) -> list[float]:
+        """Answer each probe at once with `reply`, until there are no more; return when each went out."""
+        went_out = [self.clock.seconds()]
+        while True:
+            reply()
+            if probe.called:
+                return went_out
+            went_out.append(self.pass_pause())
+
+
+class AddressTests(ProberCase):
+    """`address_free`."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.model = make_model("m", 9007)
+
+    def test_free_at_once(self) -> None:
+        """A refused connection means free, with the first probe, in no time."""
+        free = self.prober.address_free(self.model)
+        self.assertNoResult(free)
+        self.assertEqual(self.asked, ["http://127.0.0.1:9007"])
+        self.refuse()
+        self.successResultOf(free)
+        self.assertEqual(self.clock.seconds(), 0)
+
+    def test_waits_for_its_release(self) -> None:
+        """An address that is still taken is asked again after 20 ms, until it is free."""
+        free = self.prober.address_free(self.model)
+        self.accept()
+        self.clock.advance(FIRST_PAUSE - 0.001)
+        self.assertEqual(len(self.asked), 1)
+        self.clock.advance(0.001)
+        self.assertEqual(len(self.asked), 2)
+        self.assertNoResult(free)
+        self.refuse()
+        self.successResultOf(free)
+
+    def test_hangs_up(self) -> None:
+        """A connection that was only to be had is dropped at once."""
+        free = self.prober.address_free(self.model)
+        self.assertTrue(self.accept().disconnected)
+        free.cancel()
+        self.failureResultOf(free, CancelledError)
+
+    def test_taken_for_good(self) -> None:
+        """Another program that stays there is named by its port after 5 s, with what to do."""
+        free = self.prober.address_free(self.model)
+        times = self.repeat(free, self.accept)
+        error = str(self.failureResultOf(free, StartFailed).value)
+        for part in ("model m", "another program listens on port 9007", "models.m.proxy"):
+            self.assertIn(part, error)
+        self.assertAlmostEqual(times[-1], 5.0)
+
+    def test_accepts_nobody(self) -> None:
+        """An address where a connection hangs is free: nobody accepts it."""
+        free = self.prober.address_free(self.model)
+        self.clock.advance(PROBE_TIMEOUT)
+        self.successResultOf(free)
+
+    def test_remote(self) -> None:
+        """Elsewhere a server may well be running already: nobody is asked."""
+        self.successResultOf(self.prober.address_free(make_model("m", proxy="http://gpu.example:8080")))
+        self.assertEqual(self.asked, [])
+
+
+class HealthTests(ProberCase):
+    """`healthy`."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.model = make_model("m", 9007, check_endpoint="/v1/ok")
+
+    def test_first_probe_at_once(self) -> None:
+        """The health endpoint is asked in the moment of the launch; 200 is ready."""
+        healthy = self.prober.healthy(self.model)
+        self.assertEqual(self.asked, ["http://127.0.0.1:9007/v1/ok"])
+        self.answer(200)
+        self.successResultOf(healthy)
+        self.assertEqual(self.clock.seconds(), 0)
+
+    def test_only_200_counts(self) -> None:
+        """Any other status, a refused connection, an unknown name and a broken answer mean: not yet."""
+        healthy = self.prober.healthy(self.model)
+        for status in (503, 404, 204, 301):
+            self.answer(status)
+            self.pass_pause()
+        for error in (Refused(), DNSLookupError(), UpstreamError("cut")):
+            self.statuses[-1].errback(error)
+            self.assertNoResult(healthy)
+            self.pass_pause()
+        self.answer(200)
+        self.successResultOf(healthy)
+
+    def test_pauses(self) -> None:
+        """Every 20 ms at first, then rarer, so that at most a fiftieth of the load is lost, or 250 ms."""
+        healthy = self.prober.healthy(self.model)
+        times = self.repeat(healthy, lambda: self.answer(503))
+        self.failureResultOf(healthy, NotReadyInTime)
+        for began, following in pairwise(times[:-1]):
+            expected = min(max(FIRST_PAUSE, began * SHARE_OF_LOAD), LONGEST_PAUSE)
+            self.assertAlmostEqual(following - began, expected)
+        self.assertEqual([round(time, 3) for time in times[:4]], [0, 0.02, 0.04, 0.06])
+        self.assertAlmostEqual(times[-2] - times[-3], LONGEST_PAUSE)
+
+    def test_not_in_time(self) -> None:
+        """After the timeout, with one last probe, the error names the model, what was asked, and the setting."""
+        healthy = self.prober.healthy(self.model)
+        times = self.repeat(healthy, lambda: self.answer(503))
+        error = str(self.failureResultOf(healthy, NotReadyInTime).value)
+        for part in ("model m", "http://127.0.0.1:9007/v1/ok", "30 s", "healthCheckTimeout"):
+            self.assertIn(part, error)
+        self.assertAlmostEqual(times[-1], HEALTH_TIMEOUT)
+
+    def test_probe_hangs(self) -> None:
+        """A probe that is never answered stands for 5 s only; the next one may succeed."""
+        healthy = self.prober.healthy(self.model)
+        self.clock.advance(PROBE_TIMEOUT)
+        self.assertNoResult(healthy)
+        self.assertEqual(len(self.statuses), 1)
+        self.pass_pause()
+        self.answer(200)
+        self.successResultOf(healthy)
+
+    def test_without_endpoint(self) -> None:
+        """With `checkEndpoint: none` a connection that is accepted is enough."""
+        healthy = self.prober.healthy(make_model("m", 9007, check_endpoint=None))
+        self.assertEqual(self.asked, ["http://127.0.0.1:9007"])
+        self.refuse()
+        self.pass_pause()
+        self.accept()
+        self.successResultOf(healthy)
+
+    def test_without_endpoint_not_in_time(self) -> None:
+        """The error then says what was tried."""
+        healthy = self.prober.healthy(make_model("m", 9007, check_endpoint=None))
+        self.repeat(healthy, self.refuse)
+        self.assertIn("a connection to http://127.0.0.1:9007", str(self.failureResultOf(healthy, NotReadyInTime).value))
+
+    def test_unforeseen_error(self) -> None:
+        """What is no matter of waiting is passed on."""
+        healthy = self.prober.healthy(self.model)
+        self.statuses[-1].errback(ZeroDivisionError())
+        self.failureResultOf(healthy, ZeroDivisionError)
+
+
+class CancellingTests(ProberCase):
+    """Probing that is given up ends, in every phase, and leaves no delayed call (checked after each test)."""
+
+    models = (make_model("m"), make_model("m", check_endpoint=None))
+
+    def assert_ends(self, probing: Deferred[None]) -> None:
+        """Cancelling ends `probing`: no probe comes after it."""
+        probes = len(self.asked)
+        probing.cancel()
+        self.failureResultOf(probing, CancelledError)
+        self.clock.pump([PROBE_TIMEOUT] * 3)
+        self.assertEqual(len(self.asked), probes)
+
+    def test_during_the_probe(self) -> None:
+        """Cancelled while a connection or an answer is awaited: that is cancelled, too."""
+        for model in self.models:
+            self.assert_ends(self.prober.address_free(model))
+            self.assert_ends(self.prober.healthy(model))
+        for waited in (*self.statuses, *(connecting for _, connecting in self.endpoint.attempts)):
+            self.assertTrue(waited.called)
+
+    def test_during_the_pause(self) -> None:
+        """Cancelled between two probes."""
+        free = self.prober.address_free(self.models[0])
+        self.accept()
+        self.assert_ends(free)
+        healthy = self.prober.healthy(self.models[0])
+        self.answer(503)
+        self.assert_ends(healthy)
+
+    def test_whatever_endpoints_make_of_it(self) -> None:
+        """Endpoints answer a cancellation with errors of their own: that is no answer of the model."""
+        for error in (ConnectingCancelledError(None), DNSLookupError(), Refused(), ZeroDivisionError()):
+            self.endpoint.error_when_cancelled = error
+            self.assert_ends(self.prober.address_free(self.models[1]))
+            self.assert_ends(self.prober.healthy(self.models[1]))
+
+    def test_a_probe_that_was_too_late(self) -> None:
+        """The same errors, after the time of one probe is over, mean: not yet."""
+        for error in (ConnectingCancelledError(None), DNSLookupError()):
+            self.endpoint.error_when_cancelled = error
+            healthy = self.prober.healthy(self.models[1])
+            self.clock.advance(PROBE_TIMEOUT)
+            self.assertNoResult(healthy)
+            self.pass_pause()
+            self.accept()
+            self.successResultOf(healthy)
+
+    def test_after_the_answer(self) -> None:
+        """Cancelled when it is over: nothing happens."""
+        healthy = self.prober.healthy(self.models[0])
+        self.answer(200)
+        healthy.cancel()
+        self.successResultOf(healthy)
