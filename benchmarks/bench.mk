@@ -1,0 +1,18 @@
+# How fast it is; docs/performance.md explains.  Needed: a C compiler, wrk and nginx (Debian: gcc libc6-dev wrk nginx-light).
+
+.PHONY: bench bench-swap profile
+
+BENCH_PROGRAMS = $(addprefix build/bench/,upstream streams bodies traced)
+
+bench: $(VENV)/with-llamacpp $(BENCH_PROGRAMS) ## measure speed and memory beside nginx; BENCH="--quick" takes a minute
+	$(RUN) benchmarks/run.py $(BENCH)
+
+bench-swap: $(VENV)/with-llamacpp $(BENCH_PROGRAMS) ## measure how long a swap takes
+	$(RUN) benchmarks/swap.py $(BENCH)
+
+profile: $(VENV)/with-llamacpp $(BENCH_PROGRAMS) ## show where the proxy's CPU time goes
+	$(RUN) benchmarks/hotspots.py $(BENCH)
+
+build/bench/%: benchmarks/%.c benchmarks/common.h
+	@mkdir -p $(@D)
+	$(CC) -O2 -Wall -Wextra -std=gnu11 -o $@ $< -lm
