@@ -64,7 +64,16 @@ def profile(name: str, seconds: float, top: int) -> str:
     hits = sum(each for each, _ in samples)
     heading = f"## {name}: {cost:,.1f} µs of CPU per {unit}, {in_kernel:.0f} % of it in the kernel ({hits} samples)"
     alone, within = tables(samples, cost, top)
-    return f"{heading}\n\n{alone}\n\n{within}\n"
+    return f"{heading}\n\n{packages(samples)}\n\n{alone}\n\n{within}\n"
+
+
+def packages(samples: list[tuple[int, Stack]]) -> str:
+    """Return the shares of the packages in whose functions the time was spent; system calls count for their callers."""
+    spent: Counter[str] = Counter()
+    for hits, stack in samples:
+        spent["/".join(_short(stack[0][1]).split("/")[:2])] += hits
+    shares = (f"{package} {100 * hits / spent.total():.0f} %" for package, hits in spent.most_common(8))
+    return ", ".join(shares)
 
 
 def tables(samples: list[tuple[int, Stack]], cost: float, top: int) -> tuple[str, str]:

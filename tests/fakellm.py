@@ -26,6 +26,8 @@ from pathlib import Path
 
 from fakellm_http import REPLIES, ClientGoneError, Connection, Request, encoded, streamed
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
 
 def main() -> None:
     """Be the server that the command line describes."""
@@ -93,7 +95,7 @@ def statuses(text: str) -> list[int]:
 
 
 class FakeLLM:
-    """The process: signals and accepting in the main thread, one more thread a connection."""
+    """The process: accepting in the main thread, signals in another, one more for each connection."""
 
     def __init__(self, knobs: argparse.Namespace) -> None:
         self._knobs = knobs
@@ -106,8 +108,7 @@ class FakeLLM:
     def run(self) -> None:
         """Load, then serve until a signal or a knob ends it."""
         knobs = self._knobs
-        signal.signal(signal.SIGTERM, self._on_term)
-        signal.signal(signal.SIGINT, self._on_term)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         signal.alarm(knobs.lifetime)
         self._note("start")
         say(f"build: 0 (fakellm), pid {os.getpid()}: loading model '{knobs.model}'")
@@ -116,6 +117,7 @@ class FakeLLM:
             self._fork(stubborn=knobs.fork_grandchild == "stubborn", own_session=False)
         if knobs.setsid_grandchild:
             self._fork(stubborn=True, own_session=True)
+        later(0, self._obey)
         if knobs.exit_after is not None:
             later(knobs.exit_after, self._fail)
         if knobs.log_rate:
@@ -136,14 +138,13 @@ class FakeLLM:
         say("error: cudaMalloc failed: out of memory", "error: failed to load the model, exiting")
         self._leave(self._knobs.exit_code)
 
-    def _on_term(self, _signal: int, _frame: object) -> None:
-        self._note("term")
-        if self._knobs.ignore_term:
-            return
-        if self._knobs.term_delay:
-            later(self._knobs.term_delay, self._leave, 0)
-        else:
-            self._leave(0)
+    def _obey(self) -> None:
+        """Wait for SIGTERM.  A signal handler would not do: one that comes just before accept() waits for a client."""
+        while signal.sigwait(STOPS):
+            self._note("term")
+            if not self._knobs.ignore_term:
+                time.sleep(self._knobs.term_delay)
+                self._leave(0)
 
     def _lock_device(self) -> None:
         if not self._knobs.lock:
@@ -166,8 +167,7 @@ class FakeLLM:
         if own_session:
             os.setsid()
         self._note("start")
-        while True:
-            signal.pause()
+        self._obey()
 
     def _chatter(self) -> None:
         line = b"x" * 99 + b"\n"
@@ -187,8 +187,9 @@ class FakeLLM:
         listener.listen(1024)
         self._note("bind")
         say(f"main: server is listening on http://127.0.0.1:{self._knobs.port}")
+        closes = self._knobs.close_after_each
         while True:
-            later(0, self._talk, Connection(listener.accept()[0]))
+            later(0, self._talk, Connection(listener.accept()[0], hangs_up=closes))
 
     def _talk(self, connection: Connection) -> None:
         closes = self._knobs.close_after_each or self._knobs.raw
@@ -212,8 +213,8 @@ class FakeLLM:
         if self._knobs.hold:
             connection.wait(None)
         connection.wait(self._knobs.first_byte_delay)
-        self._answer(connection, request)
         self._print_timings(request)
+        self._answer(connection, request)
 
     def _answer_probe(self, connection: Connection) -> None:
         if self._probes_unanswered:
@@ -258,6 +259,7 @@ class FakeLLM:
         connection.end_stream()
 
     def _print_timings(self, request: Request) -> None:
+        """Print before the answer, so that whoever has the answer finds the lines in the log."""
         events = self._knobs.stream[0]
         say(
             "prompt eval time =      12.34 ms /     5 tokens (2.47 ms per token, 405.19 tokens/s)",

@@ -65,8 +65,9 @@ class Request(NamedTuple):
 class Connection:
     """One client's socket; every wait raises ClientGoneError as soon as the client leaves."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, hangs_up: bool) -> None:
         self._sock = sock
+        self._hangs_up = hangs_up
         self._buffer = bytearray()
         self._hangup = select.poll()
         self._hangup.register(sock, select.POLLRDHUP)
@@ -128,6 +129,9 @@ class Connection:
 
     def answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
         """Send a whole answer with its length."""
+        if self._hangs_up:
+            # The answer waits for close(), so that its last byte and the end arrive together, on any machine.
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         head = f"HTTP/1.1 {status} As Wanted\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         self.send(head.encode() + body)
 

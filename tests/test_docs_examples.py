@@ -19,7 +19,11 @@ from tests.support_processes import free_port
 
 EXAMPLES = ROOT / "docs" / "examples"
 COMPARE = EXAMPLES / "find-fastest-settings" / "compare.py"
-ENVIRON = {"HOME": "/home/me", "LLAMA_SWAP_DEMO_MODEL": "/models/small.gguf"}
+ENVIRON = {
+    "HOME": "/home/me",
+    "LLAMA_SWAP_DEMO_MODEL": "/models/small.gguf",
+    "LLAMA_SWAP_DEMO_START_PORT": "5800",
+}
 
 
 def loaded(path: Path) -> Any:

@@ -23,7 +23,7 @@ from llama_swap.llamacpp.demo_files import cache_directory, fetch_model, fetch_o
 from llama_swap.llamacpp.wheel import CannotFetch
 from tests.support_client import ask
 from tests.support_llamacpp import do_without, environment, fetched_model
-from tests.support_processes import wait_until
+from tests.support_processes import free_port, wait_until
 
 CONTENT = b"GGUF, or so it says"
 
@@ -123,11 +123,15 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_loads(self) -> None:
         """Two models and a profile of both, without a warning."""
-        loaded = load_config(str(demo.configuration()), environ={"LLAMA_SWAP_DEMO_MODEL": "/m.gguf"})
+        loaded = load_config(
+            str(demo.configuration()),
+            environ={"LLAMA_SWAP_DEMO_MODEL": "/m.gguf", "LLAMA_SWAP_DEMO_START_PORT": "9000"},
+        )
         self.assertEqual(loaded.warnings, ())
         self.assertEqual(list(loaded.config.models), ["smol", "poet"])
         self.assertEqual(loaded.config.profiles, {"both": ("smol", "poet")})
         self.assertEqual(loaded.config.models["smol"].ttl, 60)
+        self.assertEqual(len(loaded.config.models), demo.MODELS)
         for model in loaded.config.models.values():
             self.assertIn("/m.gguf", model.cmd)
 
@@ -149,12 +153,17 @@ class PortTests(SynchronousTestCase):
     """Where the demo listens."""
 
     def test_usual(self) -> None:
-        """On the usual port, or on another one while that is taken."""
-        with socket.create_server(("127.0.0.1", 0)) as other:
+        """On the usual port, or on the next one while that is taken."""
+        with socket.create_server(("127.0.0.1", free_port())) as other:
             taken = other.getsockname()[1]
-            self.patch(demo, "USUAL_PORT", taken)
-            self.assertNotEqual(demo.usable_port(), taken)
-        self.assertEqual(demo.usable_port(), taken)
+            self.assertGreater(demo.first_free(taken), taken)
+        self.assertEqual(demo.first_free(taken), taken)
+
+    def test_several(self) -> None:
+        """The models' ports follow one another, so all of them must be free."""
+        with socket.create_server(("127.0.0.1", free_port())) as other:
+            taken = other.getsockname()[1]
+            self.assertGreater(demo.first_free(taken - 1, 2), taken)
 
 
 class DemoTests(SynchronousTestCase):

@@ -15,7 +15,10 @@ from pathlib import Path
 from llama_swap.errors import SwapError
 from llama_swap.llamacpp.demo_files import cache_directory, fetch_model, fetch_openmp, lacks_openmp
 
-HOST, USUAL_PORT = "127.0.0.1", 8080
+HOST = "127.0.0.1"
+USUAL_PORT = 8080
+USUAL_MODEL_PORTS = 5800
+MODELS = 2
 
 GREETING = """\
 
@@ -59,7 +62,8 @@ def serve(model: Path) -> None:
     os.environ["LLAMA_SWAP_DEMO_MODEL"] = os.fspath(model)
     # The configuration says `llama-swap-llamacpp`, which lies beside this interpreter, wherever PATH leads.
     search_first("PATH", Path(sys.executable).parent)
-    address = f"{HOST}:{usable_port()}"
+    os.environ["LLAMA_SWAP_DEMO_START_PORT"] = str(first_free(USUAL_MODEL_PORTS, MODELS))
+    address = f"{HOST}:{first_free(USUAL_PORT)}"
     greeting = GREETING.format(url=f"http://{address}")
     llama_swap(["--config", os.fspath(configuration()), "--listen", address], greeting=greeting)
 
@@ -70,17 +74,22 @@ def search_first(variable: str, directory: Path) -> None:
     os.environ[variable] = os.pathsep.join(filter(None, [os.fspath(directory), rest]))
 
 
-def usable_port() -> int:
-    """Return 8080, or, while somebody else listens there, a port that is free."""
-    for port in (USUAL_PORT, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    return USUAL_PORT
+def first_free(port: int, count: int = 1) -> int:
+    """Return the first port, from `port` upward, where nobody listens, nor on the ones after it, `count` in all."""
+    while not all(map(is_free, range(port, port + count))):
+        port += 1
+    return port
+
+
+def is_free(port: int) -> bool:
+    """Whether one could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def configuration() -> Path:

@@ -12,12 +12,13 @@ from functools import partial
 from typing import ClassVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.errors import SwapError
+from llama_swap.routing.backoff import Backoff
 from llama_swap.routing.idle import IdleTimer
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
@@ -44,11 +45,12 @@ class Lease:
 
 @define(eq=False)
 class _Upstream:
-    """One model's process, its state, and the timer that ends it when nobody uses it."""
+    """One model's process, the timer that ends it when nobody uses it, and what is known of its failures."""
 
     core: Core
     process: Process
     idle: IdleTimer
+    backoff: Backoff = field(factory=Backoff)
     awaiting_end: list[Deferred[None]] = field(factory=list)
 
     @property
@@ -91,7 +93,11 @@ class Router:
 
         Fails with the SwapError that the client is to see.  Cancel it when the client leaves.
         """
-        ticket = Ticket(target, self._clock.seconds())
+        now = self._clock.seconds()
+        upstream = self._upstreams[target.model]
+        if upstream.state == "stopped" and (refusal := upstream.backoff.refusal(now)):
+            return fail(refusal)
+        ticket = Ticket(target, now)
         granted: Deferred[Lease] = Deferred(lambda _: self._cancelled(ticket))
         self._waiting[ticket] = granted
         self._execute(self._scheduler.requested(ticket))
@@ -123,6 +129,7 @@ class Router:
     def _end_of(self, model: str) -> Deferred[None]:
         upstream = self._upstreams[model]
         end: Deferred[None] = Deferred()
+        upstream.backoff.reset()
         self._execute(self._scheduler.unloaded(model))
         if upstream.state == "stopped":
             end.callback(None)
@@ -134,12 +141,15 @@ class Router:
 
     def ready(self, model: str) -> None:
         """See `Listener.ready`."""
-        self._upstreams[model].idle.start()
+        upstream = self._upstreams[model]
+        upstream.backoff.reset()
+        upstream.idle.start()
         self._execute(self._scheduler.ready(model))
 
     def failed(self, model: str, error: SwapError) -> None:
         """See `Listener.failed`."""
         self._log.error("{error}", error=error)
+        self._upstreams[model].backoff.failed(error, self._clock.seconds())
         self._execute(self._scheduler.failed(model, error))
 
     def gone(self, model: str) -> None:
@@ -179,7 +189,15 @@ class Router:
                     self._log.info("swapping {model} for {successor}", model=model, successor=successor)
                 self._upstreams[model].process.stop()
             case Start(model):
-                self._upstreams[model].process.start()
+                self._start(model)
+
+    def _start(self, model: str) -> None:
+        """Start a model, unless it has failed too often of late: a profile wants its members with every request."""
+        upstream = self._upstreams[model]
+        if refusal := upstream.backoff.refusal(self._clock.seconds()):
+            self._execute([*self._scheduler.failed(model, refusal), *self._scheduler.stopped(model)])
+        else:
+            upstream.process.start()
 
     def _serve(self, ticket: Ticket) -> None:
         upstream = self._upstreams[ticket.model]

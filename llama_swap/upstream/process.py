@@ -10,9 +10,9 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
@@ -101,8 +101,8 @@ class LocalChild(ProcessProtocol):
     ) -> None:
         self._clock = clock
         self._model = model
-        self._logs = logs
         self._exited = exited
+        self._tail = b""
         self._output = {1: logs.writer(model), 2: logs.writer(model)}
         self.pid = 0  # known once it is spawned
         self._kill_later: IDelayedCall | None = None
@@ -138,7 +138,8 @@ class LocalChild(ProcessProtocol):
 
     def last_output(self) -> str:
         """See `Child.last_output`."""
-        return self._logs.history(self._model, LAST_OUTPUT_LIMIT).decode(errors="replace").rstrip()
+        whole_lines = self._tail if len(self._tail) < LAST_OUTPUT_LIMIT else self._tail.partition(b"\n")[2]
+        return whole_lines.decode(errors="replace").rstrip()
 
     # -- ProcessProtocol --------------------------------------------------------------------------------------
 
@@ -153,6 +154,7 @@ class LocalChild(ProcessProtocol):
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Standard output and standard error go to the logs, each in lines of its own."""
         self._output[childFD].write(data)
+        self._tail = (self._tail + data[-LAST_OUTPUT_LIMIT:])[-LAST_OUTPUT_LIMIT:]
 
     def processExited(self, reason: Failure) -> None:
         """The leader is gone.  The rest of its group has the time it was given, or a little if nobody had asked."""
@@ -198,9 +200,14 @@ class LocalChild(ProcessProtocol):
 
     def _give_up_output(self) -> None:
         """Somebody outside the group holds our pipes: close our end, which ends in `processEnded`."""
-        assert self.transport is not None
-        self._log.warn("{model}: a process that it left behind holds its output; not waiting", model=self._model)
-        self.transport.loseConnection()
+        transport: Any = self.transport
+        pids = _writers_to(reader.fileno() for fd, reader in transport.pipes.items() if fd in self._output)
+        self._log.warn(
+            "{model} left a process behind that still holds its output, and goes on outside its group: pid {pids}",
+            model=self._model,
+            pids=", ".join(map(str, pids)) or "unknown",
+        )
+        transport.loseConnection()
 
     def _signal(self, number: int) -> bool:
         """Send a signal to the group, and return whether there is one.  0 only asks."""
@@ -228,6 +235,19 @@ def _runs_in(group: int, pid: int) -> bool:
     except OSError:
         return False  # it has just gone
     return state not in b"ZX" and int(its_group) == group
+
+
+def _writers_to(pipes: Iterable[int]) -> list[int]:
+    """Return the processes whose standard output or error goes into one of our `pipes`, by /proc/PID/fd."""
+    names = {f"pipe:[{os.fstat(pipe).st_ino}]" for pipe in pipes}
+    found = set()
+    for link in (*Path("/proc").glob("[0-9]*/fd/1"), *Path("/proc").glob("[0-9]*/fd/2")):
+        try:
+            if str(link.readlink()) in names:
+                found.add(int(link.parts[2]))
+        except OSError:
+            continue  # it has just gone, or is none of our business
+    return sorted(found)
 
 
 def _call_off(call: IDelayedCall | None) -> None:

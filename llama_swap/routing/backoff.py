@@ -1,0 +1,45 @@
+"""Keeps a model that dies before it is ready from being started for every request."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from attrs import define
+
+from llama_swap.errors import SwapError, Unavailable
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+
+
+@define(eq=False)
+class Backoff:
+    """One model's failures in a row, and how long its next start has to wait for them.
+
+    One failure may be bad luck: the next request tries again at once.  From then on the pauses double.
+    """
+
+    _failures: int = 0
+    _until: float = 0.0
+    _error: SwapError | None = None
+
+    def failed(self, error: SwapError, now: float) -> None:
+        """A start failed, at `now` (seconds of a clock)."""
+        self._failures += 1
+        self._error = error
+        if self._failures > 1:
+            self._until = now + min(FIRST_PAUSE * 2 ** (self._failures - 2), LONGEST_PAUSE)
+
+    def reset(self) -> None:
+        """The model became ready, or was stopped because somebody wanted that."""
+        self._failures = 0
+        self._until = 0.0
+        self._error = None
+
+    def refusal(self, now: float) -> Unavailable | None:
+        """Return what to tell a request that would start the model now, or None if it may."""
+        if now >= self._until:
+            return None
+        refusal = Unavailable(f"not started again so soon after {self._failures} failures. The last: {self._error}")
+        refusal.retry_after = ceil(self._until - now)
+        return refusal
