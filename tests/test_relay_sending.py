@@ -21,6 +21,7 @@ class SendNowTests(SynchronousTestCase):
         """Connect both."""
         ours, self.theirs = socket.socketpair()
         self.theirs.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         protocol = Protocol()
         self.transport: Any = Server(ours, protocol, ("", 0), None, 0, reactor)  # type: ignore[arg-type]
         protocol.makeConnection(self.transport)
@@ -54,7 +55,7 @@ class SendNowTests(SynchronousTestCase):
                 paused.append("paused")
 
         self.transport.producer, self.transport.streamingProducer = Producer(), True
-        data = bytes(range(256)) * 16384
+        data = bytes(range(256)) * 1024
         send_now(self.transport, data)
         self.assertFalse(has_sent_all(self.transport))
         self.assertEqual(paused, ["paused"])

@@ -14,6 +14,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 LINE_LIMIT = 4096
 TRAILER_LIMIT = 64 * 1024
 
+_PLAIN_SIZE_LINE = re.compile(rb"(0*[1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 
 
@@ -40,6 +41,8 @@ class ChunkedBody:
 
         @raise InvalidAnswer: these are no chunks.
         """
+        if self._raw and self._is_whole_chunk(data):
+            return data
         if self._held:
             data, self._held = self._held + data, b""
         if self._in_trailers:
@@ -50,6 +53,13 @@ class ChunkedBody:
         if self._raw:
             return data if end == len(data) else data[:end]
         return b"".join(payload)
+
+    def _is_whole_chunk(self, data: bytes) -> bool:
+        """Whether `data` is one chunk, neither more nor less: what most events of a stream are."""
+        if self._left or self._after_data or self._held or self._in_trailers:
+            return False
+        line = _PLAIN_SIZE_LINE.match(data)
+        return line is not None and line.end() + int(line[1], 16) + 2 == len(data) and data.endswith(b"\r\n")
 
     def _walk(self, data: bytes, payload: list[bytes]) -> int:
         """Go from chunk to chunk; return where it had to stop, because the rest of `data` is no whole line."""

@@ -33,11 +33,15 @@ WRITTEN_HERE = frozenset({b"host", b"content-length", b"expect", b"x-forwarded-f
 
 def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return `fields` without the hop-by-hop ones and without those that `Connection` names."""
-    fields = list(fields)
-    named = {
-        token.strip().lower() for name, value in fields if name.lower() == b"connection" for token in value.split(b",")
-    }
-    return [(name, value) for name, value in fields if name.lower() not in HOP_BY_HOP and name.lower() not in named]
+    kept: list[tuple[bytes, bytes]] = []
+    named: set[bytes] = set()
+    for field_ in fields:
+        name = field_[0].lower()
+        if name not in HOP_BY_HOP:
+            kept.append(field_)
+        elif name == b"connection":
+            named.update(token.strip().lower() for token in field_[1].split(b","))
+    return [field_ for field_ in kept if field_[0].lower() not in named] if named else kept
 
 
 @frozen(kw_only=True)

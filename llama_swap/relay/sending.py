@@ -11,6 +11,9 @@ from typing import Any
 
 from twisted.internet.tcp import Connection
 
+AT_ONCE = 256 * 1024
+"""Larger pieces never fit the socket whole, and would be copied for what is left of them."""
+
 
 def send_now(transport: Any, data: bytes) -> None:
     """Write `data` to `transport`, at once if that keeps the order; what the socket does not take is queued as usual.
@@ -18,13 +21,15 @@ def send_now(transport: Any, data: bytes) -> None:
     Relies on the attributes in which Twisted queues what waits to be sent; `tests/test_relay_sending.py` holds it to
     that.
     """
-    if isinstance(transport, Connection) and transport.connected and has_sent_all(transport):
-        sent = transport.writeSomeData(data)
-        # A connection that is lost is noticed, and told to its protocol, where Twisted looks for it.
-        if isinstance(sent, int) and sent:
-            data = data[sent:]
-    if data:
-        transport.write(data)
+    if len(data) <= AT_ONCE and isinstance(transport, Connection) and transport.connected and has_sent_all(transport):
+        try:
+            sent = transport.socket.send(data)
+        except OSError:  # it takes nothing now, or is lost: Twisted finds out which, and tells the protocol
+            sent = 0
+        if sent == len(data):
+            return
+        data = data[sent:]
+    transport.write(data)
 
 
 def has_sent_all(transport: Any) -> bool:
