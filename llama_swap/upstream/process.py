@@ -103,6 +103,7 @@ class LocalChild(ProcessProtocol):
         self._model = model
         self._exited = exited
         self._tail = b""
+        self._speaker = 0  # the file that the end of the tail came from
         self._output = {1: logs.writer(model), 2: logs.writer(model)}
         self.pid = 0  # known once it is spawned
         self._kill_later: IDelayedCall | None = None
@@ -138,8 +139,8 @@ class LocalChild(ProcessProtocol):
 
     def last_output(self) -> str:
         """See `Child.last_output`."""
-        whole_lines = self._tail if len(self._tail) < LAST_OUTPUT_LIMIT else self._tail.partition(b"\n")[2]
-        return whole_lines.decode(errors="replace").rstrip()
+        whole_lines = self._tail.partition(b"\n")[2] if len(self._tail) == LAST_OUTPUT_LIMIT else b""
+        return (whole_lines or self._tail).decode(errors="replace").strip()
 
     # -- ProcessProtocol --------------------------------------------------------------------------------------
 
@@ -154,7 +155,9 @@ class LocalChild(ProcessProtocol):
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Standard output and standard error go to the logs, each in lines of its own."""
         self._output[childFD].write(data)
-        self._tail = (self._tail + data[-LAST_OUTPUT_LIMIT:])[-LAST_OUTPUT_LIMIT:]
+        seam = b"" if childFD == self._speaker or self._tail.endswith(b"\n") else b"\n"
+        self._tail = (self._tail + seam + data[-LAST_OUTPUT_LIMIT:])[-LAST_OUTPUT_LIMIT:]
+        self._speaker = childFD
 
     def processExited(self, reason: Failure) -> None:
         """The leader is gone.  The rest of its group has the time it was given, or a little if nobody had asked."""

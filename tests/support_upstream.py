@@ -1,0 +1,97 @@
+"""Real programs, launched as models are, for tests with the real reactor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import Any
+
+from attrs import define, field
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.trial.unittest import TestCase
+
+from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.upstream.launcher import ExitStatus
+from llama_swap.upstream.process import LocalChild, LocalLauncher
+from tests.fakes import FakeGuard, make_model
+
+LOOP: Any = reactor
+TERMINATED = ExitStatus(signal=signal.SIGTERM)
+KILLED = ExitStatus(signal=signal.SIGKILL)
+
+
+@define(eq=False)
+class Run:
+    """One launched program."""
+
+    logs: Broadcaster
+    child: LocalChild = field(init=False)
+    exited: Deferred[ExitStatus] = field(factory=Deferred)
+
+    def said(self, words: int = 1) -> Deferred[list[str]]:
+        """Fire with the words of its output, once there are so many."""
+        heard: Deferred[list[str]] = Deferred()
+        output = b""
+
+        def deliver(lines: bytes) -> None:
+            nonlocal output
+            output += lines
+            if len(output.split()) >= words and not heard.called:
+                heard.callback(output.decode().split())
+
+        self.logs.subscribe("m", deliver, history=10_000)
+        return heard
+
+
+class ProcessCase(TestCase):
+    """Launches programs; none outlives its test."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.guard = FakeGuard()
+
+    def run_program(
+        self,
+        *cmd: str,
+        clock: Any = LOOP,
+        logs: Broadcaster | None = None,
+        environ: dict[str, str] | None = None,
+        **model: Any,
+    ) -> Run:
+        """Launch `cmd`; `model` goes into the fields of the model."""
+        run = Run(logs or Broadcaster())
+        launcher = LocalLauncher(LOOP, clock, run.logs, self.guard, os.environ if environ is None else environ)
+        run.child = launcher.launch(make_model("m", cmd=cmd, **model), run.exited.callback)
+        self.addCleanup(kill_group, run.child.pid)
+        return run
+
+    def warnings(self) -> list[str]:
+        """Return the warnings that are logged from now on."""
+        logged: list[str] = []
+
+        def note(event: dict[str, Any]) -> None:
+            if event["log_level"] == LogLevel.warn:
+                logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        return logged
+
+    def run_shell(self, script: str, **more: Any) -> Run:
+        """Launch a shell script."""
+        return self.run_program("sh", "-c", script, **more)
+
+    def run_python(self, code: str, **more: Any) -> Run:
+        """Launch Python, without what makes it slow to start."""
+        return self.run_program(sys.executable, "-ESs", "-c", code, **more)
+
+
+def kill_group(group: int) -> None:
+    """Leave nothing of a failed test behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)

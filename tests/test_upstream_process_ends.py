@@ -1,0 +1,212 @@
+"""Models as process groups: how they leave, by themselves and when they are told."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.upstream import process
+from llama_swap.upstream.launcher import ExitStatus
+from llama_swap.upstream.process import LEFTOVER_GRACE, LocalChild
+from tests.support_processes import is_alive, wait_until
+from tests.support_upstream import KILLED, LOOP, TERMINATED, ProcessCase
+
+
+def adopt_orphans(case: TestCase) -> None:
+    """Be the parent of every orphan among our descendants, for the time of a test: PR_SET_CHILD_SUBREAPER of prctl."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(36, 1, 0, 0, 0) == 0
+    case.addCleanup(libc.prctl, 36, 0, 0, 0, 0)
+
+
+class ExitTests(ProcessCase):
+    """Programs that leave by themselves."""
+
+    async def test_status_and_output(self) -> None:
+        """The exit status is told, and the last lines of both streams, an unfinished one included."""
+        run = self.run_shell("echo one; echo two >&2; printf three; exit 3")
+        self.assertEqual(await run.exited, ExitStatus(code=3))
+        said = run.child.last_output()
+        self.assertTrue(all(word in said for word in ("one", "two", "three")), said)
+
+    async def test_signal(self) -> None:
+        """An end by a signal is told as such."""
+        run = self.run_shell("kill -SEGV $$")
+        status = await run.exited
+        self.assertEqual((status, str(status)), (ExitStatus(signal=signal.SIGSEGV), "signal 11 (SIGSEGV)"))
+
+    async def test_last_output_is_the_end(self) -> None:
+        """Of much output the last whole lines are told."""
+        run = self.run_shell("seq 10000; exit 1")
+        await run.exited
+        lines = run.child.last_output().split()
+        self.assertEqual(lines[-1], "10000")
+        self.assertLess(len(lines), 300)
+
+    def test_last_output_of_two_streams(self) -> None:
+        """An unfinished line of one stream does not run into what the other one says."""
+        child = LocalChild(Clock(), "m", Broadcaster(), lambda status: None)
+        for stream, text in [(1, b"one"), (2, b"two"), (1, b"thr"), (1, b"ee"), (2, b"\n"), (1, b"four")]:
+            child.childDataReceived(stream, text)
+        self.assertEqual(child.last_output().split(), ["one", "two", "three", "four"])
+
+    async def test_last_output_without_an_end(self) -> None:
+        """Of a line without an end the last part is told."""
+        run = self.run_shell("head -c 100000 /dev/zero | tr '\\0' x; exit 1")
+        await run.exited
+        self.assertEqual(set(run.child.last_output()), {"x"})
+
+    async def test_last_output_is_its_own(self) -> None:
+        """What an earlier process of the model printed does not explain the end of this one."""
+        logs = Broadcaster()
+        await self.run_shell("echo earlier; exit 1", logs=logs).exited
+        run = self.run_shell("exit 1", logs=logs)
+        await run.exited
+        self.assertEqual(run.child.last_output(), "")
+        self.assertEqual(logs.history("m"), b"earlier\n")
+
+    def test_alive(self) -> None:
+        """Whether it lives is asked of the system: it is known before the reactor hears of the exit."""
+        run = self.run_shell("exec sleep 1000")
+        self.assertTrue(run.child.alive())
+        os.kill(run.child.pid, signal.SIGKILL)
+        wait_until(lambda: not is_alive(run.child.pid), 5)
+        self.assertFalse(run.child.alive())
+        self.assertFalse(run.exited.called)
+
+        def still_dead(status: ExitStatus) -> None:
+            self.assertEqual(status, KILLED)
+            self.assertFalse(run.child.alive())
+
+        return run.exited.addCallback(still_dead)
+
+    async def test_takes_its_group_along(self) -> None:
+        """What it leaves behind in its group is asked to leave, before its exit is told."""
+        run = self.run_shell("sleep 1000 & echo $!; exit 4")
+        (left,) = await run.said()
+        self.assertEqual(await run.exited, ExitStatus(code=4))
+        self.assertFalse(is_alive(int(left)))
+
+    async def test_takes_a_stubborn_group_along(self) -> None:
+        """What does not leave when asked has a second, and is then killed."""
+        run = self.run_shell("trap '' TERM; sleep 1000 & echo $!; exit 0")
+        (left,) = await run.said()
+        began = LOOP.seconds()
+        await run.exited
+        self.assertGreater(LOOP.seconds() - began, LEFTOVER_GRACE - 0.2)
+        self.assertFalse(is_alive(int(left)))
+
+    async def test_does_not_wait_for_the_dead(self) -> None:
+        """A dead process that its new parent never waits for, as in many containers, does not delay the end."""
+        adopt_orphans(self)
+        run = self.run_shell("sleep 1000 & echo $!; wait")
+        (orphan,) = map(int, await run.said())
+        began = LOOP.seconds()
+        run.child.stop(1000)
+        self.assertEqual(await run.exited, TERMINATED)
+        self.assertLess(LOOP.seconds() - began, 5)
+        self.assertEqual(os.waitpid(orphan, os.WNOHANG)[0], orphan)
+
+    async def test_does_not_wait_for_ever(self) -> None:
+        """A group that the kernel cannot end, though it was killed, is given up after a while."""
+        self.patch(process, "_members", lambda group: {os.getpid()})
+        self.patch(process, "_runs_in", lambda group, pid: True)
+        run = self.run_shell("trap '' TERM; echo up; sleep 1000 & wait; exit 5")
+        await run.said()
+        os.kill(run.child.pid, signal.SIGKILL)
+        run.child.stop(0.1)
+        self.assertEqual(await run.exited, KILLED)
+
+    async def test_does_not_wait_for_strangers(self) -> None:
+        """A process that left the group and holds the output does not delay the end."""
+        run = self.run_python(
+            "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)"
+        )
+        warnings = self.warnings()
+        (stranger,) = map(int, await run.said())
+        self.addCleanup(os.kill, stranger, signal.SIGKILL)
+        began = LOOP.seconds()
+        self.assertEqual(await run.exited, ExitStatus(code=0))
+        self.assertLess(LOOP.seconds() - began, 2)
+        self.assertTrue(is_alive(stranger))
+        self.assertIn(str(stranger), " ".join(warnings))
+
+
+class StopTests(ProcessCase):
+    """Programs that are told to leave."""
+
+    async def test_reaches_grandchildren(self) -> None:
+        """SIGTERM goes to the whole group: a wrapper leaves nobody behind."""
+        run = self.run_shell("sleep 1000 & sleep 1000 & jobs -p; echo up; wait")
+        *children, _up = await run.said(3)
+        run.child.stop(10)
+        self.assertEqual(await run.exited, TERMINATED)
+        self.assertEqual([is_alive(int(child)) for child in children], [False, False])
+
+    async def test_waits_for_grandchildren(self) -> None:
+        """The end is told when the last of the group is gone, not when its leader is."""
+        run = self.run_python(
+            "import os, signal, time\n"
+            "if os.fork() == 0:\n"
+            "    signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os._exit(0)))\n"
+            "    print('up', flush=True)\n"
+            "signal.pause()\n"
+        )
+        await run.said()
+        began = LOOP.seconds()
+        run.child.stop(10)
+        self.assertEqual(await run.exited, TERMINATED)
+        self.assertGreater(LOOP.seconds() - began, 0.25)
+        self.assertLess(LOOP.seconds() - began, 5)
+
+    async def test_kills_after_the_grace(self) -> None:
+        """Who ignores SIGTERM is killed when the grace is over, grandchildren included."""
+        run = self.run_shell("trap '' TERM; sleep 1000 & echo $!; wait; sleep 1000")
+        (left,) = await run.said()
+        began = LOOP.seconds()
+        run.child.stop(0.3)
+        run.child.stop(10)
+        self.assertEqual(await run.exited, KILLED)
+        self.assertGreater(LOOP.seconds() - began, 0.29)
+        self.assertLess(LOOP.seconds() - began, 2)
+        self.assertFalse(is_alive(int(left)))
+
+    async def test_kills_a_stubborn_grandchild(self) -> None:
+        """The grace is for the whole group: a leader that leaves in time does not save a child that does not."""
+        run = self.run_shell("sh -c \"trap '' TERM; echo up; sleep 1000; sleep 1000\" & wait")
+        await run.said()
+        run.child.stop(0.3)
+        self.assertEqual(await run.exited, TERMINATED)
+
+    async def test_kill(self) -> None:
+        """A kill is heard at once, also by who has just been asked to leave, and once more is no harm."""
+        run = self.run_shell("trap '' TERM; echo up; sleep 1000; sleep 1000")
+        await run.said()
+        run.child.stop(1000)
+        run.child.kill()
+        run.child.kill()
+        self.assertEqual(await run.exited, KILLED)
+        run.child.kill()
+        run.child.stop(10)
+
+    async def test_stop_at_once(self) -> None:
+        """A stop before `setsid` took effect is heard, and nobody else's group is hit."""
+        for _ in range(10):
+            run = self.run_shell("sleep 1000")
+            run.child.stop(10)
+            self.assertEqual(await run.exited, TERMINATED)
+
+    async def test_stops_after_its_end(self) -> None:
+        """Stopping and killing what is gone signals nobody."""
+        run = self.run_shell("exit 0")
+        await run.exited
+        signalled: list[int] = []
+        self.patch(os, "kill", lambda pid, number: signalled.append(pid))
+        run.child.stop(10)
+        run.child.kill()
+        self.assertEqual(signalled, [])
