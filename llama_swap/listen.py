@@ -70,7 +70,10 @@ def _split(listen: str) -> tuple[str, int] | None:
 def is_wide(listen: str) -> bool:
     """Whether `listen` is open to other machines, as far as its text tells."""
     split = _split(listen)
-    return split is not None and not split[0].startswith("127.") and split[0] != "::1"
+    if split is not None:
+        return not split[0].startswith("127.") and split[0] != "::1"
+    is_inet = listen.startswith(("tcp:", "tcp6:", "ssl:"))
+    return is_inet and re.search(r":interface=(127\.|localhost\b|\\:\\:1\b)", listen) is None
 
 
 def url_of(address: object) -> str:

@@ -110,9 +110,20 @@ class TellingTests(SynchronousTestCase):
 
     def test_wide(self) -> None:
         """Every address but loopback ones is open to other machines."""
-        for text in (":8080", "0.0.0.0:8080", "[::]:8080", "192.168.1.2:8080", "gpu.example:8080"):
+        wide = (
+            ":8080",
+            "0.0.0.0:8080",
+            "[::]:8080",
+            "192.168.1.2:8080",
+            "gpu.example:8080",
+            "tcp:8080",
+            "tcp6:80:backlog=9",
+        )
+        for text in wide:
             self.assertTrue(is_wide(text), text)
         for text in ("127.0.0.1:8080", "127.1.2.3:8080", "localhost:8080", "[::1]:8080", "unix:/run/socket"):
+            self.assertFalse(is_wide(text), text)
+        for text in ("tcp:8080:interface=127.0.0.1", "tcp:80:interface=localhost", r"tcp6:80:interface=\:\:1"):
             self.assertFalse(is_wide(text), text)
 
     def test_url(self) -> None:
