@@ -70,6 +70,8 @@ def _check(path: str) -> None:
     from llama_swap.config.show import render_effective
 
     loaded = load_config(path, environ=os.environ)
+    for note in loaded.notes:
+        print(f"note: {note.render(path)}", file=sys.stderr)
     for warning in loaded.warnings:
         print(f"warning: {warning.render(path)}", file=sys.stderr)
     print(render_effective(loaded.config), end="")

@@ -25,9 +25,9 @@ def endpoint_description(listen: str) -> str:
     @raise CannotListen: it is neither.
     """
     if (split := _split(listen)) is None:
-        if ":" not in listen:
+        if ":" not in listen or re.match(r"[\d.]+:", listen):
             raise CannotListen(
-                f"cannot listen on {listen!r}: write HOST:PORT, :PORT, "
+                f"cannot listen on {listen!r}: write HOST:PORT, :PORT for every interface, "
                 "or a Twisted endpoint such as unix:/run/llama-swap.sock"
             )
         return listen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -96,7 +97,7 @@ class Options(usage.Options):
         try:
             self.settings = Settings.read(self["config"], self["listen"])
         except SwapError as error:
-            raise usage.UsageError(str(error)) from None
+            sys.exit(f"llama-swap: {error}")  # a UsageError would hide it behind a page of twistd's options
 
 
 def makeService(options: Options) -> SwapService:

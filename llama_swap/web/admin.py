@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.http import Request
 
 from llama_swap.config.model import ModelConfig
+from llama_swap.config.show import masked
 from llama_swap.routing.router import Router
 
 
@@ -58,7 +59,7 @@ class AdminRoutes:
             {
                 "model": model,
                 "state": state,
-                "cmd": shlex.join(config.cmd),
+                "cmd": shlex.join(masked(config.cmd)),
                 "proxy": config.proxy,
                 "ttl": config.ttl,
                 "name": config.name,
