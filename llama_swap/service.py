@@ -70,10 +70,10 @@ class SwapService(Service):
         super().startService()
         listening = serverFromString(self._reactor, endpoint_description(self._listen)).listen(self._site)
         failures: list[Exception] = []
-        listening.addCallbacks(self._listens, lambda failure: failures.append(failure.value))
+        listening.addCallbacks(self._keep_port, lambda failure: failures.append(failure.value))
         if failures:
             raise CannotListen(f"cannot listen on {self._listen}: {failures[0]}")
-        self._reactor.callWhenRunning(self._take_signals)
+        self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None]:
         """Drain.  Fires when every model is gone."""
@@ -91,9 +91,14 @@ class SwapService(Service):
         if self._killing is not None and self._killing.active():
             self._killing.reset(HURRIED_MODELS_MAY_TAKE)
 
-    def _listens(self, port: IListeningPort) -> None:
+    def _keep_port(self, port: IListeningPort) -> None:
         self._port = port
-        self._announce(f"llama-swap listening on {url_of(port.getHost())}")
+
+    def _begin(self) -> None:
+        """Tell the world, once it can also tell us to stop."""
+        self._take_signals()
+        assert self._port is not None, "startService has seen to that"
+        self._announce(f"llama-swap listening on {url_of(self._port.getHost())}")
         if is_wide(self._listen):
             self._log.warn(
                 "Every machine that can reach {listen} can use, start and stop the models. "

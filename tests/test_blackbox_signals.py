@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.blackbox import ProxyUnderTest, fake_model, fake_models
+from tests.blackbox import CONSOLE, ProxyUnderTest, fake_model, fake_models, tested_environment
 from tests.support_client import at_once
 from tests.support_processes import is_alive, wait_until
 
@@ -25,6 +28,19 @@ class ExitTests(SynchronousTestCase):
                 if number == signal.SIGTERM:
                     proxy.served("a")
                 self.assertLess(proxy.stop(number), 3)
+
+    def test_right_after_the_start(self) -> None:
+        """Who sees the listening line may stop the proxy at once."""
+        config = Path(self.mktemp())
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(json.dumps(fake_models("a")))
+        command = [*CONSOLE, "--config", str(config), "--listen", "127.0.0.1:0"]
+        for number in STOPS * 3:
+            with subprocess.Popen(command, env=tested_environment(), stdout=subprocess.PIPE) as proxy:
+                assert proxy.stdout is not None
+                self.assertIn(b"listening on", proxy.stdout.readline())
+                proxy.send_signal(number)
+            self.assertEqual(proxy.returncode, 0)
 
     def test_twistd(self) -> None:
         """The other door ends the same way."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.show import masked, render_effective
+from llama_swap.config.masking import masked
+from llama_swap.config.show import render_effective
 from tests.support_config import load, one_model
 
 EXAMPLE = (Path(__file__).parents[1] / "config.example.yaml").read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.http import Request
 
+from llama_swap.config.masking import masked
 from llama_swap.config.model import ModelConfig
-from llama_swap.config.show import masked
 from llama_swap.routing.router import Router
 
 
