@@ -28,7 +28,7 @@ from peers import BUILD, CannotMeasureError, free_port, llama_swap_with
 from run import prepare, progress
 
 BAR_MS, AIM_MS = 30.0, 15.0
-LOAD_DELAYS = (0.0, 0.5, 1.3)
+LOAD_DELAYS = (0.0, 0.5, 1.3, 5.0)
 SWAPS = 10
 MODELS = ("bench", "other")
 

@@ -85,6 +85,10 @@ class UpstreamError(SwapError):
     code = "bad_gateway"
 
 
+class NobodyListens(UpstreamError):
+    """The model's server refuses connections."""
+
+
 class StartFailed(UpstreamError):
     """The model's process could not be started, or exited before it was ready."""
 

@@ -151,7 +151,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     settings.log_remarks()
 
     dialer = Dialer(loop)
-    prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), config.health_check_timeout)
+    prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
     router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, os.environ), prober)
     streams = LogRoutes(logs, loop, router.names.model_id)

@@ -11,6 +11,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.internet.tcp import Client
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -88,22 +90,29 @@ class SocketTests(TestCase):
         """The upstream is held up, with what fits into buffers; when the client leaves, the upstream is left, too."""
         self.start(Upstream.flood)
 
-        def ask_and_wait() -> int:
-            with socket.socket() as client:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-                client.connect(("127.0.0.1", self.port))
-                client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-                sent = -1
-                while sent != self.upstream.sent:
-                    sent = self.upstream.sent
-                    time.sleep(0.3)
-                return sent
-
-        sent = yield deferToThread(ask_and_wait)
-        self.assertGreater(sent, 0)
-        self.assertLess(sent, ENDLESS / 2)
+        client = yield deferToThread(self.small_client)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        yield self.upstream.asked
+        while not self.is_held_up():
+            yield deferLater(reactor, 0.001)
+        client.close()
         yield self.upstream.gone
+        self.assertLess(self.upstream.sent, ENDLESS / 2)
         self.assertEqual(self.root.over, 1)
+
+    def small_client(self) -> socket.socket:
+        """Connect to the proxy, with little room for what is not read."""
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.connect(("127.0.0.1", self.port))
+        return client
+
+    def is_held_up(self) -> bool:
+        """Whether the upstream has more to send, and the relay does not read it."""
+        loop: Any = reactor
+        sender = self.upstream.transport
+        readers = {reader.getHost() for reader in loop.getReaders() if isinstance(reader, Client)}
+        return sender in loop.getWriters() and sender.getPeer() not in readers
 
     @inlineCallbacks
     def test_client_that_leaves(self) -> Any:

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.errors import UpstreamError
+from llama_swap.errors import NobodyListens, UpstreamError
 from llama_swap.relay.endpoints import Dialer
 from llama_swap.relay.status import get_status
 from tests.fakes_web import Endpoints
@@ -77,7 +77,7 @@ class StatusTests(SynchronousTestCase):
         """A refused connection is reported as such."""
         asked = self.ask()
         self.upstream.refuse()
-        self.failureResultOf(asked, UpstreamError)
+        self.failureResultOf(asked, NobodyListens)
 
     def test_cancelled(self) -> None:
         """Giving up ends the attempt to connect, or the connection."""

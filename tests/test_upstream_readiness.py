@@ -13,8 +13,16 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.errors import NotReadyInTime, StartFailed, UpstreamError
-from llama_swap.upstream.readiness import FIRST_PAUSE, LONGEST_PAUSE, PROBE_TIMEOUT, SHARE_OF_LOAD, Prober
+from llama_swap.errors import NobodyListens, NotReadyInTime, StartFailed, UpstreamError
+from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.upstream.readiness import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    PROBE_TIMEOUT,
+    QUICK_PAUSE,
+    SHARE_OF_LOAD,
+    Prober,
+)
 from tests.fakes import FakeEndpoint, make_model
 
 HEALTH_TIMEOUT = 30.0
@@ -28,7 +36,8 @@ class ProberCase(SynchronousTestCase):
         self.endpoint = FakeEndpoint()
         self.asked: list[str] = []
         self.statuses: list[Deferred[int]] = []
-        self.prober = Prober(self.clock, self.endpoint_of, self.get_status, HEALTH_TIMEOUT)
+        self.logs = Broadcaster()
+        self.prober = Prober(self.clock, self.endpoint_of, self.get_status, self.logs, HEALTH_TIMEOUT)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def endpoint_of(self, url: str) -> FakeEndpoint:
@@ -59,6 +68,14 @@ class ProberCase(SynchronousTestCase):
     def answer(self, status: int) -> None:
         """Answer the latest question for health."""
         self.statuses[-1].callback(status)
+
+    def nobody_listens(self) -> None:
+        """Refuse the latest question for health."""
+        self.statuses[-1].errback(NobodyListens("refused"))
+
+    def say(self, words: bytes = b"loading\n") -> None:
+        """Be the model, printing something."""
+        self.logs.writer("m").write(words)
 
     def pass_pause(self) -> float:
         """Let the pause before the next probe pass; return when that is."""
@@ -161,7 +178,7 @@ class HealthTests(ProberCase):
         self.successResultOf(healthy)
 
     def test_pauses(self) -> None:
-        """Every 20 ms at first, then rarer, so that at most a fiftieth of the load is lost, or 250 ms."""
+        """Every 20 ms at first, then rarer, so that at most a hundredth of the load is lost, or 250 ms."""
         healthy = self.prober.healthy(self.model)
         times = self.repeat(healthy, lambda: self.answer(503))
         self.failureResultOf(healthy, NotReadyInTime)
@@ -170,6 +187,24 @@ class HealthTests(ProberCase):
             self.assertAlmostEqual(following - began, expected)
         self.assertEqual([round(time, 3) for time in times[:4]], [0, 0.02, 0.04, 0.06])
         self.assertAlmostEqual(times[-2] - times[-3], LONGEST_PAUSE)
+
+    def test_pauses_while_nobody_listens(self) -> None:
+        """Looking costs little as long as connections are refused: first every 3 ms, never rarer than every 20."""
+        healthy = self.prober.healthy(self.model)
+        times = self.repeat(healthy, self.nobody_listens)
+        self.failureResultOf(healthy, NotReadyInTime)
+        for began, following in pairwise(times[:-1]):
+            self.assertAlmostEqual(following - began, min(max(QUICK_PAUSE, began * SHARE_OF_LOAD), FIRST_PAUSE))
+        self.assertAlmostEqual(times[1], QUICK_PAUSE)
+        self.assertAlmostEqual(times[-2] - times[-3], FIRST_PAUSE)
+
+    def test_pauses_elsewhere(self) -> None:
+        """Other hosts are asked no more often than every 20 ms, whatever they answer."""
+        healthy = self.prober.healthy(make_model("m", proxy="http://gpu.example:8080"))
+        self.nobody_listens()
+        self.assertAlmostEqual(self.pass_pause(), FIRST_PAUSE)
+        self.answer(200)
+        self.successResultOf(healthy)
 
     def test_not_in_time(self) -> None:
         """After the timeout, with one last probe, the error names the model, what was asked, and the setting."""
@@ -210,6 +245,81 @@ class HealthTests(ProberCase):
         healthy = self.prober.healthy(self.model)
         self.statuses[-1].errback(ZeroDivisionError())
         self.failureResultOf(healthy, ZeroDivisionError)
+
+
+class HintTests(ProberCase):
+    """A model that prints something may be ready."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.healthy = self.prober.healthy(make_model("m", 9007))
+
+    def ready(self) -> float:
+        """Be ready with the next probe; return how long that took from now."""
+        began = self.clock.seconds()
+        self.pass_pause()
+        self.answer(200)
+        self.successResultOf(self.healthy)
+        return self.clock.seconds() - began
+
+    def repeat_silently(self, seconds: float) -> None:
+        """Load for so long, without a word."""
+        self.answer(503)
+        while self.clock.seconds() < seconds:
+            self.pass_pause()
+            self.answer(503)
+
+    def test_ends_a_long_pause(self) -> None:
+        """However rare they have become, the probe comes as fast as ever."""
+        self.repeat_silently(29.0)
+        self.say()
+        self.assertAlmostEqual(self.ready(), QUICK_PAUSE)
+
+    def test_never_makes_a_pause_longer(self) -> None:
+        """Neither does a model that prints all the time put off its probes."""
+        self.answer(503)
+        self.clock.advance(FIRST_PAUSE - QUICK_PAUSE / 2)
+        self.say()
+        self.say()
+        self.assertAlmostEqual(self.ready(), QUICK_PAUSE / 2)
+
+    def test_while_a_probe_is_under_way(self) -> None:
+        """What is printed meanwhile may be younger than the answer; it counts once."""
+        self.say()
+        self.answer(503)
+        self.assertAlmostEqual(self.pass_pause(), QUICK_PAUSE)
+        self.answer(503)
+        self.assertAlmostEqual(self.ready(), FIRST_PAUSE)
+
+    def test_a_chatty_model(self) -> None:
+        """However much it prints: one probe each 3 ms at most."""
+        probes = len(self.asked)
+        for _ in range(100):
+            self.say()
+            if not self.statuses[-1].called:
+                self.answer(503)
+            self.clock.advance(QUICK_PAUSE / 10)
+        self.assertLessEqual(len(self.asked) - probes, 10)
+        self.ready()
+
+    def test_others(self) -> None:
+        """What other models print, or what this one printed before, does not count."""
+        self.answer(503)
+        self.logs.writer("other").write(b"loading\n")
+        self.assertAlmostEqual(self.ready(), FIRST_PAUSE)
+        self.say()
+        self.healthy = self.prober.healthy(make_model("m", 9007))
+        self.answer(503)
+        self.assertAlmostEqual(self.ready(), FIRST_PAUSE)
+
+    def test_ready_or_given_up(self) -> None:
+        """What it prints later is none of the prober's business: no alarm is set any more (checked after each test)."""
+        self.answer(200)
+        self.say()
+        given_up = self.prober.healthy(make_model("m", 9007))
+        given_up.cancel()
+        self.failureResultOf(given_up, CancelledError)
+        self.say()
 
 
 class CancellingTests(ProberCase):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
-from llama_swap.errors import UpstreamError
+from llama_swap.errors import NobodyListens, UpstreamError
 from llama_swap.relay.answer import AnswerParser
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.headers import AnswerHead, OutboundRequest
@@ -80,7 +81,8 @@ class Exchange:
 
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None
-        self._break(UpstreamError(f"cannot connect to the model's server: {failure.getErrorMessage()}"))
+        kind = NobodyListens if failure.check(Refused) else UpstreamError
+        self._break(kind(f"cannot connect to the model's server: {failure.getErrorMessage()}"))
 
     # -- from the connection ----------------------------------------------------------------------------------
 

@@ -1,28 +1,35 @@
 """Finds out when a model's address is free, and when the model answers.
 
 The first probe goes out at once, the next follow every 20 ms, and as a load grows long they become rarer, so that a
-swap loses at most a fiftieth of its load time to waiting for a probe.
+swap loses at most a hundredth of its load time to waiting for a probe.  Two things bring the next one forward: as long
+as a local address refuses connections, looking again costs next to nothing and reaches nobody; and a model that prints
+something may well be ready.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from functools import partial
 from typing import TypeVar
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from llama_swap.config.model import LOOPBACK_NAMES, ModelConfig
-from llama_swap.errors import NotReadyInTime, StartFailed, UpstreamError
+from llama_swap.errors import NobodyListens, NotReadyInTime, StartFailed, UpstreamError
+from llama_swap.logs.broadcaster import Broadcaster
 
 FIRST_PAUSE = 0.02
+QUICK_PAUSE = 0.003
+"""Where there is a hint that something may change, or where looking costs nothing."""
 LONGEST_PAUSE = 0.25
-SHARE_OF_LOAD = 0.02
+SHARE_OF_LOAD = 0.01
 """Pauses between probes grow with the time that a load already took."""
 PROBE_TIMEOUT = 5.0
 """A probe that is accepted but never answered must not stand for the load."""
@@ -30,8 +37,21 @@ RELEASE_TIMEOUT = 5.0
 """How long a port may take to be released by whoever had it before."""
 NOT_YET = (CancelledError, ConnectingCancelledError, ConnectError, DNSLookupError, UpstreamError)
 """How asking a server fails that is not there yet, or that is too slow for one probe."""
+NOBODY = (Refused, NobodyListens)
+"""How it fails where no server listens."""
 
 _T = TypeVar("_T")
+
+
+class Seen(Enum):
+    """What a probe found."""
+
+    WANTED = auto()
+    """What is waited for."""
+    SOMETHING = auto()
+    """Not yet."""
+    NOBODY = auto()
+    """Not yet: nobody listens."""
 
 
 @define(eq=False)
@@ -43,6 +63,8 @@ class Prober:
     """Gives the endpoint of a URL's host and port."""
     get_status: Callable[[str], Deferred[int]]
     """Asks a URL for the status of its answer."""
+    logs: Broadcaster
+    """Where models' lines pass."""
     timeout: float
     """`healthCheckTimeout`: seconds from launch to the first healthy answer."""
 
@@ -58,7 +80,7 @@ class Prober:
         host, port = model.address
         if host not in LOOPBACK_NAMES:
             return
-        if not await self._repeat(partial(self._refused, model.proxy), RELEASE_TIMEOUT):
+        if not await self._repeat(partial(self._refused, model.proxy), _Pauses(self.clock, RELEASE_TIMEOUT)):
             raise StartFailed(
                 f"model {model.id} cannot start: another program listens on port {port}, where the model is to listen. "
                 f"Stop that program, or give the model another port (models.{model.id}.proxy)"
@@ -71,45 +93,57 @@ class Prober:
         else:
             url = model.proxy + model.check_endpoint
             asked, probe = f"{url} with 200", partial(self._answers, url)
-        if not await self._repeat(probe, self.timeout):
+        pauses = _Pauses(self.clock, self.timeout, is_local=model.address[0] in LOOPBACK_NAMES)
+        printed = self.logs.subscribe(model.id, pauses.cut_short, history=None)
+        try:
+            ready = await self._repeat(probe, pauses)
+        finally:
+            printed.stopProducing()
+        if not ready:
             raise NotReadyInTime(
                 f"model {model.id} did not answer {asked} within {self.timeout:g} s (healthCheckTimeout)"
             )
 
-    async def _repeat(self, probe: Callable[[], Awaitable[bool]], timeout: float) -> bool:
-        """Call `probe` until it is true; return whether that came within `timeout` seconds."""
-        began = self.clock.seconds()
-        while not await probe():
-            elapsed = self.clock.seconds() - began
-            if elapsed >= timeout:
+    async def _repeat(self, probe: Callable[[], Awaitable[Seen]], pauses: _Pauses) -> bool:
+        """Call `probe` until it sees what is wanted; return whether that came in time."""
+        while (seen := await probe()) is not Seen.WANTED:
+            if pauses.time_is_up():
                 return False
-            pause = min(max(FIRST_PAUSE, elapsed * SHARE_OF_LOAD), LONGEST_PAUSE, timeout - elapsed)
-            await deferLater(self.clock, pause)
+            await pauses.next(seen)
         return True
 
-    async def _refused(self, url: str) -> bool:
-        return not await self._accepted(url)
+    async def _refused(self, url: str) -> Seen:
+        """Whether nobody listens at the host and port of `url`."""
+        return Seen.SOMETHING if await self._accepted(url) is Seen.WANTED else Seen.WANTED
 
-    async def _accepted(self, url: str) -> bool:
+    async def _accepted(self, url: str) -> Seen:
         """Whether a connection to the host and port of `url` is taken."""
-        return await self._unless_it_fails(self.endpoint(url).connect(_Knocks())) is not None
+        knocked = await self._unless_it_fails(self.endpoint(url).connect(_Knocks()))
+        return knocked if isinstance(knocked, Seen) else Seen.WANTED
 
-    async def _answers(self, url: str) -> bool:
+    async def _answers(self, url: str) -> Seen:
         """Whether `url` is answered with 200."""
-        return await self._unless_it_fails(self.get_status(url)) == 200
+        status = await self._unless_it_fails(self.get_status(url))
+        if isinstance(status, Seen):
+            return status
+        return Seen.WANTED if status == 200 else Seen.SOMETHING
 
-    async def _unless_it_fails(self, asked: Deferred[_T]) -> _T | None:
-        """Return what `asked` gives, or None if it fails or takes longer than a probe may.
+    async def _unless_it_fails(self, asked: Deferred[_T]) -> _T | Seen:
+        """Return what `asked` gives, or what it means if it fails or takes longer than a probe may.
 
         Whatever a server that is still loading does means «not yet».  Only our own cancellation, when the state was
         left, must end the probing.  Endpoints make errors of their own of a cancellation, so they do not hear of it
         first: it is `answer` that we wait for.
         """
-        answer: Deferred[_T | None] = Deferred()
-        asked.addCallbacks(
-            answer.callback,
-            lambda failure: answer.callback(None) if failure.check(*NOT_YET) else answer.errback(failure),
-        )
+        answer: Deferred[_T | Seen] = Deferred()
+
+        def failed(failure: Failure) -> None:
+            if failure.check(*NOT_YET):
+                answer.callback(Seen.NOBODY if failure.check(*NOBODY) else Seen.SOMETHING)
+            else:
+                answer.errback(failure)
+
+        asked.addCallbacks(answer.callback, failed)
         too_late = self.clock.callLater(PROBE_TIMEOUT, asked.cancel)
         try:
             return await answer
@@ -117,6 +151,53 @@ class Prober:
             if too_late.active():
                 too_late.cancel()
             asked.cancel()  # unless it has ended
+
+
+@define(eq=False)
+class _Pauses:
+    """The time between probes."""
+
+    _clock: IReactorTime
+    _timeout: float
+    """Seconds from now after which there are no more."""
+    _is_local: bool = False
+    _began: float = field(init=False)
+    _alarm: IDelayedCall | None = None
+    _hinted: bool = False
+
+    @_began.default
+    def _now(self) -> float:
+        return self._clock.seconds()
+
+    def time_is_up(self) -> bool:
+        """Whether the last probe was made."""
+        return self._elapsed() >= self._timeout
+
+    def next(self, seen: Seen) -> Deferred[None]:
+        """Fire when the next probe is due, after one that saw this."""
+        elapsed = self._elapsed()
+        share = elapsed * SHARE_OF_LOAD
+        if self._hinted:
+            pause = QUICK_PAUSE
+        elif self._is_local and seen is Seen.NOBODY:
+            pause = min(max(QUICK_PAUSE, share), FIRST_PAUSE)
+        else:
+            pause = min(max(FIRST_PAUSE, share), LONGEST_PAUSE)
+        self._hinted = False
+        over: Deferred[None] = Deferred(lambda _: alarm.cancel())
+        alarm = self._clock.callLater(min(pause, self._timeout - elapsed), over.callback, None)
+        self._alarm = alarm
+        return over
+
+    def cut_short(self, _: bytes) -> None:
+        """The model has printed something: have a look at it, soon."""
+        if self._alarm is None or not self._alarm.active():
+            self._hinted = True
+        elif self._alarm.getTime() - self._clock.seconds() > QUICK_PAUSE:
+            self._alarm.reset(QUICK_PAUSE)
+
+    def _elapsed(self) -> float:
+        return self._clock.seconds() - self._began
 
 
 class _Knock(Protocol):
