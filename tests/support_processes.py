@@ -24,8 +24,11 @@ def wait_until(what: Callable[[], T | None], timeout: float, hint: str = "") -> 
     return answer
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on.
+    """Return a port that nobody listens on, another one each time.
 
     It lies below the range that the kernel takes for outgoing connections: none of those can then occupy it
     before its server binds it, or be connected to itself.
@@ -33,12 +36,15 @@ def free_port() -> int:
     first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(first_outgoing // 2, first_outgoing)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _given.add(port)
         return port
 
 
