@@ -34,6 +34,14 @@ class BadRequest(RequestError):
     """The body, or the model that it names, cannot be read."""
 
 
+class Unauthorized(SwapError):
+    """The request shows none of the `apiKeys`."""
+
+    status = 401
+    type = "authentication_error"
+    code = "unauthorized"
+
+
 class NotFound(RequestError):
     """No such model, profile member or page."""
 

@@ -8,6 +8,7 @@ import socket
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import quoteStringArgument
+from twisted.internet.interfaces import IAddress
 
 from llama_swap.errors import CannotListen
 
@@ -22,6 +23,8 @@ _HOST_PORT = re.compile(r"(?!(tcp6?|ssl|unix):)(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[
 def endpoint_description(listen: str) -> str:
     """Return Twisted's endpoint string for `HOST:PORT`, `:PORT` (every interface), or a string that is one already.
 
+    A socket in the file system is for its owner only, unless the string says `mode=`.
+
     @raise CannotListen: it is neither.
     """
     if (split := _split(listen)) is None:
@@ -30,7 +33,8 @@ def endpoint_description(listen: str) -> str:
                 f"cannot listen on {listen!r}: write HOST:PORT, :PORT for every interface, "
                 "or a Twisted endpoint such as unix:/run/llama-swap.sock"
             )
-        return listen
+        is_open_socket = listen.startswith("unix:") and ":mode=" not in listen
+        return f"{listen}:mode=600" if is_open_socket else listen
     host, port = split
     kind = "tcp6" if ":" in host else "tcp"
     return f"{kind}:{port}:interface={quoteStringArgument(host)}:backlog={BACKLOG}"
@@ -67,13 +71,16 @@ def _split(listen: str) -> tuple[str, int] | None:
     return ("127.0.0.1" if host == "localhost" else host or everywhere, port)
 
 
-def is_wide(listen: str) -> bool:
-    """Whether `listen` is open to other machines, as far as its text tells."""
-    split = _split(listen)
-    if split is not None:
-        return not split[0].startswith("127.") and split[0] != "::1"
-    is_inet = listen.startswith(("tcp:", "tcp6:", "ssl:"))
-    return is_inet and re.search(r":interface=(127\.|localhost\b|\\:\\:1\b)", listen) is None
+def is_loopback(address: IAddress) -> bool:
+    """Whether a listening address is this machine's alone, and one that its browsers reach."""
+    return isinstance(address, (IPv4Address, IPv6Address)) and (
+        address.host.startswith("127.") or address.host == "::1"
+    )
+
+
+def is_wide(address: IAddress) -> bool:
+    """Whether a listening address is open to other machines."""
+    return isinstance(address, (IPv4Address, IPv6Address)) and not is_loopback(address)
 
 
 def url_of(address: object) -> str:

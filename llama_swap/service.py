@@ -15,12 +15,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.web.server import Site
 
 from llama_swap.errors import CannotListen
-from llama_swap.listen import endpoint_description, is_wide, url_of
+from llama_swap.listen import endpoint_description, url_of
 from llama_swap.notify import notify
 from llama_swap.routing.router import Router
 
@@ -46,6 +46,7 @@ class SwapService(Service):
         close_streams: Callable[[], None],
         dismiss_guard: Callable[[], Deferred[None]],
         announce: Callable[[str], None],
+        opened: Callable[[IAddress], None],
         environ: Mapping[str, str],
     ) -> None:
         self._reactor = reactor
@@ -55,6 +56,7 @@ class SwapService(Service):
         self._close_streams = close_streams
         self._dismiss_guard = dismiss_guard
         self._announce = announce
+        self._opened = opened
         self._environ = environ
         self._port: IListeningPort | None = None
         self._draining: Deferred[None] | None = None
@@ -98,13 +100,9 @@ class SwapService(Service):
         """Tell the world, once it can also tell us to stop."""
         self._take_signals()
         assert self._port is not None, "startService has seen to that"
-        self._announce(f"llama-swap listening on {url_of(self._port.getHost())}")
-        if is_wide(self._listen):
-            self._log.warn(
-                "Every machine that can reach {listen} can use, start and stop the models. "
-                "Listen on 127.0.0.1 if that is not what you want",
-                listen=self._listen,
-            )
+        address = self._port.getHost()
+        self._announce(f"llama-swap listening on {url_of(address)}")
+        self._opened(address)
         notify("READY=1", self._environ)
 
     # -- the end ----------------------------------------------------------------------------------------------

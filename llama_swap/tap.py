@@ -26,6 +26,7 @@ from llama_swap.config.load import Loaded, load_config
 from llama_swap.errors import CannotListen, SwapError
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress
     from twisted.web.resource import IResource
 
     from llama_swap.config.model import Config
@@ -153,9 +154,10 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     dialer = Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
-    router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, os.environ), prober)
+    environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
+    router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober)
     streams = LogRoutes(logs, loop, router.names.model_id)
-    root = _root(router, dialer, streams)
+    root = _root(config, router, dialer, streams)
     site = SwapSite(root, loop, max_body=config.max_request_body, log_requests=config.log_requests)
     return SwapService(
         loop,
@@ -165,6 +167,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         close_streams=streams.close,
         dismiss_guard=guard.stop,
         announce=announce,
+        opened=partial(_warn_if_open, config),
         environ=os.environ,
     )
 
@@ -182,7 +185,7 @@ def _check_endpoint(address: str) -> None:
         raise CannotListen(f"cannot listen on {address!r}: {error}") from None
 
 
-def _root(router: Router, dialer: Dialer, streams: LogRoutes) -> IResource:
+def _root(config: Config, router: Router, dialer: Dialer, streams: LogRoutes) -> IResource:
     """Wire the routes."""
     from klein import Klein
 
@@ -190,6 +193,7 @@ def _root(router: Router, dialer: Dialer, streams: LogRoutes) -> IResource:
     from llama_swap.web.admin import AdminRoutes
     from llama_swap.web.forwarding import Forwarder
     from llama_swap.web.front import Front
+    from llama_swap.web.gate import Gate
     from llama_swap.web.inference import InferenceRoutes
     from llama_swap.web.passthrough import PassThrough
 
@@ -201,7 +205,17 @@ def _root(router: Router, dialer: Dialer, streams: LogRoutes) -> IResource:
     PassThrough(forwarder).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
     streams.add_to(app)
-    return Front(app, inference.direct())
+    return Gate(Front(app, inference.direct()), config)
+
+
+def _warn_if_open(config: Config, address: IAddress) -> None:
+    """Say so if others can do with the models what they like."""
+    if listen.is_wide(address) and not config.api_keys:
+        _log.warn(
+            "Every machine that can reach {url} can use, start and stop the models. If that is not what you want, "
+            "set apiKeys in the configuration, or listen on 127.0.0.1",
+            url=listen.url_of(address),
+        )
 
 
 def _of_interest(observer: ILogObserver) -> ILogObserver:

@@ -1,4 +1,4 @@
-"""Keys: those that are unknown, those that come later, and those that must not be ignored."""
+"""Keys: those that are unknown, and those that come later."""
 
 from __future__ import annotations
 
@@ -69,11 +69,6 @@ class KnownKeyTests(FindingsTestCase):
             if isinstance(key.kind, Later):
                 text = one_model(f"{SERVER}{key.name}: ['${{b}}']")
                 self.assert_warnings(text, (5, f"models.m.{key.name}", message))
-
-    def test_api_keys(self) -> None:
-        """Keys that were meant to protect the server are an error, never ignored."""
-        for value in ("[secret]", "secret", "[${env.KEY}]".replace("[", "['").replace("]", "']")):
-            self.assert_errors(f"apiKeys: {value}\n{FILE}", (1, "apiKeys", "open to all"), KEY="k")
 
     def test_attributes(self) -> None:
         """Every value of the configuration has its key, but for those that only others are made of."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.masking import masked
@@ -18,12 +19,13 @@ class RenderTests(SynchronousTestCase):
     """YAML that people can read, and that says the same when it is loaded."""
 
     def test_round_trip(self) -> None:
-        """What is shown can be loaded again, and is then the same."""
+        """What is shown can be loaded again, and is then the same, but for what is not shown."""
         names = "models:\n  no: {cmd: 'x --port ${PORT} ''a b'' \"\" é', checkEndpoint: none, env: ['A=b c']}\n"
         names += "  '010': {cmd: x --port 1, aliases: [1e3, ~], name: 'null'}\n  'a: b': {cmd: x --port 2}\n"
         for text in (EXAMPLE, names + "profiles: {12:30: [no, 1e3]}\n"):
             config = load(text).config
-            self.assertEqual(load(render_effective(config)).config, config)
+            shown = render_effective(config).replace("'***'", "shown")
+            self.assertEqual(load(shown).config, evolve(config, api_keys=("shown",) * len(config.api_keys)))
 
     def test_everything_is_there(self) -> None:
         """Macros are expanded, ports given and defaults filled in; the arguments are quoted for a shell."""

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.interfaces import IAddress
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -59,6 +60,7 @@ class ServiceCase(SynchronousTestCase):
         self.loop = FakeLoop()
         self.events = Events()
         self.announced: list[str] = []
+        self.opened: list[IAddress] = []
         self.launcher = FakeLauncher()
         self.readiness = FakeReadiness()
         self.router = Router(make_config(["a", "b"]), self.loop, self.launcher, self.readiness)
@@ -77,6 +79,7 @@ class ServiceCase(SynchronousTestCase):
             close_streams=self.events.note("streams closed"),
             dismiss_guard=lambda: succeed(self.events.done.append("guard dismissed")),
             announce=self.announced.append,
+            opened=self.opened.append,
             environ={},
         )
 

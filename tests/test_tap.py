@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.logger import LogEvent, LogPublisher
 from twisted.plugin import IPlugin
 from twisted.python.reflect import namedModule
@@ -179,6 +180,19 @@ class MakeServiceTests(TapTestCase):
         client = Client(self.make(GOOD + "maxRequestBody: 10\n")._site)
         self.addCleanup(client.leave)
         self.assertEqual(self.ask(client, "POST", "/v1/chat/completions", b'{"model": "a"}').status, 413)
+
+    def test_exposure(self) -> None:
+        """A proxy that anybody can reach and use says so; not one that asks for keys, or that only this machine has."""
+        here, everywhere = IPv4Address("TCP", "127.0.0.1", 80), IPv4Address("TCP", "0.0.0.0", 80)
+        for keys, address, warns in (
+            ("", everywhere, True),
+            ("apiKeys: [sk-1]\n", everywhere, False),
+            ("", here, False),
+            ("", UNIXAddress("/run/x.sock"), False),
+        ):
+            self.events.clear()
+            self.make(GOOD + keys)._opened(address)
+            self.assertEqual("set apiKeys" in self.logged(), warns, (keys, address))
 
     def test_remarks(self) -> None:
         """What is odd about the file is logged, with its place."""

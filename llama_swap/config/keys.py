@@ -14,18 +14,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from llama_swap.config.kinds import (
-    Address,
-    Assignments,
-    CheckPath,
-    Flag,
-    Kind,
-    Later,
-    Names,
-    Refused,
-    Section,
-    Text,
-)
+from llama_swap.config.access import Secrets
+from llama_swap.config.kinds import Address, Assignments, CheckPath, Flag, Kind, Later, Names, Section, Text
 from llama_swap.config.quantities import Seconds, Size, Whole
 from llama_swap.config.tree import Findings, MapNode, Node
 
@@ -49,7 +39,7 @@ class Key:
     @property
     def is_active(self) -> bool:
         """Whether this version acts on the key."""
-        return not isinstance(self.kind, Later | Refused)
+        return not isinstance(self.kind, Later)
 
 
 def _later(*names: str) -> tuple[Key, ...]:
@@ -58,7 +48,6 @@ def _later(*names: str) -> tuple[Key, ...]:
 
 _TEXTS: Final = {"type": ["object", "null"], "additionalProperties": Text().schema()}
 _PROFILES: Final = {"type": ["object", "null"], "additionalProperties": {"type": ["array", "object", "null"]}}
-_NO_API_KEYS = "this version cannot check API keys; to run without, and open to all who can connect, remove them"
 
 # fmt: off
 TOP: Final = (
@@ -73,7 +62,7 @@ TOP: Final = (
     Key("listen", Address(), "Where to listen, unless the command line says so."),
     Key("maxRequestBody", Size(256 * 1024 * 1024), "The largest request body, in bytes or as 64M."),
     Key("logRequests", Flag(), "Write one line for each request to the log."),
-    Key("apiKeys", Refused(_NO_API_KEYS), "Not supported by this version, which refuses to start with keys."),
+    Key("apiKeys", Secrets(), "Keys of which clients must show one; none: everybody may come in."),
     *_later("logLevel", "logTimeFormat", "logToStdout", "metricsMaxInMemory", "captureBuffer", "store", "ui"),
     *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks", "routing", "groups"),
     *_later("matrix", "selectors", "peers", "allowedOrigins", "allowedHosts"),

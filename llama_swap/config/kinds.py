@@ -217,18 +217,3 @@ class Later(Plain):
 
     def schema(self) -> Schema:
         return {}
-
-
-@frozen
-class Refused(Plain):
-    """A key that must not be ignored, because its author relies on it."""
-
-    why: str
-    default: None = None
-
-    def read(self, node: Node, found: Findings) -> None:
-        if not node.is_empty:
-            found.error(node, self.why)
-
-    def schema(self) -> Schema:
-        return {"enum": [None, []]}

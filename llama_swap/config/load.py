@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from attrs import fields_dict, frozen
+from attrs import evolve, fields_dict, frozen
 
 from llama_swap.config.assemble import read_aliases, read_models
 from llama_swap.config.compose import compose
@@ -39,10 +41,16 @@ def load_config(path: str, *, environ: Mapping[str, str]) -> Loaded:
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
+            is_public = os.fstat(file.fileno()).st_mode & stat.S_IROTH
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigError(path, [Problem(None, "", f"cannot be read: {reason}")]) from None
-    return parse_config(content, filename=path, environ=environ)
+    loaded = parse_config(content, filename=path, environ=environ)
+    if is_public and any(key.encode() in content for key in loaded.config.api_keys):
+        remedy = "`chmod o-r` it, or take the keys from the environment with ${env.NAME}"
+        warning = Problem(None, "apiKeys", f"every user of this machine can read the keys in this file; {remedy}")
+        loaded = evolve(loaded, warnings=(*loaded.warnings, warning))
+    return loaded
 
 
 def parse_config(text: str | bytes, *, filename: str, environ: Mapping[str, str]) -> Loaded:

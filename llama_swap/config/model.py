@@ -62,6 +62,8 @@ class Config:
     log_requests: bool = False
     listen: str | None = None
     """`listen:` of the file; a flag wins over it."""
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Keys of which every client must show one; empty: nobody is asked."""
     max_wait: float = 10.0
     """How long a queued request lets busier models go first."""
     max_request_body: int = 256 * 1024 * 1024

@@ -29,6 +29,7 @@ class AdminRoutes:
         app.route("/", methods=["GET"])(self.home)
         app.route("/favicon.ico", methods=["GET"])(self.icon)
         app.route("/health", methods=["GET"])(self.health)
+        app.route("/wol-health", methods=["GET"])(self.health)
         app.route("/v1/models", methods=["GET"])(self.models)
         app.route("/running", methods=["GET"])(self.running)
         app.route("/unload", methods=["GET", "POST"])(self.unload)

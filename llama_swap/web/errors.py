@@ -13,7 +13,7 @@ from twisted.web.http import Request, datetimeToString
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
-from llama_swap.errors import MethodNotAllowed, NotFound, SwapError
+from llama_swap.errors import MethodNotAllowed, NotFound, SwapError, Unauthorized
 
 _log = Logger()
 
@@ -47,6 +47,8 @@ def head(request: Request, error: SwapError) -> bytes:
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
     if error.retry_after is not None:
         request.setHeader(b"Retry-After", b"%d" % error.retry_after)
+    if isinstance(error, Unauthorized):
+        request.setHeader(b"WWW-Authenticate", b'Basic realm="llama-swap"')  # lets a browser ask its user
     return body
 
 

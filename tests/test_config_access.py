@@ -1,0 +1,72 @@
+"""Keys that say who may come in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from llama_swap.config.load import load_config
+from llama_swap.config.show import render_effective
+from tests.support_config import FindingsTestCase, errors, load, one_model
+
+FILE = one_model("cmd: x --port 1")
+
+
+class ApiKeysTests(FindingsTestCase):
+    """`apiKeys`."""
+
+    def test_as_typed(self) -> None:
+        """A key is what was typed, comes from a macro, or from the environment."""
+        text = "macros: {mine: sk-1}\napiKeys: [sk-2, 0x10, no, '${mine}', '${env.KEY}']\n" + FILE
+        self.assertEqual(load(text, KEY="sk-3").config.api_keys, ("sk-2", "0x10", "no", "sk-1", "sk-3"))
+
+    def test_none(self) -> None:
+        """An empty list, or none, asks nobody."""
+        for value in ("[]", "", "null"):
+            self.assertEqual(load(f"apiKeys: {value}\n{FILE}").config.api_keys, ())
+
+    def test_refused(self) -> None:
+        """What cannot be a key is an error that does not repeat it."""
+        for value, path, part in (
+            ("hush", "apiKeys", "must be a list of keys"),
+            ("{hush: 1}", "apiKeys", "must be a list of keys"),
+            ("[ok, '']", "apiKeys[1]", "empty api key found in apiKeys"),
+            ("[~]", "apiKeys[0]", "empty api key found in apiKeys"),
+            ("[hush hush]", "apiKeys[0]", "an api key cannot contain spaces"),
+            ("['${env.KEY}']", "apiKeys[0]", "an api key cannot contain spaces"),
+            ("[[hush]]", "apiKeys[0]", "must be a key, not a list"),
+            ("['***']", "apiKeys[0]", "write the key itself"),
+        ):
+            self.assert_errors(f"apiKeys: {value}\n{FILE}", (1, path, part), KEY="hush\thush")
+            self.assertNotIn("hush", str(errors(f"apiKeys: {value}\n{FILE}", KEY="hush\thush")))
+
+    def test_not_shown(self) -> None:
+        """Neither the effective configuration nor a value in a traceback shows a key."""
+        config = load(f"apiKeys: [hush, hushhush]\n{FILE}").config
+        self.assertNotIn("hush", repr(config))
+        text = render_effective(config)
+        self.assertNotIn("hush", text)
+        self.assertEqual(yaml.safe_load(text)["apiKeys"], ["***", "***"])
+
+
+class FileModeTests(FindingsTestCase):
+    """Who can read the file that the keys stand in."""
+
+    def warnings(self, text: str, mode: int) -> list[str]:
+        """Return the paths of what is odd about a file with this mode."""
+        path = Path(self.mktemp())
+        path.write_text(text)
+        path.chmod(mode)
+        return [problem.path for problem in load_config(str(path), environ={"KEY": "sk-1"}).warnings]
+
+    def test_keys_for_all(self) -> None:
+        """Keys that every user of the machine can read are worth a warning."""
+        text = f"apiKeys: [sk-1]\n{FILE}"
+        self.assertEqual(self.warnings(text, 0o644), ["apiKeys"])
+        self.assertEqual(self.warnings(text, 0o640), [])
+
+    def test_nothing_to_hide(self) -> None:
+        """A file without keys, or with keys that stand elsewhere, may be read by anybody."""
+        self.assertEqual(self.warnings(FILE, 0o644), [])
+        self.assertEqual(self.warnings(f"apiKeys: ['${{env.KEY}}']\n{FILE}", 0o644), [])
