@@ -47,6 +47,7 @@ class Wire:
         self.full = False
         self.disconnecting = False
         self.aborted = False
+        self.write_closed = False
         self.gone = False
         self.producer: Any = None
         self._protocol = protocol
@@ -91,7 +92,7 @@ class Wire:
     # -- as twisted sees it -----------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        if not (self.gone or self.disconnecting):
+        if not (self.gone or self.disconnecting or self.write_closed):
             self.written += data
             if self.full and self.producer is not None:
                 self.producer.pauseProducing()
@@ -101,6 +102,9 @@ class Wire:
 
     def loseConnection(self) -> None:
         self.disconnecting = True
+
+    def loseWriteConnection(self) -> None:
+        self.write_closed = True
 
     def abortConnection(self) -> None:
         self.disconnecting = self.aborted = True

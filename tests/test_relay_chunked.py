@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.errors import InvalidAnswer
-from llama_swap.relay.chunked import LAST_CHUNK, LINE_LIMIT, TRAILER_LIMIT, ChunkedBody
+from llama_swap.relay.chunked import LAST_CHUNK, LINE_LIMIT, TRAILER_LIMIT, ChunkedBody, MalformedChunks
 
 
 def read(body: bytes, cuts: list[int], *, raw: bool) -> tuple[bytes, ChunkedBody]:
@@ -67,10 +66,10 @@ class ChunkedBodyTests(SynchronousTestCase):
         for body in (
             b"x\r\n", b"-1\r\n", b"+1\r\na\r\n", b"0x1\r\na\r\n", b" 1\r\na\r\n", b"1\na\n", b"1\r\nab\r\n",
             b"1\r\na\n\n", b"1_0\r\n", b"\r\n", b"1;a\rb\r\na\r\n", b"1;\x00\r\na\r\n", b"1000000000000000\r\n",
-            b"1\r\na0\r\n\r\n",
+            b"1\r\na0\r\n\r\n", b"1 \r\na\r\n", b"0\r\nX: 1\n\nGET / HTTP/1.1\r\n\r\n", b"0\r\n\nX: 1\r\n\r\n",
         ):  # fmt: skip
             for cuts in ([], list(range(len(body)))):
-                with self.assertRaises(InvalidAnswer, msg=repr(body)):
+                with self.assertRaises(MalformedChunks, msg=repr(body)):
                     read(body, cuts, raw=True)
 
     def test_bounds(self) -> None:
@@ -78,6 +77,6 @@ class ChunkedBodyTests(SynchronousTestCase):
         for start, limit in ((b"1;", LINE_LIMIT), (b"0\r\nX: ", TRAILER_LIMIT)):
             chunks = ChunkedBody(raw=True)
             chunks.feed(start)
-            with self.assertRaises(InvalidAnswer):
+            with self.assertRaises(MalformedChunks):
                 for _ in range(limit // 64 + 2):
                     chunks.feed(b"a" * 64)

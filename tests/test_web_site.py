@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
@@ -19,7 +19,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.logs.observer import event_lines
-from llama_swap.web.site import DISCARDED, IDLE_TIMEOUT, LINGER, body_of
+from llama_swap.web.channel import DISCARDED, LINGER, SwapChannel
+from llama_swap.web.site import body_of
 from tests.fakes_web import site_of
 from tests.fakes_wire import CLIENT, Client, read_answer
 
@@ -115,15 +116,6 @@ class BodyTests(SiteTestCase):
         self.client.ask("GET", "/")
         self.assertIsNone(self.client.answer()["Content-Type"])
 
-    def test_idle_connections_close(self) -> None:
-        """A connection on which nothing happens is closed; one whose answer takes long is not."""
-        self.clock.advance(IDLE_TIMEOUT)
-        self.assertTrue(self.client.wire.disconnecting)
-        client = self.connect()
-        client.ask("GET", "/never")
-        self.clock.advance(10 * IDLE_TIMEOUT)
-        self.assertFalse(client.wire.disconnecting)
-
 
 class TooLargeTests(SiteTestCase):
     """Bodies beyond the limit: 413, which a client must be able to read although it is still sending."""
@@ -139,10 +131,13 @@ class TooLargeTests(SiteTestCase):
         error = json.loads(answer.body)["error"]
         self.assertEqual((error["code"], error["type"]), ("body_too_large", "invalid_request_error"))
         self.assertIn("1000 bytes (maxRequestBody)", error["message"])
+        self.assertTrue(self.client.wire.write_closed)
         self.assertFalse(self.client.wire.disconnecting)
 
     def over(self) -> None:
-        """Check that the connection is closed, politely, and nothing but the 413 was written."""
+        """Check that nothing but the 413 was written, and that the connection closes when the client falls silent."""
+        self.assertFalse(self.client.wire.disconnecting)
+        self.clock.advance(LINGER)
         self.assertTrue(self.client.wire.disconnecting)
         self.assertFalse(self.client.wire.aborted)
         self.assertEqual((self.client.wire.take(), self.echo.bodies), (b"", []))
@@ -150,12 +145,11 @@ class TooLargeTests(SiteTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_announced(self) -> None:
-        """A length beyond the limit is refused with the head; when the body has come, the connection closes."""
+        """A length beyond the limit is refused with the head; whatever comes then is thrown away."""
         self.client.send(self.HEAD + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1))
         self.refused()
-        self.client.send(b"x" * LIMIT)
-        self.assertFalse(self.client.wire.disconnecting)
-        self.client.send(b"x")
+        self.client.send(b"x" * (LIMIT + 1))
+        self.client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         self.over()
 
     def test_chunked(self) -> None:
@@ -191,15 +185,13 @@ class TooLargeTests(SiteTestCase):
         self.assertEqual((answer.status, answer["Content-Type"]), (413, "text/plain; charset=utf-8"))
         self.assertEqual(answer["X-Content-Type-Options"], "nosniff")
 
-    def test_silent_client(self) -> None:
-        """A client that neither sends nor leaves is not waited for."""
+    def test_slow_client(self) -> None:
+        """A client is waited for as long as it goes on sending."""
         self.client.send(self.HEAD + b"Content-Length: 9999\r\n\r\n")
         self.refused()
-        self.clock.advance(LINGER * 0.9)
-        self.client.send(b"x")
-        self.clock.advance(LINGER * 0.9)
-        self.assertFalse(self.client.wire.disconnecting)
-        self.clock.advance(LINGER * 0.2)
+        for _ in range(3):
+            self.clock.advance(LINGER * 0.9)
+            self.client.send(b"x")
         self.over()
 
     def test_endless_body(self) -> None:
@@ -207,9 +199,9 @@ class TooLargeTests(SiteTestCase):
         self.client.send(self.HEAD + b"Content-Length: %d\r\n\r\n" % (10 * DISCARDED))
         self.refused()
         for _ in range(10):
-            self.assertFalse(self.client.wire.disconnecting)
+            self.assertFalse(self.client.wire.aborted)
             self.client.send(b"x" * (DISCARDED // 10 + 1))
-        self.over()
+        self.assertTrue(self.client.wire.aborted)
 
     def test_client_leaves(self) -> None:
         """A client that leaves at once, as it should, leaves nothing behind."""
@@ -254,12 +246,27 @@ class AccessLogTests(SiteTestCase):
         self.assertEqual([line.split()[2] for line in self.lines()], ["/1", "/2"])
 
     def test_nothing_is_forged(self) -> None:
-        """Quotes, controls and other bytes of a client are spelled out: they end no field, line or colour."""
-        self.client.ask("GET", '/\x7f\x9b"', headers={"User-Agent": 'x" 200 5 "\x1b[31m\x85\xe9\\'})
+        """Quotes and other odd bytes of a client are spelled out: they end no field, line or colour."""
+        self.client.ask("GET", '/"%0a', headers={"User-Agent": 'x" 200 5 "\x85\xe9\\'})
         [line] = self.lines()
-        self.assertEqual(
-            line, r'192.0.2.7 "GET /\x7f\x9b\" HTTP/1.1" 200 0 "x\" 200 5 \"\x1b[31m\x85\xe9\\" 0.000 s' + "\n"
-        )
+        self.assertEqual(line, r'192.0.2.7 "GET /\"%0a HTTP/1.1" 200 0 "x\" 200 5 \"\x85\xe9\\" 0.000 s' + "\n")
+
+    def test_unreadable(self) -> None:
+        """What is no request has its line too, with as much of it as there is room for, spelled out."""
+        self.client.send(b'GE\x1b[31m" 200\r' + b"x" * 1000 + b"\r\n\r\n")
+        [line] = [event_lines(event).decode() for event in self.events]
+        self.assertIn(r'] 192.0.2.7 "GE\x1b[31m\" 200\rxxx', line)
+        self.assertRegex(line, r'x" 400 \d+ "-" 0.000 s\n$')
+        self.assertLess(len(line), 350)
+        self.assertNotIn("\x1b", line)
+
+    def test_too_large(self) -> None:
+        """A request that is refused before it is complete has its line when the client has left."""
+        self.client.send(b"POST /big HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n")
+        size = len(self.client.wire.take())
+        self.assertEqual(self.lines(), [])
+        self.client.leave()
+        self.assertEqual(self.lines(), [f'192.0.2.7 "POST /big HTTP/1.1" 413 {size} "-" 0.000 s\n'])
 
     def test_unix_socket(self) -> None:
         """A client without an address is a dash."""
@@ -295,5 +302,18 @@ class RealSocketTests(TestCase):
                     received += data
             return received
 
+        lost: Deferred[None] = Deferred()
+        self.patch(SwapChannel, "connectionLost", _then(SwapChannel.connectionLost, lost))
         received = yield deferToThread(send_all_then_read)
+        yield lost
         self.assertEqual(read_answer(received).status, 413)
+
+
+def _then(method: Any, told: Deferred[None]) -> Any:
+    """Return `method`, which also fires `told`."""
+
+    def call(self: Any, *args: Any) -> None:
+        method(self, *args)
+        told.callback(None)
+
+    return call

@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 import httptools
 
 from llama_swap.errors import InvalidAnswer, UpstreamError
-from llama_swap.relay.chunked import ChunkedBody
+from llama_swap.relay.chunked import ChunkedBody, MalformedChunks
 from llama_swap.relay.headers import AnswerHead, Fields, Framing
 
 HEAD_LIMIT = 64 * 1024
@@ -114,7 +114,11 @@ class AnswerParser:
             self._left = head.length
 
     def _feed_chunks(self, chunks: ChunkedBody, data: bytes) -> None:
-        if passed := chunks.feed(data):
+        try:
+            passed = chunks.feed(data)
+        except MalformedChunks as error:
+            _refuse(str(error))
+        if passed:
             self._receiver.data(passed)
         if chunks.ended:
             self._surplus = bool(chunks.surplus)

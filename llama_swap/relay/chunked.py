@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 
-from llama_swap.errors import InvalidAnswer
-
 LAST_CHUNK = b"0\r\n\r\n"
 LINE_LIMIT = 4096
 TRAILER_LIMIT = 64 * 1024
 
 _PLAIN_SIZE_LINE = re.compile(rb"(0*[1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+
+
+class MalformedChunks(ValueError):
+    """What should be chunks is none."""
 
 
 class ChunkedBody:
@@ -39,7 +41,7 @@ class ChunkedBody:
 
         The last chunk is never part of it.
 
-        @raise InvalidAnswer: these are no chunks.
+        @raise MalformedChunks: these are no chunks.
         """
         if self._raw and self._is_whole_chunk(data):
             return data
@@ -90,7 +92,7 @@ class ChunkedBody:
 
     def _hold(self, data: bytes, position: int, may_grow: bool) -> int:
         if not may_grow:
-            raise InvalidAnswer("its chunks are malformed")
+            raise MalformedChunks("its chunks are malformed")
         self._held = data[position:]
         return position
 
@@ -103,5 +105,7 @@ class ChunkedBody:
         else:
             self._hold(data, position, len(data) - position < TRAILER_LIMIT)
             return
+        if data.count(b"\n", position, end) != data.count(b"\r\n", position, end):
+            raise MalformedChunks("the trailers behind its chunks are malformed")
         self.ended = True
         self.surplus = data[end:]

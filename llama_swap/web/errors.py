@@ -52,6 +52,19 @@ def head(request: Request, error: SwapError) -> bytes:
     return body
 
 
+def last_answer(error: SwapError, accept: bytes) -> bytes:
+    """Return a whole answer with `error`, for a client that sent no whole request, and gets no other answer."""
+    content_type, body = render(error, accept)
+    return _LAST_ANSWER % (error.status, _PHRASES[error.status], datetimeToString(), content_type, len(body)) + body
+
+
+_PHRASES = {400: b"Bad Request", 413: b"Content Too Large", 431: b"Request Header Fields Too Large"}
+_LAST_ANSWER = (
+    b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n"
+    b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+)
+
+
 def refuse(request: Request, error: SwapError) -> None:
     """Answer `request` with `error`."""
     request.write(head(request, error))

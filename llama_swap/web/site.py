@@ -7,27 +7,27 @@ from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Request as ServerRequest
 from twisted.web.server import Site
 
-from llama_swap.errors import BodyTooLarge
-from llama_swap.web.errors import render
+from llama_swap.errors import BodyTooLarge, SwapError
+from llama_swap.web.channel import SwapChannel
+from llama_swap.web.heads import RequestHead
 
-IDLE_TIMEOUT = 120
-"""How long a client may keep a connection on which nothing happens, in seconds."""
-DISCARDED = 256 * 1024 * 1024
-"""How many bytes of a refused body are read, and thrown away, before the connection is closed under its sender."""
-LINGER = 5
-"""How long the sender of a refused body may be silent, in seconds."""
+SHOWN = 200
+"""How many bytes of an unreadable request the access log shows."""
 
 
 def client_host(request: Request) -> str | None:
     """Return the address of the client, or None if it came by a UNIX socket."""
-    address = request.getClientAddress()
+    return _host(request.getClientAddress())
+
+
+def _host(address: IAddress) -> str | None:
     return address.host if isinstance(address, (IPv4Address, IPv6Address)) else None
 
 
@@ -48,7 +48,15 @@ class SwapRequest(ServerRequest):
     channel: Any
     content: BytesIO
     _room = 0
-    _too_large = False
+
+    def begin(self, head: RequestHead) -> None:
+        """The head is complete."""
+        self.method, self.uri, self.clientproto = head.method, head.target, head.version
+        for name, value in head.fields:
+            self.requestHeaders.addRawHeader(name, value)
+        if not head.keeps_open and head.version == b"HTTP/1.1":
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        self.gotLength(None if head.chunked else head.length or 0)
 
     def gotLength(self, length: int | None) -> None:
         """The head is complete.  A body that is announced as too large is not asked for."""
@@ -60,19 +68,13 @@ class SwapRequest(ServerRequest):
     def handleContentChunk(self, data: bytes) -> None:
         """A part of the body came."""
         self._room -= len(data)
-        if self._too_large:
-            if self._room < 0:
-                self.channel.loseConnection()
-        elif self._room < 0:
+        if self._room < 0:
             self._refuse_body()
         else:
             self.content.write(data)
 
     def process(self) -> None:
         """The request is complete."""
-        if self._too_large:
-            self.channel.loseConnection()
-            return
         self.site = site = self.channel.site
         site.watch(self)
         # Unlike twisted.web, which would look for children and invent headers, also for answers that are not ours.
@@ -80,26 +82,20 @@ class SwapRequest(ServerRequest):
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         self.render(site.resource)
 
+    def refuse(self, error: SwapError) -> None:
+        """Answer now, before all of the request has come; the rest is not wanted, and the connection is closed."""
+        self.channel.site.watch(self)
+        self.code = error.status
+        self.startedWriting = 1
+        self.sentLength = self.channel.refuse(error, self.getHeader(b"accept") or b"")
+
     def getRequestHostname(self) -> bytes:  # noqa: N802  # twisted.web's name
         """Return what Klein may build absolute URLs on: it builds none here, and must not stumble over an odd Host."""
         return b"localhost"
 
     def _refuse_body(self) -> None:
-        """Answer at once, and close when the client has sent the rest: on a reset, it might not see the answer."""
-        self._too_large = True
-        self._room = DISCARDED
-        self.requestHeaders.removeHeader(b"expect")  # or twisted.web would ask for the body
         limit = self.channel.site.max_body
-        error = BodyTooLarge(f"the body is larger than {limit} bytes (maxRequestBody)")
-        content_type, body = render(error, self.getHeader(b"accept") or b"")
-        self.channel.write(_HEAD_413 % (content_type, len(body)) + body)
-        self.channel.setTimeout(LINGER)
-
-
-_HEAD_413 = (
-    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: %b\r\nContent-Length: %d\r\n"
-    b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
-)
+        self.refuse(BodyTooLarge(f"the body is larger than {limit} bytes (maxRequestBody)"))
 
 
 class SwapSite(Site):
@@ -108,9 +104,10 @@ class SwapSite(Site):
     _log: ClassVar[Logger] = Logger()
     displayTracebacks = False
     noisy = False
+    protocol = SwapChannel  # type: ignore[assignment]  # twisted's own choice can also change to HTTP/2
 
     def __init__(self, root: IResource, clock: IReactorTime, *, max_body: int, log_requests: bool) -> None:
-        super().__init__(root, SwapRequest, parsePOSTFormSubmission=False, timeout=IDLE_TIMEOUT, reactor=clock)
+        super().__init__(root, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
         self.max_body = max_body
         self._log_requests = log_requests
         self._clock = clock
@@ -122,6 +119,21 @@ class SwapSite(Site):
         """Write a line about `request` when it is over, however it ends, if that is wanted."""
         if self._log_requests:
             request.notifyFinish().addBoth(self._write_access_line, request, self._clock.seconds())
+
+    def note_unreadable(self, client: IAddress, line: bytes, error: SwapError, size: int) -> None:
+        """Write a line about what was no request, and was answered with `error`; `line` is what it began with."""
+        if self._log_requests:
+            self._log.info(
+                '{client} "{line}" {status} {size} "-" 0.000 s',
+                client=_host(client) or "-",
+                line=_text(line[:SHOWN]),
+                status=error.status,
+                size=size,
+            )
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what may be agreed on within TLS: HTTP/2 is not spoken here."""
+        return [b"http/1.1"]
 
     def _write_access_line(self, _: object, request: Request, began: float) -> None:
         self._log.info(

@@ -1,0 +1,270 @@
+"""A client's connection: twisted.web's channel, except for how it reads, and how long it waits.
+
+twisted.web reads line by line, mends what is malformed, and waits for ever in some places.  A proxy cannot: what it
+lets through, it answers for, and each connection may hold a model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel, Request
+
+from llama_swap.errors import BadRequest, SwapError
+from llama_swap.relay.chunked import ChunkedBody, MalformedChunks
+from llama_swap.web.errors import last_answer
+from llama_swap.web.heads import RequestHead, judge_unfinished, parse_head
+
+if TYPE_CHECKING:
+    from llama_swap.web.site import SwapSite
+
+IDLE_TIMEOUT = 120
+"""How long a client may keep a connection on which nothing happens, or pause within a body, in seconds."""
+HEAD_TIMEOUT = 10
+"""How long the head of a request may take, from its first byte to its last."""
+STALL_TIMEOUT = 300
+"""How long a client may leave unread what was sent to it."""
+LINGER = 5
+"""How long a client that was refused may be silent before the connection is closed under it."""
+DISCARDED = 256 * 1024 * 1024
+"""How many bytes of a refused request are read, and thrown away, before that."""
+PIPELINED = 16 * 1024
+"""How many bytes of its next requests a client may send while one is being answered."""
+
+
+class SwapChannel(HTTPChannel):
+    """Reads requests one after the other, each only when the one before it has been answered.
+
+    It goes on reading from the socket while a request is being answered: that is how a client's leaving shows.
+    """
+
+    site: SwapSite
+    transport: Any
+    requests: list[Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unread = b""
+        self._searched = 0  # how much of it holds no end of a head
+        self._is_reading = False
+        self._head: RequestHead  # of the request that is being read
+        self._body: ChunkedBody | _SizedBody | None = None  # likewise, if it is not yet complete
+        self._answering = False
+        self._full = False  # the client does not take what it is sent
+        self._closing = False
+        self._left_to_discard: int | None = None  # of a client that was refused
+        self._deadline: float | None = None
+        self._timer: IDelayedCall | None = None
+
+    # -- from the transport -----------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """A client has come."""
+        super().connectionMade()
+        self._allow(IDLE_TIMEOUT)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._left_to_discard is not None:
+            self._discard(data)
+            return
+        self._unread += data
+        self._read()
+        if len(self._unread) > PIPELINED and (self._answering or self._full):
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client has left, or was left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connectionLost(reason)
+
+    def pauseProducing(self) -> None:
+        """The client does not read."""
+        self._full = True
+        self._allow(STALL_TIMEOUT)
+        if self._requestProducer is not None:
+            self._requestProducer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client has read all there was."""
+        self._full = False
+        self._allow(None if self._answering else IDLE_TIMEOUT)
+        if self._requestProducer is not None:
+            self._requestProducer.resumeProducing()
+        self._read()
+
+    # -- from the request -------------------------------------------------------------------------------------
+
+    def requestDone(self, request: Request) -> None:
+        """The request has its whole answer."""
+        self.requests.clear()
+        if not self.persistent:
+            self.loseConnection()
+            return
+        self._answering = False
+        if not self._full:
+            self._allow(IDLE_TIMEOUT)
+        self._read()
+
+    def loseConnection(self) -> None:
+        """Close when the client has got what was sent; it must not take for ever to do so."""
+        self._closing = True
+        self._allow(STALL_TIMEOUT)
+        super().loseConnection()
+
+    def refuse(self, error: SwapError, accept: bytes = b"") -> int:
+        """Answer whatever is being read with `error`, and take no more; return the size of the answer.
+
+        The connection stays open for as long as the client still sends: on a reset, it might not see the answer.
+        """
+        answer = last_answer(error, accept)
+        self.transport.write(answer)
+        self._unread = b""
+        self._left_to_discard = DISCARDED
+        self._allow(LINGER)
+        if not self.isSecure():
+            self.transport.loseWriteConnection()
+        return len(answer)
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Read what is there, request by request.  An answer may call for the next one before this has returned."""
+        if self._is_reading:
+            return
+        self._is_reading = True
+        try:
+            while self._unread and not self._answering and not self._full and self._advance():
+                pass
+        finally:
+            self._is_reading = False
+
+    def _advance(self) -> bool:
+        """Read a head, or some of a body; return whether there may be more to read."""
+        try:
+            return self._read_head() if self._body is None else self._read_body(self._body)
+        except SwapError as error:
+            if self.requests:
+                self.requests[0].refuse(error)
+            else:
+                line = self._unread.partition(b"\r\n")[0]
+                self.site.note_unreadable(self.getPeer(), line, error, self.refuse(error))
+            return False
+
+    def _read_head(self) -> bool:
+        if not self._searched and self._unread.startswith(b"\r"):  # some clients end a body with an empty line
+            self._unread = self._unread.removeprefix(b"\r\n")
+            if self._unread in {b"", b"\r"}:
+                return False
+        end = self._unread.find(b"\r\n\r\n", max(0, self._searched - 3)) + 4
+        if end < 4:
+            if not self._searched:
+                self._allow(HEAD_TIMEOUT)
+            self._searched = len(self._unread)
+            judge_unfinished(self._unread)
+            return False
+        head = parse_head(self._unread[:end])
+        self._searched = 0
+        self._unread = self._unread[end:]
+        self._begin(head)
+        return True
+
+    def _begin(self, head: RequestHead) -> None:
+        """Make a request of a head; answer it, if that is all of it."""
+        self._head = head
+        self.persistent = head.keeps_open
+        request: Any = self.requestFactory(self)
+        self.requests.append(request)
+        request.begin(head)
+        if self._left_to_discard is not None:
+            return
+        if head.expects_continue:
+            self._send100Continue()
+        if head.chunked:
+            self._body = ChunkedBody(raw=False)
+        elif head.length:
+            self._body = _SizedBody(head.length)
+        else:
+            self._answer()
+
+    def _read_body(self, body: ChunkedBody | _SizedBody) -> bool:
+        data, self._unread = self._unread, b""
+        try:
+            payload = body.feed(data)
+        except MalformedChunks as error:
+            raise BadRequest(f"the body of the request cannot be read: {error}") from None
+        if payload:
+            self.requests[0].handleContentChunk(payload)
+        if self._left_to_discard is not None:
+            return False
+        if not body.ended:
+            self._allow(IDLE_TIMEOUT)
+            return False
+        self._body = None
+        self._unread = body.surplus
+        self._answer()
+        return True
+
+    def _answer(self) -> None:
+        self._answering = True
+        self._allow(None)
+        head = self._head
+        self.requests[0].requestReceived(head.method, head.target, head.version)
+
+    def _discard(self, data: bytes) -> None:
+        assert self._left_to_discard is not None
+        self._left_to_discard -= len(data)
+        if self._left_to_discard < 0:
+            self.transport.abortConnection()
+        else:
+            self._allow(LINGER)
+
+    # -- time -------------------------------------------------------------------------------------------------
+
+    def _allow(self, seconds: float | None) -> None:
+        """Close the connection after so many seconds, or never, unless something else is allowed before.
+
+        The timer is not set anew for each request: when it fires, it looks whether the deadline has moved.
+        """
+        if seconds is None:
+            self._deadline = None
+            return
+        self._deadline = self.site.reactor.seconds() + seconds
+        if self._timer is None:
+            self._timer = self.site.reactor.callLater(seconds, self._look_at_the_clock)
+        elif self._timer.getTime() > self._deadline:
+            self._timer.reset(seconds)
+
+    def _look_at_the_clock(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        left = self._deadline - self.site.reactor.seconds()
+        if left > 0:
+            self._timer = self.site.reactor.callLater(left, self._look_at_the_clock)
+        elif self._full or self._closing:  # what is still to be sent would keep a polite close waiting
+            self.transport.abortConnection()
+        else:
+            self.loseConnection()
+
+
+class _SizedBody:
+    """Reads a body whose length is known, as `ChunkedBody` does one whose length is not."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.ended = False
+        self.surplus = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what `data` brings."""
+        payload = data[: self._left]
+        self._left -= len(payload)
+        if not self._left:
+            self.ended = True
+            self.surplus = data[len(payload) :]
+        return payload

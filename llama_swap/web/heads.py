@@ -1,0 +1,148 @@
+"""Reads the head of a request, and refuses what two readers could read in two ways.  Pure.
+
+What a proxy takes for one request, the server behind it may take for two, wherever the text is not quite what RFC 9112
+says (§11.2).  So nothing is mended here: a head is exactly right, or it is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NoReturn
+
+from attrs import frozen
+
+from llama_swap.errors import BadRequest, HeadTooLarge
+from llama_swap.relay.headers import Fields
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes, from the method to the empty line."""
+FIELDS_LIMIT = 200
+
+_REMEMBERED = 256
+_WORTH_REMEMBERING = 4096
+"""Clients send the same few heads over and over; larger ones are parsed anew, or a few strangers could fill memory."""
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_FIELD = rb"(%b):([\t\x20-\x7e\x80-\xff]*+)\r\n" % _TOKEN
+_HEAD = re.compile(rb"(%b) (/[!\"$-~]*+) HTTP/1\.([01])\r\n((?:%b)*+)\r\n" % (_TOKEN, _FIELD))
+_FIELDS = re.compile(_FIELD)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_FIRST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+@frozen
+class RequestHead:
+    """Request line and header section of a request."""
+
+    method: bytes
+    target: bytes
+    """Path and query, as raw as they came."""
+    version: bytes
+    fields: Fields
+    """In the order and spelling of the client."""
+    length: int | None
+    """Of the body; None: it comes in chunks, or there is none."""
+    chunked: bool
+    keeps_open: bool
+    """Whether the client lets the connection be used again."""
+    expects_continue: bool
+    """Whether the client waits to be asked for the body."""
+
+
+def parse_head(text: bytes) -> RequestHead:
+    """Parse the head of a request, up to and with its empty line.
+
+    @raise BadRequest: it is malformed, or does not say clearly where its body ends.
+    @raise HeadTooLarge: it has more bytes or fields than are allowed.
+    """
+    return (_parse_again if len(text) <= _WORTH_REMEMBERING else _parse)(text)
+
+
+def judge_unfinished(text: bytes) -> None:
+    """Refuse the beginning of a head that can no longer become one, rather than wait for its end.
+
+    @raise BadRequest: it is malformed.
+    @raise HeadTooLarge: it is too long already.
+    """
+    if len(text) > HEAD_LIMIT:
+        raise HeadTooLarge(f"the head of the request is larger than {HEAD_LIMIT} bytes")
+    if not _FIRST.match(text) or text.count(b"\n") != text.count(b"\r\n"):
+        _refuse("its head is malformed")
+
+
+def _parse(text: bytes) -> RequestHead:
+    if len(text) > HEAD_LIMIT:
+        raise HeadTooLarge(f"the head of the request is larger than {HEAD_LIMIT} bytes")
+    match = _HEAD.fullmatch(text)
+    if match is None:
+        _refuse(_complaint(text))
+    method, target, minor, section = match.group(1, 2, 3, 4)
+    fields = tuple((name, value.strip(b" \t")) for name, value in _FIELDS.findall(section))
+    if len(fields) > FIELDS_LIMIT:
+        raise HeadTooLarge(f"the request has more than {FIELDS_LIMIT} header fields")
+    named: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        named.setdefault(name.lower(), []).append(value)
+    is_modern = minor == b"1"
+    _judge_host(named.get(b"host", ()), needed=is_modern)
+    length, chunked = _judge_framing(named, may_be_chunked=is_modern)
+    return RequestHead(
+        method,
+        target,
+        b"HTTP/1." + minor,
+        fields,
+        length,
+        chunked,
+        keeps_open=is_modern and b"close" not in _tokens(named.get(b"connection", ())),
+        expects_continue=is_modern and b"100-continue" in _tokens(named.get(b"expect", ())),
+    )
+
+
+_parse_again = lru_cache(_REMEMBERED)(_parse)
+
+
+def _judge_host(hosts: Sequence[bytes], *, needed: bool) -> None:
+    """Insist on exactly one (RFC 9112 §3.2); clients of HTTP/1.0 may do without."""
+    if len(hosts) > 1 or (needed and not hosts):
+        _refuse("it must have exactly one Host")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        _refuse("its Host is malformed")
+
+
+def _judge_framing(named: dict[bytes, list[bytes]], *, may_be_chunked: bool) -> tuple[int | None, bool]:
+    """Return the length of the body, and whether it comes in chunks (RFC 9112 §6)."""
+    lengths, codings = (named.get(name, ()) for name in _FRAMING)
+    if codings:
+        if lengths:
+            _refuse("it has both a Content-Length and a Transfer-Encoding")
+        if not may_be_chunked or len(codings) > 1 or codings[0].lower() != b"chunked":
+            _refuse("its Transfer-Encoding is not «chunked»")
+        return None, True
+    if not lengths:
+        return None, False
+    if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+        _refuse("it has no single, valid Content-Length")
+    return int(lengths[0]), False
+
+
+def _tokens(values: Sequence[bytes]) -> set[bytes]:
+    return {token.strip().lower() for value in values for token in value.split(b",")}
+
+
+def _complaint(text: bytes) -> str:
+    """Return what to say of a head that is not one."""
+    line, _, _ = text.partition(b"\r\n")
+    words = line.split(b" ")
+    if len(words) != 3 or not re.fullmatch(rb"HTTP/1\.[01]", words[2]):
+        return "its first line must be METHOD /PATH HTTP/1.1"
+    if not words[1].startswith(b"/"):
+        return "its target must be a path, beginning with a slash"
+    return "its head is malformed"
+
+
+def _refuse(why: str) -> NoReturn:
+    raise BadRequest(f"the request is not valid HTTP/1.1: {why}")
