@@ -1,6 +1,6 @@
 # How fast it is; docs/performance.md explains.  Needed: a C compiler, wrk and nginx (Debian: gcc libc6-dev wrk nginx-light).
 
-.PHONY: bench bench-swap profile
+.PHONY: bench bench-read-ahead bench-swap profile
 
 BENCH_PROGRAMS = $(addprefix build/bench/,upstream streams bodies traced)
 
@@ -9,6 +9,9 @@ bench: $(VENV)/with-llamacpp $(BENCH_PROGRAMS) ## measure speed and memory besid
 
 bench-swap: $(VENV)/with-llamacpp $(BENCH_PROGRAMS) ## measure how long a swap takes
 	$(RUN) benchmarks/swap.py $(BENCH)
+
+bench-read-ahead: $(VENV)/with-llamacpp $(BENCH_PROGRAMS) ## measure what reading ahead saves
+	$(RUN) benchmarks/readahead.py $(BENCH)
 
 profile: $(VENV)/with-llamacpp $(BENCH_PROGRAMS) ## show where the proxy's CPU time goes
 	$(RUN) benchmarks/hotspots.py $(BENCH)

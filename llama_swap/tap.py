@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -139,6 +140,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     from llama_swap.service import SwapService
     from llama_swap.upstream.guard import Guard
     from llama_swap.upstream.process import LocalLauncher
+    from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
     from llama_swap.web.site import SwapSite
     from llama_swap.web.streams import LogRoutes
@@ -155,7 +157,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
     environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
-    router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober)
+    router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober, ReadAhead(_beside).begin)
     streams = LogRoutes(logs, loop, router.names.model_id)
     root = _root(config, router, dialer, streams)
     site = SwapSite(root, loop, max_body=config.max_request_body, log_requests=config.log_requests)
@@ -170,6 +172,11 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         opened=partial(_warn_if_open, config),
         environ=os.environ,
     )
+
+
+def _beside(work: Callable[[], None]) -> None:
+    """Run something that may wait for disks; the end of the process need not wait for it."""
+    threading.Thread(target=work, name="beside", daemon=True).start()
 
 
 def _check_endpoint(address: str) -> None:

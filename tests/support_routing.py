@@ -26,7 +26,10 @@ class RouterCase(SynchronousTestCase):
         self.launcher = FakeLauncher()
         self.readiness = FakeReadiness()
         config = make_config(["a", "b", "c"], {"p": "a b"}, **{"unload_timeout": GRACE, **more})
-        self.router = Router(config, self.clock, self.launcher, self.readiness)
+        self.read_ahead: list[str] = []
+        self.router = Router(
+            config, self.clock, self.launcher, self.readiness, lambda model: self.read_ahead.append(model.id)
+        )
 
     def setUp(self) -> None:
         self.make_router()

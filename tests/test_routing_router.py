@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 
 from llama_swap.errors import NotReadyInTime, StartFailed, TooManyRequests
@@ -79,6 +80,30 @@ class LeaseTests(RouterCase):
         self.make_ready("b")
         self.successResultOf(granted)
         self.assertEqual(self.router.states(), {"a": "starting", "b": "ready"})
+
+
+class ReadAheadTests(RouterCase):
+    """What can be done for a model whose place is still taken."""
+
+    def swap(self) -> list[str]:
+        """Swap a for b; return whose files were read before a was gone."""
+        self.load("a").release()
+        waiting = self.acquire("b")
+        read = self.read_ahead.copy()
+        self.child("a").exit()
+        self.make_ready("b")
+        self.successResultOf(waiting)
+        return read
+
+    def test_while_the_other_stops(self) -> None:
+        """The successor's files are read while the old model stops; nothing is read for a model that can start."""
+        self.assertEqual(self.swap(), ["b"])
+        self.assertEqual(self.read_ahead, ["b"])
+
+    def test_not_wanted(self) -> None:
+        """`readAhead: false`."""
+        self.router.config = evolve(self.router.config, read_ahead=False)
+        self.assertEqual(self.swap(), [])
 
 
 class LeavingTests(RouterCase):

@@ -61,6 +61,7 @@ TOP: Final = (
     Key("startPort", Whole(5800, least=1, most=65535), "The first port that ${PORT} gives."),
     Key("listen", Address(), "Where to listen, unless the command line says so."),
     Key("maxRequestBody", Size(256 * 1024 * 1024), "The largest request body, in bytes or as 64M."),
+    Key("readAhead", Flag(default=True), "Read the next model's files into memory while the one before it stops."),
     Key("logRequests", Flag(), "Write one line for each request to the log."),
     Key("apiKeys", Secrets(), "Keys of which clients must show one; none: everybody may come in."),
     *_later("logLevel", "logTimeFormat", "logToStdout", "metricsMaxInMemory", "captureBuffer", "store", "ui"),

@@ -67,3 +67,5 @@ class Config:
     max_wait: float = 10.0
     """How long a queued request lets busier models go first."""
     max_request_body: int = 256 * 1024 * 1024
+    read_ahead: bool = True
+    """Whether the files of the next model are read into memory while the one before it stops."""

@@ -63,10 +63,19 @@ class Router:
 
     _log: ClassVar[Logger] = Logger()
 
-    def __init__(self, config: Config, clock: IReactorTime, launcher: Launcher, readiness: Readiness) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: IReactorTime,
+        launcher: Launcher,
+        readiness: Readiness,
+        read_ahead: Callable[[ModelConfig], None] = lambda model: None,
+    ) -> None:
+        """`read_ahead` does what can be done for a model whose place is still taken."""
         self.config = config
         self.names = Names(config)
         self._clock = clock
+        self._read_ahead = read_ahead
         self._scheduler = FIFOScheduler(
             ListProfiles(config.profiles, {model.id: model.address for model in config.models.values()}),
             {model.id: model.concurrency_limit for model in config.models.values()},
@@ -188,6 +197,8 @@ class Router:
                 if successor is not None:
                     self._log.info("swapping {model} for {successor}", model=model, successor=successor)
                 self._upstreams[model].process.stop()
+                if successor is not None and self.config.read_ahead:
+                    self._read_ahead(self.config.models[successor])
             case Start(model):
                 self._start(model)
 

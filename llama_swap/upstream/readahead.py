@@ -1,0 +1,99 @@
+"""Brings a model's files into memory while the model before it still stops.
+
+Most of a load is reading, and nothing keeps that from beginning early: the kernel keeps what was read in its page
+cache, where the model's server then finds it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from llama_swap.config.model import ModelConfig
+
+STEP = 128 * 1024
+"""Linux answers a wish for more than a device's own read-ahead (often no more than this) with just that much."""
+MAGIC = b"GGUF"
+_PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
+"""llama.cpp is told the first file of a model that was split, and loads the others as well."""
+
+
+class ReadAhead:
+    """Reads for one model at a time, the one that was wanted last.  All of it is a favour: nothing fails for it."""
+
+    def __init__(self, run_beside: Callable[[Callable[[], None]], None]) -> None:
+        """`run_beside` runs something that may wait for disks, without waiting for it."""
+        self._run_beside = run_beside
+        self._lock = threading.Lock()
+        self._wanted: ModelConfig | None = None
+        self._is_reading = False
+
+    def begin(self, model: ModelConfig) -> None:
+        """Read what `model` will load; what was being read for another one is left."""
+        with self._lock:
+            self._wanted = model
+            is_reading, self._is_reading = self._is_reading, True
+        if not is_reading:
+            self._run_beside(self._read_on)
+
+    def _read_on(self) -> None:
+        while model := self._next():
+            with suppress(OSError, ValueError):
+                self._read(model)
+
+    def _next(self) -> ModelConfig | None:
+        with self._lock:
+            model, self._wanted = self._wanted, None
+            self._is_reading = model is not None
+            return model
+
+    def _read(self, model: ModelConfig) -> None:
+        files = model_files((*model.cmd, *model.env.values()))
+        if sum(file.stat().st_size for file in files) > available_memory():
+            return  # what is read first would be gone when it is needed
+        for file in files:
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                for offset in range(0, os.fstat(descriptor).st_size, STEP):
+                    if self._wanted is not None:
+                        return
+                    os.posix_fadvise(descriptor, offset, STEP, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+
+
+def model_files(words: Iterable[str]) -> list[Path]:
+    """Return the GGUF files that `words` name, as words, behind a «=», or within a line for a shell."""
+    named = dict.fromkeys(part for word in words for part in (word, *re.split(r"[\s='\"]+", word)))
+    return [file for name in named for file in _with_siblings(name) if _is_gguf(file)]
+
+
+def available_memory() -> int:
+    """Return how many bytes are to be had: https://man7.org/linux/man-pages/man5/proc_meminfo.5.html ."""
+    with Path("/proc/meminfo").open() as lines:
+        kilobytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), "0")
+    return int(kilobytes) * 1024
+
+
+def _with_siblings(name: str) -> Iterator[Path]:
+    part = _PART.search(name)
+    if part is None:
+        yield Path(name)
+        return
+    for number in range(1, int(part[1]) + 1):
+        yield Path(f"{name[: part.start()]}-{number:05}-of-{part[1]}.gguf")
+
+
+def _is_gguf(file: Path) -> bool:
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return False  # to open a pipe or a device may wait, or do something
+        with file.open("rb", buffering=0) as opened:
+            return opened.read(len(MAGIC)) == MAGIC
+    except (OSError, ValueError):
+        return False
