@@ -43,6 +43,7 @@ class SwapService(Service):
         router: Router,
         *,
         listen: str,
+        reload: Callable[[], None],
         close_streams: Callable[[], None],
         dismiss_guard: Callable[[], Deferred[None]],
         announce: Callable[[str], None],
@@ -53,6 +54,7 @@ class SwapService(Service):
         self._site = site
         self._router = router
         self._listen = listen
+        self._reload = reload
         self._close_streams = close_streams
         self._dismiss_guard = dismiss_guard
         self._announce = announce
@@ -142,9 +144,7 @@ class SwapService(Service):
         self._reactor.callFromThread(self._stop_once)
 
     def _told_to_reload(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(
-            self._log.warn, "SIGHUP: a changed configuration takes effect at the next start of llama-swap"
-        )
+        self._reactor.callFromThread(self._reload)
 
     def _stop_once(self) -> None:
         if self.running and not self._told:

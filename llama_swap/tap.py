@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +27,14 @@ from llama_swap.config.load import Loaded, load_config
 from llama_swap.errors import CannotListen, SwapError
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress
-    from twisted.web.resource import IResource
 
     from llama_swap.config.model import Config
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
+    from llama_swap.web.gate import Gate
     from llama_swap.web.streams import LogRoutes
 
 _log = Logger()
@@ -64,11 +65,18 @@ class Settings:
         """What the file says."""
         return self.loaded.config
 
-    def log_remarks(self) -> None:
+    def read_again(self, ports: Mapping[str, int]) -> Loaded:
+        """Return what the file says now, where models keep their `ports`.
+
+        @raise ConfigError: it cannot be used.
+        """
+        return load_config(self.path, environ=os.environ, ports=ports)
+
+    def log_remarks(self, loaded: Loaded) -> None:
         """Log what is to be said about the file, without being an error."""
-        for note in self.loaded.notes:
+        for note in loaded.notes:
             _log.info("{note}", note=note.render(self.path))
-        for warning in self.loaded.warnings:
+        for warning in loaded.warnings:
             _log.warn("{warning}", warning=warning.render(self.path))
 
 
@@ -131,11 +139,13 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
 def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapService:
     """Make every part, and wire them.  Nothing is opened or spawned before the service is started."""
     from twisted.internet import reactor
+    from twisted.internet.threads import deferToThreadPool
 
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.logs.observer import LineObserver, in_reactor
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.relay.status import get_status
+    from llama_swap.reload import Reloading
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
     from llama_swap.upstream.guard import Guard
@@ -151,21 +161,39 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     globalLogPublisher.addObserver(_of_interest(LineObserver(in_reactor(loop, logs.publish_proxy))))
     for model in config.models:
         logs.writer(model)  # so that the log page offers models that have said nothing yet
-    settings.log_remarks()
+    settings.log_remarks(settings.loaded)
 
     dialer = Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
     environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
     router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober, ReadAhead(_beside).begin)
-    streams = LogRoutes(logs, loop, router.names.model_id)
-    root = _root(config, router, dialer, streams)
-    site = SwapSite(root, loop, max_body=config.max_request_body, log_requests=config.log_requests)
+    streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
+    gate = _gate(config, router, dialer, streams)
+    site = SwapSite(gate, loop, config)
+
+    def read_again() -> Deferred[Loaded]:
+        return deferToThreadPool(loop, loop.getThreadPool(), settings.read_again, router.ports())
+
+    def apply(loaded: Loaded) -> None:
+        config = loaded.config
+        if config.listen != router.config.listen:
+            _log.warn("`listen` has changed; that takes effect at the next start of llama-swap")
+        difference = router.follow(config)
+        gate.follow(config)
+        site.follow(config)
+        prober.timeout = config.health_check_timeout
+        for model in difference.added:
+            logs.writer(model)
+        settings.log_remarks(loaded)
+        _log.info("configuration reloaded ({difference})", difference=difference)
+
     return SwapService(
         loop,
         site,
         router,
         listen=settings.address,
+        reload=Reloading(read_again, apply).request,
         close_streams=streams.close,
         dismiss_guard=guard.stop,
         announce=announce,
@@ -192,8 +220,8 @@ def _check_endpoint(address: str) -> None:
         raise CannotListen(f"cannot listen on {address!r}: {error}") from None
 
 
-def _root(config: Config, router: Router, dialer: Dialer, streams: LogRoutes) -> IResource:
-    """Wire the routes."""
+def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes) -> Gate:
+    """Wire the routes; return what every request passes first."""
     from klein import Klein
 
     from llama_swap.web import errors

@@ -23,7 +23,9 @@ from tests.fakes_wire import Upstream
 class FakeLease:
     """The right to use a model, and whether it was given back."""
 
-    released = 0
+    def __init__(self, model: ModelConfig) -> None:
+        self.model = model
+        self.released = 0
 
     def release(self) -> None:
         """Count."""
@@ -36,10 +38,10 @@ class FakeRouter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.names = Names(config)
-        self.waiting: list[Deferred[FakeLease]] = []
+        self.waiting: list[tuple[Target, Deferred[FakeLease]]] = []
         self.targets: list[Target] = []
         self.cancelled = 0
-        self.running: dict[str, str] = {}
+        self.alive: dict[str, str] = {}
         self.unloading: Deferred[None] = Deferred()
         self.unloads = 0
 
@@ -51,18 +53,23 @@ class FakeRouter:
 
         self.targets.append(target)
         granted: Deferred[FakeLease] = Deferred(cancel)
-        self.waiting.append(granted)
+        self.waiting.append((target, granted))
         return granted
 
     def grant(self) -> FakeLease:
         """Let the request that waits longest through."""
-        lease = FakeLease()
-        self.waiting.pop(0).callback(lease)
+        target, granted = self.waiting.pop(0)
+        lease = FakeLease(self.config.models[target.model])
+        granted.callback(lease)
         return lease
 
     def states(self) -> dict[str, str]:
         """See `Router.states`."""
-        return self.running
+        return self.alive
+
+    def running(self) -> list[tuple[ModelConfig, str]]:
+        """See `Router.running`."""
+        return [(self.config.models[model], state) for model, state in sorted(self.alive.items())]
 
     def unload_all(self) -> Deferred[None]:
         """See `Router.unload_all`."""
@@ -93,7 +100,7 @@ def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:
 
 def site_of(root: IResource, clock: Clock | None = None, *, max_body: int = 1000, log: bool = False) -> SwapSite:
     """Return the proxy's site around a resource, with or without an access log."""
-    return SwapSite(root, clock or Clock(), max_body=max_body, log_requests=log)
+    return SwapSite(root, clock or Clock(), Config(models={}, max_request_body=max_body, log_requests=log))
 
 
 def app_with(*add: Callable[[Klein], None]) -> Klein:

@@ -12,11 +12,17 @@ class AssignTests(SynchronousTestCase):
 
     def test_sorted_and_free(self) -> None:
         """Ports go up in the order of the names, past those that are taken."""
-        self.assertEqual(assign_ports(["b", "a", "c"], 5, {6}), {"a": 5, "b": 7, "c": 8})
+        self.assertEqual(assign_ports(["b", "a", "c"], 5, {6}, {}), {"a": 5, "b": 7, "c": 8})
+
+    def test_kept(self) -> None:
+        """Who had a port keeps it, unless somebody else must have it; nobody gets the port that another one had."""
+        kept = {"a": 9, "b": 5, "gone": 6}
+        self.assertEqual(assign_ports(["new", "b", "a"], 5, set(), kept), {"a": 9, "b": 5, "new": 7})
+        self.assertEqual(assign_ports(["a", "b"], 5, {9}, kept), {"a": 7, "b": 5})
 
     def test_no_more_ports(self) -> None:
         """The last names get none when ports run out."""
-        self.assertEqual(assign_ports(["a", "b", "c"], 65534, {65535}), {"a": 65534})
+        self.assertEqual(assign_ports(["a", "b", "c"], 65534, {65535}, {}), {"a": 65534})
 
 
 class URLTests(SynchronousTestCase):

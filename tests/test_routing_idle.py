@@ -61,6 +61,18 @@ class IdleTimerTests(SynchronousTestCase):
         timer.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_other_time(self) -> None:
+        """Another time holds at once for a model that is not in use, and later for one that is."""
+        self.timer.set_ttl(5)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.timer.start()
+        self.timer.set_ttl(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.timer.set_ttl(7)
+        self.timer.set_ttl(7)
+        self.clock.advance(7)
+        self.assertEqual(self.expired, [7])
+
     def test_never(self) -> None:
         """A time of 0 means never."""
         self.make_timer(0).start()

@@ -76,6 +76,7 @@ class ServiceCase(SynchronousTestCase):
             Site(Resource()),
             self.router,
             listen=listen,
+            reload=self.events.note("reload"),
             close_streams=self.events.note("streams closed"),
             dismiss_guard=lambda: succeed(self.events.done.append("guard dismissed")),
             announce=self.announced.append,
@@ -130,10 +131,11 @@ class StartTests(ServiceCase):
         self.loop.start()
         self.assertEqual(set(self.handlers), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
-    def test_hangup_stops_nothing(self) -> None:
-        """SIGHUP changes nothing."""
+    def test_hangup_reloads(self) -> None:
+        """SIGHUP reads the configuration again, and stops nothing."""
         self.start()
         self.signal(signal.SIGHUP)
+        self.assertEqual(self.events.done[-1], "reload")
         self.assertEqual((self.loop.stops, self.service.running), (0, 1))
 
 

@@ -102,7 +102,7 @@ class AdminTests(SynchronousTestCase):
     def test_running(self) -> None:
         """What is not stopped is listed with its state, also where it is unlisted."""
         self.assertEqual(self.json("/running"), {"running": []})
-        self.router.running = {"hidden": "starting", "b": "ready"}
+        self.router.alive = {"hidden": "starting", "b": "ready"}
         self.assertEqual(
             self.json("/running")["running"],
             [
@@ -129,7 +129,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_command_can_be_pasted(self) -> None:
         """A command is quoted as a shell needs it."""
-        self.router.running = {NASTY: "ready"}
+        self.router.alive = {NASTY: "ready"}
         [model] = self.json("/running")["running"]
         self.assertEqual(model["cmd"], "serve 'a/b:<c> \"d\"&'\"'\"'e'\"'\"'?%#ü'")
 

@@ -117,7 +117,7 @@ class InferenceTests(SynchronousTestCase):
         """Who is not let through is told why."""
         for error, status in ((TooManyRequests("busy"), 429), (Unavailable("unloaded"), 503)):
             self.client.ask("POST", CHAT, b'{"model":"a"}')
-            self.router.waiting.pop().errback(error)
+            self.router.waiting.pop()[1].errback(error)
             self.assertEqual(self.error(), (status, str(error)))
 
     def test_client_leaves_while_waiting(self) -> None:

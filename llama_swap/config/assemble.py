@@ -48,15 +48,17 @@ class _Draft:
             return None
 
 
-def read_models(section: MapNode, top: Mapping[str, Any], scope: Scope) -> dict[str, ModelConfig]:
+def read_models(
+    section: MapNode, top: Mapping[str, Any], scope: Scope, ports: Mapping[str, int]
+) -> dict[str, ModelConfig]:
     """Return the models by id; what is wrong with them goes to the findings of `scope`.
 
-    `top` holds the values of the top-level keys, which models fall back to.
+    `top` holds the values of the top-level keys, which models fall back to; `ports` what `${PORT}` was before, by id.
     """
     drafts = [draft for name, node in section.entries.items() if (draft := _draft(name, node, scope))]
     taken = {port for draft in drafts if (port := draft.fixed_port)}
-    ports = assign_ports((draft.id for draft in drafts if draft.wants_port), top["start_port"], taken)
-    return {draft.id: _finished(draft, ports.get(draft.id), top) for draft in drafts}
+    given = assign_ports((draft.id for draft in drafts if draft.wants_port), top["start_port"], taken, ports)
+    return {draft.id: _finished(draft, given.get(draft.id), top) for draft in drafts}
 
 
 def read_aliases(section: MapNode, models: Mapping[str, ModelConfig], found: Findings) -> dict[str, str]:
@@ -129,7 +131,7 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
     values["cmd"], values["proxy"] = cmd, _proxy(draft, port, cmd)
     values["ttl"] = top["global_ttl"] if values["ttl"] < 0 else values["ttl"]
     values["unload_timeout"] = values["unload_timeout"] or top["unload_timeout"]
-    return ModelConfig(id=draft.id, **values)
+    return ModelConfig(id=draft.id, port=port, **values)
 
 
 def _proxy(draft: _Draft, port: int | None, cmd: tuple[str, ...]) -> str:

@@ -22,6 +22,7 @@ from llama_swap.errors import ConfigError, Problem
 MAX_BYTES: Final = 1024 * 1024
 """Of the file; the largest seen in the wild has 85 kB."""
 
+_NONE: Final[Mapping[str, int]] = {}
 _FIELDS: Final = frozenset(fields_dict(Config))
 
 
@@ -36,8 +37,13 @@ class Loaded:
     """Decisions that were left to us, such as a port taken from `cmd`."""
 
 
-def load_config(path: str, *, environ: Mapping[str, str]) -> Loaded:
-    """Read the file at `path`; `environ` fills `${env.NAME}`.  Raises ConfigError with every problem."""
+def load_config(path: str, *, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE) -> Loaded:
+    """Read the file at `path`.
+
+    `environ` fills `${env.NAME}`; `ports` is what `${PORT}` stood for, by model, when the file was read before.
+
+    @raise ConfigError: it cannot be used; with every problem in it.
+    """
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -45,7 +51,7 @@ def load_config(path: str, *, environ: Mapping[str, str]) -> Loaded:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigError(path, [Problem(None, "", f"cannot be read: {reason}")]) from None
-    loaded = parse_config(content, filename=path, environ=environ)
+    loaded = parse_config(content, filename=path, environ=environ, ports=ports)
     if is_public and any(key.encode() in content for key in loaded.config.api_keys):
         remedy = "`chmod o-r` it, or take the keys from the environment with ${env.NAME}"
         warning = Problem(None, "apiKeys", f"every user of this machine can read the keys in this file; {remedy}")
@@ -53,7 +59,9 @@ def load_config(path: str, *, environ: Mapping[str, str]) -> Loaded:
     return loaded
 
 
-def parse_config(text: str | bytes, *, filename: str, environ: Mapping[str, str]) -> Loaded:
+def parse_config(
+    text: str | bytes, *, filename: str, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE
+) -> Loaded:
     """Read `text`, which messages call `filename`; otherwise as `load_config`."""
     found = Findings(filename)
     root = compose(_decoded(text, found), environ, found)
@@ -61,7 +69,7 @@ def parse_config(text: str | bytes, *, filename: str, environ: Mapping[str, str]
         raise found.refusal("the file is empty; it needs at least `models:`")
     if not isinstance(root, MapNode):
         raise found.refusal(f"must be a mapping with at least `models:`, not {root.summary}", line=root.line)
-    config = _config(root, found)
+    config = _config(root, found, ports)
     if found.errors:
         raise ConfigError(filename, found.errors)
     return Loaded(config, found.warnings, found.notes)
@@ -79,12 +87,12 @@ def _decoded(text: str | bytes, found: Findings) -> str:
         raise found.refusal("is not UTF-8 text; save it as UTF-8", line=line) from None
 
 
-def _config(root: MapNode, found: Findings) -> Config:
+def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     """Return the configuration; where an error was found, it is not to be used."""
     scope = Scope(found).defining(root.entries.get("macros"))
     top = read_keys(root, TOP, scope.expand, found)
     section = _models_section(root, found)
-    models = read_models(section, top, scope)
+    models = read_models(section, top, scope, ports)
     profiles = read_profiles(top["profiles"], read_aliases(section, models, found), scope)
     if not found.errors:
         warn_of_shared_addresses(top["profiles"], profiles, models, found)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping, Set
 from urllib.parse import urlsplit
 
 MOST = 65535
 
 
-def assign_ports(ids: Iterable[str], start: int, taken: Collection[int]) -> dict[str, int]:
-    """Return a port for each id, in sorted order from `start` upward, skipping `taken`.
+def assign_ports(ids: Iterable[str], start: int, taken: Set[int], kept: Mapping[str, int]) -> dict[str, int]:
+    """Return a port for each id: the one of `kept`, or in sorted order the next from `start` that nobody has.
 
-    Ids for which no port is left are not in the result.
+    `taken` are ports that must not be given to anybody.  Ids for which no port is left are not in the result.
     """
-    free = (port for port in range(start, MOST + 1) if port not in taken)
-    return dict(zip(sorted(ids), free, strict=False))
+    wanted = sorted(ids)
+    ports = {name: kept[name] for name in wanted if name in kept and kept[name] not in taken}
+    reserved = taken | set(kept.values())
+    free = (port for port in range(start, MOST + 1) if port not in reserved)
+    return ports | dict(zip([name for name in wanted if name not in ports], free, strict=False))
 
 
 def base_url(text: str) -> str:

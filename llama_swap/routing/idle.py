@@ -17,15 +17,25 @@ class IdleTimer:
     """Seconds; 0: never."""
     _expired: Callable[[], None]
     _call: IDelayedCall | None = None
+    _unused: bool = False
 
     def start(self) -> None:
         """The model is not in use, from now on."""
         self.stop()
+        self._unused = True
         if self._ttl > 0:
             self._call = self._clock.callLater(self._ttl, self._expire)
 
+    def set_ttl(self, ttl: float) -> None:
+        """Another time holds; a model that is not in use has all of it from now on."""
+        if ttl != self._ttl:
+            self._ttl = ttl
+            if self._unused:
+                self.start()
+
     def stop(self) -> None:
         """The model is in use, or gone."""
+        self._unused = False
         if self._call is not None:
             self._call.cancel()
             self._call = None

@@ -11,21 +11,25 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
-from attrs import define, field
+from attrs import define
 from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from llama_swap.config.model import Config, ModelConfig
-from llama_swap.errors import SwapError
-from llama_swap.routing.backoff import Backoff
+from llama_swap.errors import NotFound, SwapError
+from llama_swap.routing.difference import Difference, is_served, stale
 from llama_swap.routing.idle import IdleTimer
 from llama_swap.routing.names import Names
-from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
+from llama_swap.routing.upstream import Upstream
+from llama_swap.scheduling.commands import Command, Policy, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
 from llama_swap.scheduling.profiles import ListProfiles
 from llama_swap.upstream.launcher import Launcher
-from llama_swap.upstream.machine import Core, Process, Readiness, new_process
+from llama_swap.upstream.machine import Core, Readiness, new_process
+
+RETIREMENT = 30.0
+"""Seconds that answers may still take from a model whose configuration has changed."""
 
 
 @define(eq=False)
@@ -41,21 +45,6 @@ class Lease:
         if not self._released:
             self._released = True
             self._release()
-
-
-@define(eq=False)
-class _Upstream:
-    """One model's process, the timer that ends it when nobody uses it, and what is known of its failures."""
-
-    core: Core
-    process: Process
-    idle: IdleTimer
-    backoff: Backoff = field(factory=Backoff)
-    awaiting_end: list[Deferred[None]] = field(factory=list)
-
-    @property
-    def state(self) -> str:
-        return self.core.state
 
 
 class Router:
@@ -76,20 +65,19 @@ class Router:
         self.names = Names(config)
         self._clock = clock
         self._read_ahead = read_ahead
-        self._scheduler = FIFOScheduler(
-            ListProfiles(config.profiles, {model.id: model.address for model in config.models.values()}),
-            {model.id: model.concurrency_limit for model in config.models.values()},
-            config.max_wait,
-        )
-        self._upstreams = {model.id: self._upstream(model, launcher, readiness) for model in config.models.values()}
+        self._launcher = launcher
+        self._readiness = readiness
+        self._scheduler = FIFOScheduler(_policy(config), _limits(config), config.max_wait)
+        self._upstreams = {model.id: self._upstream(model) for model in config.models.values()}
         self._waiting: dict[Ticket, Deferred[Lease]] = {}
         self._commands: deque[Command] = deque()
         self._executing = False
         self._awaiting_quiet: list[Deferred[None]] = []
 
-    def _upstream(self, model: ModelConfig, launcher: Launcher, readiness: Readiness) -> _Upstream:
-        core = Core(model, launcher, readiness, self)
-        return _Upstream(core, new_process(core), IdleTimer(self._clock, model.ttl, partial(self._expired, model)))
+    def _upstream(self, model: ModelConfig) -> Upstream:
+        core = Core(model, self._launcher, self._readiness, self)
+        idle = IdleTimer(self._clock, model.ttl, partial(self._expired, model.id))
+        return Upstream(core, new_process(core), idle)
 
     # -- what users may do ------------------------------------------------------------------------------------
 
@@ -97,12 +85,24 @@ class Router:
         """Return the state of every model that is not stopped."""
         return {name: upstream.state for name, upstream in self._upstreams.items() if upstream.state != "stopped"}
 
+    def running(self) -> list[tuple[ModelConfig, str]]:
+        """Return every model that is not stopped, as it was started, and its state; sorted by id."""
+        states = sorted(self.states().items())
+        return [(self._upstreams[name].core.model, state) for name, state in states]
+
+    def ports(self) -> dict[str, int]:
+        """Return the port that `${PORT}` stands for, by model: of those configured, and of those that still run."""
+        models = [upstream.core.model for upstream in self._upstreams.values()]
+        return {model.id: model.port for model in models if model.port is not None}
+
     def acquire(self, target: Target) -> Deferred[Lease]:
         """Wait for the right to send a request to `target`; whatever that takes starts now.
 
         Fails with the SwapError that the client is to see.  Cancel it when the client leaves.
         """
         now = self._clock.seconds()
+        if target.model not in self.config.models:
+            return fail(NotFound(f"model {target.model} was taken out of the configuration"))
         upstream = self._upstreams[target.model]
         if upstream.state == "stopped" and (refusal := upstream.backoff.refusal(now)):
             return fail(refusal)
@@ -119,13 +119,36 @@ class Router:
 
     def unload_all(self) -> Deferred[None]:
         """Stop every model."""
-        return self.unload(self._upstreams)
+        return self.unload(tuple(self._upstreams))
 
     def kill_all(self) -> None:
         """Make every model that is still there leave at once."""
         for upstream in self._upstreams.values():
             if upstream.core.child is not None:
                 upstream.core.child.kill()
+
+    def follow(self, config: Config) -> Difference:
+        """Serve what `config` says from now on; what is the same in it goes on undisturbed.
+
+        A model that must be started anew, or not again, first ends its answers, for `RETIREMENT` seconds at most.
+        """
+        difference = Difference.between(self.config, config)
+        self.config = config
+        self.names = Names(config)
+        running = [upstream.core.model for upstream in self._upstreams.values() if upstream.state != "stopped"]
+        retiring = stale(running, config)
+        for model in {*self._upstreams, *config.models}:
+            self._renew(model)
+        lost = {ticket for ticket in self._waiting if not is_served(ticket.target, config)}
+        self._execute(
+            self._scheduler.reconfigured(_policy(config), _limits(config), config.max_wait, stale=retiring, lost=lost)
+        )
+        for model, upstream in self._upstreams.items():
+            if model not in retiring or upstream.state != "ready":
+                upstream.cancel_deadline()
+            elif upstream.deadline is None:
+                upstream.deadline = self._clock.callLater(RETIREMENT, self._overdue, model)
+        return difference
 
     def close(self) -> Deferred[None]:
         """Take no more requests, end loads and idle models.  Fires when the last answer has ended."""
@@ -165,6 +188,8 @@ class Router:
         """See `Listener.gone`."""
         upstream = self._upstreams[model]
         upstream.idle.stop()
+        upstream.cancel_deadline()
+        self._renew(model)
         self._execute(self._scheduler.stopped(model))
         waiting, upstream.awaiting_end = upstream.awaiting_end, []
         for end in waiting:
@@ -222,8 +247,8 @@ class Router:
 
     def _released(self, ticket: Ticket) -> None:
         self._execute(self._scheduler.released(ticket))
-        upstream = self._upstreams[ticket.model]
-        if upstream.state == "ready" and not self._scheduler.in_flight(ticket.model):
+        upstream = self._upstreams.get(ticket.model)
+        if upstream is not None and upstream.state == "ready" and not self._scheduler.in_flight(ticket.model):
             upstream.idle.start()
         self._notice_quiet()
 
@@ -231,16 +256,40 @@ class Router:
         if self._waiting.pop(ticket, None) is not None:
             self._execute(self._scheduler.cancelled(ticket))
 
-    def _expired(self, model: ModelConfig) -> None:
-        commands = self._scheduler.idled(model.id)
+    def _expired(self, model: str) -> None:
+        commands = self._scheduler.idled(model)
+        upstream = self._upstreams[model]
         if commands:
-            self._log.info("{model}: not used for {ttl} s (ttl), unloading", model=model.id, ttl=model.ttl)
+            self._log.info("{model}: not used for {ttl} s (ttl), unloading", model=model, ttl=upstream.core.model.ttl)
         else:
-            self._upstreams[model.id].idle.start()  # somebody waits for it, and may leave without having used it
+            upstream.idle.start()  # somebody waits for it, and may leave without having used it
         self._execute(commands)
+
+    def _renew(self, model: str) -> None:
+        """Have a model as it is configured now, unless a process stands for what it was."""
+        config, upstream = self.config.models.get(model), self._upstreams.get(model)
+        if upstream is not None and upstream.state != "stopped":
+            if config is not None and not stale([upstream.core.model], self.config):
+                upstream.adopt(config)
+        elif config is None:
+            del self._upstreams[model]
+        elif upstream is None or upstream.core.model != config:
+            self._upstreams[model] = self._upstream(config)
+
+    def _overdue(self, model: str) -> None:
+        self._log.warn("{model}: cutting answers of before its configuration changed", model=model)
+        self._execute(self._scheduler.overdue(model))
 
     def _notice_quiet(self) -> None:
         if not self._scheduler.in_flight():
             waiting, self._awaiting_quiet = self._awaiting_quiet, []
             for quiet in waiting:
                 quiet.callback(None)
+
+
+def _policy(config: Config) -> Policy:
+    return ListProfiles(config.profiles, {model.id: model.address for model in config.models.values()})
+
+
+def _limits(config: Config) -> dict[str, int]:
+    return {model.id: model.concurrency_limit for model in config.models.values()}

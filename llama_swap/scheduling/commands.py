@@ -83,5 +83,6 @@ class Policy(Protocol):
     def plan(self, target: Target, running: frozenset[str]) -> Plan:
         """Return what serving `target` takes while `running` are alive.
 
-        `running` may contain the target itself.  Pure, asked often, and silent.
+        `running` may contain the target itself, and models that are no longer configured.
+        Pure, asked often, and silent.
         """

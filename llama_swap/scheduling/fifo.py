@@ -19,11 +19,11 @@ Tickets for one model are let through together once it is ready, so A B C A B C 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from attrs import define, field
 
-from llama_swap.errors import SwapError, TooManyRequests, Unavailable
+from llama_swap.errors import NotFound, SwapError, TooManyRequests, Unavailable
 from llama_swap.scheduling.commands import Command, Plan, Policy, Reject, Serve, Start, Stop, Ticket
 
 
@@ -33,7 +33,8 @@ class FIFOScheduler:
 
     A model is, for the scheduler, *loading* (with the models whose end it awaits; none: its process was started),
     *ready*, or *stopping*.  In none of these sets it is gone.  If it is wanted again while it stops, it is loading as
-    well, and awaits its own end.
+    well, and awaits its own end.  A ready model may also be *retiring*: its configuration has changed, so it ends its
+    answers and takes no more.
     """
 
     _policy: Policy
@@ -44,6 +45,7 @@ class FIFOScheduler:
     _loading: dict[str, set[str]] = field(factory=dict)
     _ready: set[str] = field(factory=set)
     _stopping: set[str] = field(factory=set)
+    _retiring: set[str] = field(factory=set)
     _serving: Counter[str] = field(factory=Counter)
     _closed: bool = False
 
@@ -81,8 +83,10 @@ class FIFOScheduler:
 
     def released(self, ticket: Ticket) -> list[Command]:
         """A served ticket has had its answer, or its client left."""
-        self._serving[ticket.model] -= 1
-        return self._drain()
+        model = ticket.model
+        self._serving[model] -= 1
+        commands = self._stop(model) if model in self._retiring and not self._serving[model] else []
+        return commands + self._drain()
 
     def ready(self, model: str) -> list[Command]:
         """A started model answers.  That is no news if it is to stop, and has not heard of it yet."""
@@ -103,6 +107,7 @@ class FIFOScheduler:
     def stopped(self, model: str) -> list[Command]:
         """A model's process is gone, by our will or not."""
         self._ready.discard(model)
+        self._retiring.discard(model)
         self._stopping.discard(model)
         commands: list[Command] = []
         for successor, awaited in self._loading.items():
@@ -121,6 +126,29 @@ class FIFOScheduler:
         """Somebody wants the model gone, whoever uses it."""
         error = Unavailable(f"model {model} was unloaded while the request waited for it")
         return self._reject_waiting(model, error) + self._stop(model) + self._drain()
+
+    def reconfigured(
+        self, policy: Policy, limits: Mapping[str, int], max_wait: float, *, stale: Set[str], lost: Set[Ticket]
+    ) -> list[Command]:
+        """Other rules hold from now on.
+
+        `stale` are the models whose process must give way to another one, or to none: they end their answers first.
+        `lost` are the waiting tickets that nobody can serve any more.
+        """
+        self._policy, self._limits, self._max_wait = policy, limits, max_wait
+        self._retiring = self._ready & stale
+        self._queue = [ticket for ticket in self._queue if ticket not in lost]
+        commands: list[Command] = [Reject(ticket, _gone(ticket)) for ticket in lost]
+        for model in sorted(stale):
+            if not self._serving[model]:
+                commands += self._stop(model)
+        for model in [model for model in self._loading if model not in limits]:
+            commands += self._stop(model)  # it awaits the end of others, and has no process that could be stale
+        return commands + self._drain()
+
+    def overdue(self, model: str) -> list[Command]:
+        """A model has been retiring for too long."""
+        return self._stop(model) + self._drain() if model in self._retiring else []
 
     def closed(self) -> list[Command]:
         """The proxy shuts down: nothing new is served, and loads end.  Models that answer somebody stay."""
@@ -141,7 +169,7 @@ class FIFOScheduler:
 
     def _decide(self, ticket: Ticket) -> list[Command]:
         """Apply the rules of this module to a queued ticket; an empty answer means it waits."""
-        if ticket.model in self._loading:
+        if ticket.model in self._loading or ticket.model in self._retiring:
             return []
         plan = self._policy.plan(ticket.target, self._alive())
         if any(model in self._loading or self._serving[model] for model in plan.evict):
@@ -193,6 +221,7 @@ class FIFOScheduler:
         if awaited or (awaited is None and model not in self._ready):
             return []  # no process yet, or none any more
         self._ready.discard(model)
+        self._retiring.discard(model)
         self._stopping.add(model)
         return [Stop(model, successor)]
 
@@ -201,6 +230,11 @@ class FIFOScheduler:
         rejected = [ticket for ticket in self._queue if ticket.model == model]
         self._queue = [ticket for ticket in self._queue if ticket.model != model]
         return [Reject(ticket, error) for ticket in rejected]
+
+
+def _gone(ticket: Ticket) -> NotFound:
+    name = ":".join(filter(None, (ticket.target.profile, ticket.model)))
+    return NotFound(f"{name} was taken out of the configuration while the request waited for it")
 
 
 def _too_many(model: str, limit: int) -> TooManyRequests:

@@ -58,16 +58,15 @@ class AdminRoutes:
         """List models that are not stopped, with their state."""
         running = [
             {
-                "model": model,
+                "model": model.id,
                 "state": state,
-                "cmd": shlex.join(masked(config.cmd)),
-                "proxy": config.proxy,
-                "ttl": config.ttl,
-                "name": config.name,
-                "description": config.description,
+                "cmd": shlex.join(masked(model.cmd)),
+                "proxy": model.proxy,
+                "ttl": model.ttl,
+                "name": model.name,
+                "description": model.description,
             }
-            for model, state in sorted(self._router.states().items())
-            for config in [self._router.config.models[model]]
+            for model, state in self._router.running()
         ]
         return _json(request, {"running": running})
 

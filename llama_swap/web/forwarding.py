@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -12,6 +14,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from llama_swap.config.model import ModelConfig
 from llama_swap.relay.headers import OutboundRequest, end_to_end
 from llama_swap.relay.pool import Pool
 from llama_swap.relay.resource import ReverseProxyResource
@@ -32,6 +35,7 @@ class Pools(Protocol):
 class Destination:
     """Where the requests for one model go."""
 
+    url: str
     description: str
     pool: Pool
     authority: bytes
@@ -54,24 +58,28 @@ class Forwarder:
 
     def forward(self, request: Request, target: Target, uri: bytes, body: bytes | None) -> Forwarding:
         """Return the resource that sends `request` to `target`, with `uri` as its path and query."""
-        destination = self._destinations.get(target.model) or self._connect(target.model)
         client = client_host(request)
-        outbound = OutboundRequest(
+        fields = end_to_end(
+            (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
+        )
+        addressed = partial(
+            OutboundRequest,
             method=request.method,
-            target=destination.path + uri,
-            host=request.getHeader(b"host") or destination.authority,
-            fields=end_to_end(
-                (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
-            ),
+            fields=fields,
             client=None if client is None else client.encode(),
             body=body,
         )
-        return Forwarding(self.router, target, destination, outbound)
+        return Forwarding(self, target, uri, addressed)
 
-    def _connect(self, model_id: str) -> Destination:
-        model = self.router.config.models[model_id]
+    def destination(self, model: ModelConfig) -> Destination:
+        """Return where to send requests for `model`, with the connections that are kept to it."""
+        known = self._destinations.get(model.id)
+        return known if known is not None and known.url == model.proxy else self._connect(model)
+
+    def _connect(self, model: ModelConfig) -> Destination:
         proxy = urlsplit(model.proxy)
-        destination = self._destinations[model_id] = Destination(
+        destination = self._destinations[model.id] = Destination(
+            model.proxy,
             f"model {model.id} at {model.proxy}",
             self._pools.pool(model.proxy),
             proxy.netloc.encode(),
@@ -85,16 +93,18 @@ class Forwarding(Resource):
 
     isLeaf = True
 
-    def __init__(self, router: Router, target: Target, destination: Destination, outbound: OutboundRequest) -> None:
+    def __init__(
+        self, forwarder: Forwarder, target: Target, uri: bytes, addressed: Callable[..., OutboundRequest]
+    ) -> None:
         super().__init__()
-        self._router = router
+        self._forwarder = forwarder
         self._target = target
-        self._destination = destination
-        self._outbound = outbound
+        self._uri = uri
+        self._addressed = addressed
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
-        waiting = self._router.acquire(self._target)
+        waiting = self._forwarder.router.acquire(self._target)
         if not waiting.called:
             request.notifyFinish().addErrback(_withdraw, waiting)
         waiting.addCallback(self._relay, request)
@@ -102,8 +112,12 @@ class Forwarding(Resource):
         return NOT_DONE_YET
 
     def _relay(self, lease: Lease, request: Request) -> None:
+        destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
+        outbound = self._addressed(
+            target=destination.path + self._uri, host=request.getHeader(b"host") or destination.authority
+        )
         relay = ReverseProxyResource(
-            self._outbound, self._destination.pool, self._destination.description, refuse=refuse, over=lease.release
+            outbound, destination.pool, destination.description, refuse=refuse, over=lease.release
         )
         relay.render(request)
 

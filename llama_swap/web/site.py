@@ -14,6 +14,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request as ServerRequest
 from twisted.web.server import Site
 
+from llama_swap.config.model import Config
 from llama_swap.errors import BodyTooLarge, SwapError
 from llama_swap.web.channel import SwapChannel
 from llama_swap.web.heads import RequestHead
@@ -106,11 +107,15 @@ class SwapSite(Site):
     noisy = False
     protocol = SwapChannel  # type: ignore[assignment]  # twisted's own choice can also change to HTTP/2
 
-    def __init__(self, root: IResource, clock: IReactorTime, *, max_body: int, log_requests: bool) -> None:
+    def __init__(self, root: IResource, clock: IReactorTime, config: Config) -> None:
         super().__init__(root, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
-        self.max_body = max_body
-        self._log_requests = log_requests
         self._clock = clock
+        self.follow(config)
+
+    def follow(self, config: Config) -> None:
+        """Serve by `config` from now on."""
+        self.max_body = config.max_request_body
+        self._log_requests = config.log_requests
 
     def log(self, request: Request) -> None:
         """twisted.web's own access log is not used; see `watch`."""

@@ -1,0 +1,160 @@
+"""Reload by difference: what is unchanged goes on, what is changed gives way, and a bad file changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.blackbox import FAKELLM, ProxyUnderTest, fake_model, fake_models
+from tests.support_client import at_once
+from tests.support_processes import open_files, wait_until
+
+RELOADED = "configuration reloaded"
+NOT_RELOADED = "not reloaded"
+
+
+def write(proxy: ProxyUnderTest, config: Mapping[str, Any] | str) -> None:
+    """Write another configuration over the first."""
+    proxy.config_path.write_text(config if isinstance(config, str) else json.dumps(config))
+
+
+def reload(proxy: ProxyUnderTest, config: Mapping[str, Any] | str, outcome: str = RELOADED) -> None:
+    """Have another configuration read, and wait until that is done."""
+    before = proxy.log().count(outcome)
+    write(proxy, config)
+    proxy.send_signal(signal.SIGHUP)
+    wait_until(lambda: proxy.log().count(outcome) > before, 10, outcome)
+
+
+def with_port(name: str, knobs: str = "", **config: Any) -> dict[str, Any]:
+    """Return an entry of `models` whose port is given by the proxy."""
+    return {"cmd": f"{FAKELLM} --port ${{PORT}} --model {name} {knobs}", **config}
+
+
+def resident(pid: int) -> int:
+    """Return the memory of a process, in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class ReloadTests(SynchronousTestCase):
+    """SIGHUP."""
+
+    def test_unchanged_stream(self) -> None:
+        """A stream of an unchanged model goes on to its end, while other models come, change and go."""
+        a, b = fake_model("a", "--stream 12@150"), fake_model("b")
+        with ProxyUnderTest({"models": {"a": a, "b": b}}) as proxy:
+            with proxy.stream("a") as stream:
+                events = stream.events()
+                next(events)
+                reload(proxy, {"models": {"a": a, "b": fake_model("b", "--load-delay 0.1"), "c": fake_model("c")}})
+                reload(proxy, {"models": {"a": a, "c": fake_model("c")}})
+                self.assertEqual([data for _, data in events][-1], b"[DONE]")
+            self.assertEqual(len(proxy.journal.events("start", "a")), 1)
+            self.assertEqual(proxy.served("c"), "c")
+            self.assertEqual(proxy.chat("b").status, 404)
+
+    def test_changed(self) -> None:
+        """A changed model ends its stream; meanwhile nobody gets an answer of the old one, or a second process."""
+        old = fake_model("old", "--stream 10@100")
+        port = int(old["proxy"].rpartition(":")[2])
+        with ProxyUnderTest({"models": {"m": old}}) as proxy:
+            with proxy.stream("m") as stream, at_once(3) as clients:
+                events = stream.events()
+                next(events)
+                reload(proxy, {"models": {"m": fake_model("new", port=port)}})
+                later = [clients.submit(proxy.served, "m") for _ in range(3)]
+                self.assertEqual([data for _, data in events][-1], b"[DONE]")
+                self.assertEqual([each.result() for each in later], ["new"] * 3)
+            self.assertEqual(proxy.journal.most_alive(), 1)
+
+    def test_removed(self) -> None:
+        """A removed model finishes its stream, is refused to others, and is gone then."""
+        models = {"a": fake_model("a", "--stream 8@100"), "b": fake_model("b")}
+        with ProxyUnderTest({"models": models}) as proxy:
+            with proxy.stream("a") as stream:
+                events = stream.events()
+                next(events)
+                reload(proxy, {"models": {"b": models["b"]}})
+                self.assertEqual(proxy.chat("a").status, 404)
+                self.assertEqual(proxy.running(), {"a": "ready"})
+                self.assertEqual([data for _, data in events][-1], b"[DONE]")
+            wait_until(lambda: not proxy.running(), 5, "the end of a")
+
+    def test_ports_stay(self) -> None:
+        """A known model keeps its `${PORT}` and its process, though new ones come before it in the alphabet."""
+        with ProxyUnderTest({"startPort": 21800, "models": {"m": with_port("m"), "n": with_port("n")}}) as proxy:
+            self.assertEqual(proxy.served("n"), "n")
+            before = proxy.get("/running").json()
+            models = {name: with_port(name) for name in ("a", "b", "m", "n", "z")}
+            reload(proxy, {"startPort": 21800, "models": models})
+            self.assertEqual(proxy.get("/running").json(), before)
+            self.assertEqual([proxy.served(name) for name in models], list(models))
+            self.assertEqual(len(proxy.journal.events("start", "n")), 2)
+
+    def test_bad_files(self) -> None:
+        """A file that cannot be used is one warning; the old configuration serves, and the next good edit works."""
+        good = fake_models("a")
+        twice = {"models": {name: fake_model(name, aliases=["x"]) for name in "ab"}}
+        with ProxyUnderTest(good) as proxy:
+            self.assertEqual(proxy.served("a"), "a")
+            for bad in (json.dumps(good)[:-20], json.dumps(twice), "[" * 20_000, ""):
+                warnings = proxy.log().count("[WARN]")
+                reload(proxy, bad, NOT_RELOADED)
+                self.assertEqual(proxy.log().count("[WARN]"), warnings + 1)
+                self.assertEqual(proxy.served("a"), "a")
+            self.assertEqual(len(proxy.journal.events("start", "a")), 1)
+            reload(proxy, {"models": {**good["models"], "new": fake_model("new")}})
+            self.assertEqual(proxy.served("new"), "new")
+
+    def test_hangups_under_load(self) -> None:
+        """Twenty signals within a second, while clients keep a model busy: nobody notices."""
+        with ProxyUnderTest({"models": {"a": fake_model("a", concurrencyLimit=100)}}) as proxy, at_once(4) as clients:
+            proxy.served("a")
+            end = time.monotonic() + 1.5
+
+            def asking() -> list[int]:
+                statuses = []
+                while time.monotonic() < end:
+                    statuses.append(proxy.chat("a").status)
+                return statuses
+
+            busy = [clients.submit(asking) for _ in range(4)]
+            for _ in range(20):
+                proxy.send_signal(signal.SIGHUP)
+                time.sleep(0.04)
+            self.assertEqual({status for each in busy for status in each.result()}, {200})
+            wait_until(lambda: RELOADED in proxy.log(), 5, RELOADED)
+            self.assertTrue(1 <= proxy.log().count(RELOADED) <= 20)
+            self.assertEqual(len(proxy.journal.events("start", "a")), 1)
+
+    def test_listen(self) -> None:
+        """Another `listen` is not applied, and a warning says so; everything else is."""
+        with ProxyUnderTest(fake_models("a")) as proxy:
+            reload(proxy, fake_models("b", listen="127.0.0.1:1"))
+            self.assertIn("`listen` has changed", proxy.log())
+            self.assertEqual(proxy.served("b"), "b")
+
+    def test_leaks(self) -> None:
+        """Two hundred reloads of twenty models cost no file descriptor, and next to no memory."""
+        even, odd = (fake_models(*(f"m{number + shift}" for number in range(20))) for shift in (0, 10))
+        with ProxyUnderTest(even) as proxy:
+            for config in (even, odd) * 5:
+                reload(proxy, config)
+            files, memory = open_files(proxy.pid), resident(proxy.pid)
+            for config in (even, odd) * 100:
+                reload(proxy, config)
+            self.assertEqual(open_files(proxy.pid), files)
+            self.assertLess(resident(proxy.pid) - memory, 20 * 1024 * 1024)
+
+    def test_daemon_door(self) -> None:
+        """The service of twistd reloads as well."""
+        with ProxyUnderTest(fake_models("a"), twistd=True) as proxy:
+            reload(proxy, fake_models("b"))
+            self.assertEqual(proxy.served("b"), "b")
