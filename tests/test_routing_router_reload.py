@@ -14,7 +14,7 @@ from tests.fakes import make_model
 from tests.support_routing import RouterCase
 
 
-class ReconfigureTests(RouterCase):
+class FollowTests(RouterCase):
     """`Router.follow`."""
 
     def change(self, model: str, **changes: Any) -> None:
