@@ -74,7 +74,7 @@ class KnownKeyTests(FindingsTestCase):
         """Every value of the configuration has its key, but for those that only others are made of."""
         for table, cls, parts in (
             (TOP, Config, {"macros", "global_ttl", "unload_timeout", "start_port"}),
-            (MODEL, ModelConfig, {"macros", "id"}),
+            (MODEL, ModelConfig, {"macros", "id", "port"}),
         ):
             attributes = {key.attribute for key in table if key.is_active}
             self.assertEqual(attributes ^ set(fields_dict(cls)), parts)

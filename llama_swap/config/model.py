@@ -23,8 +23,8 @@ class ModelConfig:
     """The argument vector; never empty."""
     proxy: str
     """Base URL of the server that `cmd` starts, without a trailing slash."""
-    port: int | None = None
-    """What `${PORT}` stands for; None where the model does not use it."""
+    port: int | None = field(default=None, eq=False)
+    """What `${PORT}` stands for; None where the model does not use it.  Its other values have it already."""
     aliases: tuple[str, ...] = ()
     env: Mapping[str, str] = field(factory=dict)
     """Added to the inherited environment."""

@@ -45,9 +45,9 @@ class FIFOScheduler:
     _loading: dict[str, set[str]] = field(factory=dict)
     _ready: set[str] = field(factory=set)
     _stopping: set[str] = field(factory=set)
-    _retiring: set[str] = field(factory=set)
     _serving: Counter[str] = field(factory=Counter)
     _closed: bool = False
+    _retiring: set[str] = field(factory=set)
 
     # -- what can be asked ------------------------------------------------------------------------------------
 
