@@ -42,6 +42,13 @@ class Unauthorized(SwapError):
     code = "unauthorized"
 
 
+class Forbidden(RequestError):
+    """The page behind the request is not one that may do this."""
+
+    status = 403
+    code = "forbidden"
+
+
 class NotFound(RequestError):
     """No such model, profile member or page."""
 

@@ -197,7 +197,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         close_streams=streams.close,
         dismiss_guard=guard.stop,
         announce=announce,
-        opened=partial(_warn_if_open, config),
+        opened=partial(_opened, config, gate),
         environ=os.environ,
     )
 
@@ -243,8 +243,9 @@ def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes) ->
     return Gate(Front(app, inference.direct()), config)
 
 
-def _warn_if_open(config: Config, address: IAddress) -> None:
-    """Say so if others can do with the models what they like."""
+def _opened(config: Config, gate: Gate, address: IAddress) -> None:
+    """Judge those who come to `address`; say so if they can do with the models what they like."""
+    gate.listens_at(address)
     if listen.is_wide(address) and not config.api_keys:
         _log.warn(
             "Every machine that can reach {url} can use, start and stop the models. If that is not what you want, "

@@ -70,3 +70,29 @@ class FileModeTests(FindingsTestCase):
         """A file without keys, or with keys that stand elsewhere, may be read by anybody."""
         self.assertEqual(self.warnings(FILE, 0o644), [])
         self.assertEqual(self.warnings(f"apiKeys: ['${{env.KEY}}']\n{FILE}", 0o644), [])
+
+
+class BrowserKeysTests(FindingsTestCase):
+    """`allowedOrigins` and `allowedHosts`."""
+
+    def test_origins(self) -> None:
+        """An origin is brought to the form that browsers send."""
+        given = "https://Chat.Example, 'http://x:80/', 'https://x:443', 'http://x:443', '*', app://obsidian.md, 'http://[::1]:3000'"
+        config = load(f"allowedOrigins: [{given}]\n{FILE}").config
+        expected = "https://chat.example http://x https://x http://x:443 * app://obsidian.md http://[::1]:3000"
+        self.assertEqual(config.allowed_origins, tuple(expected.split()))
+
+    def test_hosts(self) -> None:
+        """A host is a name or an address; its port does not matter."""
+        config = load(f"allowedHosts: [GPU.example, 'x:8080', fd00::1, '[fd00::2]:80', 10.0.0.1, '*']\n{FILE}").config
+        self.assertEqual(config.allowed_hosts, ("gpu.example", "x", "[fd00::1]", "[fd00::2]", "10.0.0.1", "*"))
+
+    def test_refused(self) -> None:
+        """What is neither is an error that shows what it should look like."""
+        for origin in ("chat.example", "'null'", "https://x/path", "'http://localhost:*'", "https://*.x", "'//x'"):
+            text = f"allowedOrigins: [{origin}]\n{FILE}"
+            self.assert_errors(text, (1, "allowedOrigins[0]", "the origin of a page, such as https://chat.example"))
+        for host in ("https://x", "x/y", "'*.x'", "ü.example", "'x:y'"):
+            text = f"allowedHosts: [{host}]\n{FILE}"
+            self.assert_errors(text, (1, "allowedHosts[0]", "the name of a host, such as gpu.example"))
+        self.assert_errors(f"allowedOrigins: '*'\n{FILE}", (1, "allowedOrigins", "must be a list of names"))

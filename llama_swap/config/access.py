@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from attrs import frozen
 
-from llama_swap.config.kinds import Schema
+from llama_swap.config.kinds import Plain, Schema, read_names
 from llama_swap.config.masking import MASK
 from llama_swap.config.tree import Findings, ListNode, Node, Scalar
 
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(:\d+)?")
+_ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>{_HOST.pattern})/?")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -46,3 +49,65 @@ def _wrong_key(item: Node) -> str | None:
     if item.text == MASK:
         return f"{MASK} stands where `llama-swap check` does not show a key; write the key itself"
     return None
+
+
+@frozen
+class Origins(Plain):
+    """A list of the origins of web pages, as browsers write them: in lower case, and without a default port."""
+
+    default: tuple[str, ...] = ()
+
+    def read(self, node: Node, found: Findings) -> tuple[str, ...]:
+        return _read(node, found, _origin, "the origin of a page, such as https://chat.example")
+
+    def show(self, value: tuple[str, ...]) -> list[str]:
+        return list(value)
+
+    def schema(self) -> Schema:
+        return _list_schema(r"^\*$|://|\$\{")
+
+
+@frozen
+class Hosts(Plain):
+    """A list of host names and addresses, without ports."""
+
+    default: tuple[str, ...] = ()
+
+    def read(self, node: Node, found: Findings) -> tuple[str, ...]:
+        return _read(node, found, _host, "the name of a host, such as gpu.example")
+
+    def show(self, value: tuple[str, ...]) -> list[str]:
+        return list(value)
+
+    def schema(self) -> Schema:
+        return _list_schema(r"^[^/]+$")
+
+
+def _read(node: Node, found: Findings, normal: Callable[[str], str | None], wanted: str) -> tuple[str, ...]:
+    values = []
+    for item in read_names(node, found):
+        value = "*" if item.text == "*" else normal(item.text.lower())
+        if value is None:
+            found.error(item, f"must be {wanted}, or `*` for all, not {item.summary}")
+        else:
+            values.append(value)
+    return tuple(values)
+
+
+def _list_schema(pattern: str) -> Schema:
+    return {"type": ["array", "null"], "items": {"type": "string", "pattern": pattern}}
+
+
+def _origin(text: str) -> str | None:
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        return None
+    default = {"http": ":80", "https": ":443"}.get(match["scheme"], "")
+    return f"{match['scheme']}://{match['authority'].removesuffix(default)}"
+
+
+def _host(text: str) -> str | None:
+    if text.count(":") > 1 and not text.startswith("["):
+        text = f"[{text}]"
+    match = _HOST.fullmatch(text)
+    return match["name"] if match else None

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from llama_swap.config.access import Secrets
+from llama_swap.config.access import Hosts, Origins, Secrets
 from llama_swap.config.kinds import Address, Assignments, CheckPath, Flag, Kind, Later, Names, Section, Text
 from llama_swap.config.quantities import Seconds, Size, Whole
 from llama_swap.config.tree import Findings, MapNode, Node
@@ -64,9 +64,11 @@ TOP: Final = (
     Key("readAhead", Flag(default=True), "Read the next model's files into memory while the one before it stops."),
     Key("logRequests", Flag(), "Write one line for each request to the log."),
     Key("apiKeys", Secrets(), "Keys of which clients must show one; none: everybody may come in."),
+    Key("allowedOrigins", Origins(), "Origins of web pages that may use llama-swap, such as https://chat.example."),
+    Key("allowedHosts", Hosts(), "Names by which browsers may address a llama-swap that listens on loopback only."),
     *_later("logLevel", "logTimeFormat", "logToStdout", "metricsMaxInMemory", "captureBuffer", "store", "ui"),
     *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks", "routing", "groups"),
-    *_later("matrix", "selectors", "peers", "allowedOrigins", "allowedHosts"),
+    *_later("matrix", "selectors", "peers"),
 )
 
 MODEL: Final = (

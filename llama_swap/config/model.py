@@ -66,6 +66,10 @@ class Config:
     """`listen:` of the file; a flag wins over it."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Keys of which every client must show one; empty: nobody is asked."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of pages that may use the proxy besides those of this machine; `*` stands for all."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which the proxy may be addressed, besides those of this machine, if it listens only to that."""
     max_wait: float = 10.0
     """How long a queued request lets busier models go first."""
     max_request_body: int = 256 * 1024 * 1024

@@ -5,6 +5,7 @@ The answer goes past twisted.web's own writing of heads and chunks, which would 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -109,7 +110,10 @@ class ResponseRelay:
 
 def _head_text(request: Any, head: AnswerHead, *, chunked: bool) -> bytes:
     """Return the head of the answer as the client gets it."""
-    parts = [b"%b %d %b\r\n" % (request.clientproto, head.status, _printable(head.reason)), head.end_to_end_lines]
+    fields = head.end_to_end_lines
+    if request.cors:
+        fields = _CORS.sub(b"", fields) + request.cors
+    parts = [b"%b %d %b\r\n" % (request.clientproto, head.status, _printable(head.reason)), fields]
     if chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     if not request.channel.persistent and request.clientproto == b"HTTP/1.1":
@@ -123,4 +127,6 @@ def _printable(reason: bytes) -> bytes:
     return reason.translate(None, _CONTROLS)
 
 
+_CORS = re.compile(rb"^access-control-allow-(origin|credentials):.*\r\n", re.IGNORECASE | re.MULTILINE)
+"""What a model's server has to say about pages; where the proxy has decided, it alone speaks."""
 _CONTROLS = bytes(code for code in range(0x20) if code != 0x09) + b"\x7f"

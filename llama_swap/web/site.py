@@ -48,6 +48,8 @@ class SwapRequest(ServerRequest):
     defaultContentType = None
     channel: Any
     content: BytesIO
+    cors = b""
+    """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
     _room = 0
 
     def begin(self, head: RequestHead) -> None:
@@ -89,6 +91,12 @@ class SwapRequest(ServerRequest):
         self.code = error.status
         self.startedWriting = 1
         self.sentLength = self.channel.refuse(error, self.getHeader(b"accept") or b"")
+
+    def allow_origin(self, origin: bytes) -> None:
+        """Let pages of `origin` read the answer (https://fetch.spec.whatwg.org/#http-access-control-allow-origin)."""
+        self.setHeader(b"Access-Control-Allow-Origin", origin)
+        self.setHeader(b"Vary", b"Origin")
+        self.cors = b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n" % origin
 
     def getRequestHostname(self) -> bytes:  # noqa: N802  # twisted.web's name
         """Return what Klein may build absolute URLs on: it builds none here, and must not stumble over an odd Host."""

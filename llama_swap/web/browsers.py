@@ -1,0 +1,136 @@
+"""What the pages of other sites may do here, by way of the browser of somebody who reads them.
+
+A browser reaches what its owner does: this machine, this network.  So any page on the web could use, start and stop
+the models of those who visit it.  But browsers tell whose page is behind a request (`Origin`, RFC 6454, and
+`Sec-Fetch-Site`, https://www.w3.org/TR/fetch-metadata/), and under which name the page knows us (`Host`), which is not
+ours where a foreign name was bent to our address (DNS rebinding).  Clients that are no browsers need not care.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from twisted.web.http import Request
+
+from llama_swap.errors import Forbidden
+
+PREFLIGHT_MAX_AGE = 86400
+"""How long browsers may remember the answer to a preflight, in seconds."""
+METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
+USUAL_FIELDS = b"Content-Type, Authorization, Accept, X-Requested-With"
+
+_HARMLESS = frozenset(b"api favicon.ico health log logs metrics models running ui wol-health".split())
+"""Where paths begin at which a GET only shows something."""
+_SHARED = frozenset(b"audioapi comfyui completion infill models props rerank reranking sdapi upstream v v1".split())
+"""Where paths begin that are about models and their answers: allowed origins may read these, and nothing else."""
+_ORIGIN = re.compile(rb"[a-z][a-z0-9+.-]*://(?P<host>[^/?#@\s]+)")
+_AUTHORITY = re.compile(rb"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(:\d*)?")
+_LOOPBACK = re.compile(rb"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class BrowserRules:
+    """Tells requests that a foreign page is behind from all others.
+
+    `origins` and `hosts` are as the configuration has them; `*` among them stands for all.  `is_loopback` says that we
+    listen for this machine only, and so must be addressed as such.
+    """
+
+    def __init__(self, origins: Iterable[str], hosts: Iterable[str], *, is_loopback: bool) -> None:
+        self._origins = frozenset(origin.encode() for origin in origins)
+        self._hosts = frozenset(host.encode() for host in hosts)
+        self._opens_all = b"*" in self._origins
+        self._checks_host = is_loopback and b"*" not in self._hosts
+
+    def check(self, request: Request) -> bytes | None:
+        """Return the value of `Access-Control-Allow-Origin` for the answer, or None if it is to have none.
+
+        @raise Forbidden: a foreign page is behind the request, and could do harm with it.
+        """
+        headers = request.requestHeaders
+        [host] = headers.getRawHeaders(b"Host", (None,))[-1:]
+        if self._checks_host and host is not None and not self._is_ours(_name(host)):
+            raise Forbidden(
+                f"llama-swap listens for this machine only, and does not know itself as {_shown(host)}; if that is "
+                "right, add the name to allowedHosts in the configuration"
+            )
+        [origin] = headers.getRawHeaders(b"Origin", (None,))[-1:]
+        if origin is not None:
+            if self._is_allowed(origin, host):
+                return self._shares(request.path, origin)
+            whose = f"a page of {_shown(origin)}"
+        elif headers.getRawHeaders(b"Sec-Fetch-Site") == [b"cross-site"] and not self._opens_all:
+            whose = "a page of another site"
+        else:
+            return None
+        if _may_do_harm(request.method, request.path) and not is_preflight(request):
+            raise Forbidden(
+                f"{whose} is behind this request, and such pages may not start, stop or change anything; if you trust "
+                "it, add its origin to allowedOrigins in the configuration"
+            )
+        return None
+
+    def _is_ours(self, name: bytes) -> bool:
+        return _is_loopback(name) or name in self._hosts
+
+    def _is_allowed(self, origin: bytes, host: bytes | None) -> bool:
+        origin = origin.lower()
+        if self._opens_all or origin in self._origins:
+            return True
+        match = _ORIGIN.fullmatch(origin)
+        name = _name(match["host"]) if match else b""
+        return bool(name) and (_is_loopback(name) or name == _name(host or b""))
+
+    def _shares(self, path: bytes, origin: bytes) -> bytes | None:
+        if _first_segment(path) not in _SHARED:
+            return None
+        return b"*" if self._opens_all else origin
+
+
+def is_preflight(request: Request) -> bool:
+    """Whether a browser asks what it may ask: https://fetch.spec.whatwg.org/#cors-preflight-request ."""
+    headers = request.requestHeaders
+    return request.method == b"OPTIONS" and (
+        headers.hasHeader(b"Access-Control-Request-Method") or headers.hasHeader(b"Access-Control-Request-Headers")
+    )
+
+
+def answer_preflight(request: Request) -> None:
+    """Say what may be asked, to those whose origin is allowed; without that header, the rest means nothing."""
+    asked = b",".join(request.requestHeaders.getRawHeaders(b"Access-Control-Request-Headers", ()))
+    names = [name.strip() for name in asked.split(b",")]
+    fields = b", ".join(name for name in names if _TOKEN.fullmatch(name))
+    request.setResponseCode(204)
+    request.setHeader(b"Access-Control-Allow-Methods", METHODS)
+    request.setHeader(b"Access-Control-Allow-Headers", fields or USUAL_FIELDS)
+    request.setHeader(b"Access-Control-Max-Age", b"%d" % PREFLIGHT_MAX_AGE)
+    request.finish()
+
+
+def _may_do_harm(method: bytes, path: bytes) -> bool:
+    """Whether a request may start, stop or change something; it may, unless it is known that it does not."""
+    if method not in (b"GET", b"HEAD"):
+        return True
+    return path not in (b"/", b"/upstream", b"/v1/models") and _first_segment(path) not in _HARMLESS
+
+
+def _first_segment(path: bytes) -> bytes:
+    return path[1:].partition(b"/")[0]
+
+
+@lru_cache(maxsize=32)  # most clients write the same
+def _name(authority: bytes) -> bytes:
+    """Return the name of HOST:PORT without a dot at its end, or nothing if it is malformed."""
+    match = _AUTHORITY.fullmatch(authority.lower())
+    return match["name"] if match else b""
+
+
+@lru_cache(maxsize=32)
+def _is_loopback(name: bytes) -> bool:
+    return bool(_LOOPBACK.fullmatch(name))
+
+
+def _shown(value: bytes) -> str:
+    return ascii(value[:100].decode("latin-1"))

@@ -1,0 +1,357 @@
+"""What pages of other sites may do by way of a browser."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+
+from llama_swap.config.model import Config
+from llama_swap.web.forwarding import Forwarder
+from llama_swap.web.front import Front
+from llama_swap.web.gate import MOST_NOTED, Gate
+from llama_swap.web.inference import InferenceRoutes
+from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
+from tests.fakes_wire import Answer, Client
+
+LOOPBACK = IPv4Address("TCP", "127.0.0.1", 8080)
+EVERYWHERE = IPv4Address("TCP", "0.0.0.0", 8080)
+CHAT = "/v1/chat/completions"
+PAGE = "https://chat.example"
+PREFLIGHT = {"Access-Control-Request-Method": "POST"}
+
+
+class Inner(Resource):
+    """Answers every request that gets so far."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        """See `IResource.render`."""
+        return b"in"
+
+
+class GateTestCase(SynchronousTestCase):
+    """A gate, and a client in front of it."""
+
+    def setUp(self) -> None:
+        """Listen for this machine only, with nothing configured."""
+        self.configure()
+
+    def configure(self, address: IAddress = LOOPBACK, **config: Any) -> None:
+        """Make the gate."""
+        self.gate = Gate(Inner(), Config(models={}, **config))
+        self.gate.listens_at(address)
+        self.client = Client(site_of(self.gate))
+
+    def ask(self, method: str, path: str, **headers: str) -> Answer:
+        """Return the answer to a request; a header None is left out."""
+        fields = {"Host": "localhost:8080", **{name.replace("_", "-"): text for name, text in headers.items()}}
+        self.client.ask(method, path, None, fields)
+        return self.client.answer(method)
+
+    def assert_refused(self, answer: Answer, setting: str) -> None:
+        """Check that it is a 403 that names the setting, and is for nobody's eyes but the browser's."""
+        self.assertEqual(answer.status, 403)
+        error = json.loads(answer.body)["error"]
+        self.assertIn(setting, error["message"])
+        self.assertEqual((error["type"], error["code"]), ("invalid_request_error", "forbidden"))
+        self.assertIsNone(answer["Access-Control-Allow-Origin"])
+
+
+class OriginTests(GateTestCase):
+    """Whose page is behind a request."""
+
+    harmful = (
+        ("POST", CHAT),
+        ("POST", "/nowhere"),
+        ("GET", "/unload"),
+        ("GET", "//unload"),
+        ("GET", "/%75nload"),
+        ("GET", "/logs%2f..%2funload"),
+        ("GET", "/upstream/a/"),
+        ("HEAD", "/upstream/a/"),
+        ("OPTIONS", "/upstream/a/"),
+        ("GET", "//upstream/a/"),
+        ("GET", "/v1/audio/voices?model=a"),
+        ("GET", "/props?model=a"),
+        ("GET", "/comfyui/"),
+        ("POST", "/unload"),
+        ("POST", "/api/models/unload"),
+        ("PUT", "/api/profiles/active"),
+        ("DELETE", "/api/x"),
+    )
+    harmless = (
+        "/",
+        "/health",
+        "/running",
+        "/logs",
+        "/logs/stream",
+        "/v1/models",
+        "/models",
+        "/upstream",
+        "/api/events",
+    )
+
+    def test_foreign(self) -> None:
+        """A foreign page may start, stop and change nothing, however the path is spelled."""
+        for origin in (
+            PAGE,
+            "null",
+            "",
+            "http://localhost.evil.test",
+            "http://127.0.0.1.evil.test",
+            "http://127.evil.test",
+            "http://evil.test/localhost",
+            "http://localhost@evil.test",
+            "http://evil.test:8080",
+            "http://192.168.1.5",
+            "localhost",
+            "://localhost",
+            "http://",
+            "http://:8080",
+            "http://localhost evil",
+        ):
+            for method, path in self.harmful:
+                if method == "HEAD":
+                    self.assertEqual(self.ask(method, path, Origin=origin).status, 403)
+                else:
+                    self.assert_refused(self.ask(method, path, Origin=origin), "allowedOrigins")
+
+    def test_cross_site(self) -> None:
+        """So may a page that says no more than that it is another site's: a picture, a link, a form of long ago."""
+        for method, path in self.harmful:
+            self.assertEqual(self.ask(method, path, Sec_Fetch_Site="cross-site").status, 403, path)
+        for site in ("same-origin", "same-site", "none"):
+            self.assertEqual(self.ask("GET", "/unload", Sec_Fetch_Site=site).status, 200)
+
+    def test_looking_is_harmless(self) -> None:
+        """What only shows something is answered, but no foreign page can read the answer."""
+        for path in self.harmless:
+            for headers in ({"Origin": PAGE}, {"Sec_Fetch_Site": "cross-site"}):
+                answer = self.ask("GET", path, **headers)
+                self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (200, None), path)
+
+    def test_own_pages(self) -> None:
+        """Pages of this machine, and of the host that the request is for, may do everything."""
+        self.configure(EVERYWHERE)
+        for origin, host in (
+            ("http://localhost", "gpu.example:8080"),
+            ("http://localhost:3000", "gpu.example:8080"),
+            ("https://app.localhost:3000", "gpu.example"),
+            ("http://127.0.0.1:5173", "gpu.example"),
+            ("http://[::1]:5173", "gpu.example"),
+            ("tauri://localhost", "gpu.example"),
+            ("http://gpu.example", "gpu.example:8080"),
+            ("https://GPU.example:443", "gpu.Example."),
+            ("http://192.168.1.2:3000", "192.168.1.2:8080"),
+            ("http://[fd00::1]:3000", "[fd00::1]"),
+        ):
+            for method, path in self.harmful:
+                answer = self.ask(method, path, Origin=origin, Host=host, Sec_Fetch_Site="cross-site")
+                self.assertEqual(answer.status, 200, (origin, host))
+
+    def test_no_browser(self) -> None:
+        """Clients that say nothing of pages are none of this module's business."""
+        for method, path in self.harmful:
+            answer = self.ask(method, path)
+            self.assertEqual((answer.status, answer["Vary"]), (200, None))
+
+    def test_allowed(self) -> None:
+        """Pages of a listed origin may do everything, and read answers of models; those of others may not."""
+        self.configure(allowed_origins=(PAGE, "http://x:1"))
+        for origin in (PAGE, PAGE.upper(), "http://x:1"):
+            for method, path in self.harmful:
+                self.assertEqual(self.ask(method, path, Origin=origin, Sec_Fetch_Site="cross-site").status, 200)
+            for path in (CHAT, "/v1/models", "/upstream/a/x", "/rerank"):
+                answer = self.ask("POST", path, Origin=origin)
+                self.assertEqual((answer["Access-Control-Allow-Origin"], answer["Vary"]), (origin, "Origin"))
+        for origin in (f"{PAGE}:8443", PAGE.replace("s:", ":"), f"{PAGE}.evil.test", "http://x"):
+            self.assert_refused(self.ask("POST", CHAT, Origin=origin), "allowedOrigins")
+        self.assert_refused(self.ask("GET", "/unload", Sec_Fetch_Site="cross-site"), "allowedOrigins")
+
+    def test_all_allowed(self) -> None:
+        """`*` opens everything to everybody."""
+        self.configure(allowed_origins=("*",))
+        for headers in ({"Origin": "https://any.test"}, {"Origin": "null"}, {"Sec_Fetch_Site": "cross-site"}):
+            for method, path in self.harmful:
+                self.assertEqual(self.ask(method, path, **headers).status, 200)
+        self.assertEqual(self.ask("POST", CHAT, Origin="https://any.test")["Access-Control-Allow-Origin"], "*")
+
+    def test_management_is_not_shared(self) -> None:
+        """What is told about the proxy itself, only its own pages may read, and credentials are never shared."""
+        for origins in (("*",), (PAGE,)):
+            self.configure(allowed_origins=origins)
+            for path in ("/running", "/logs", "/logs/stream", "/unload", "/api/events", "/metrics", "/", "//v1/models"):
+                self.assertIsNone(self.ask("GET", path, Origin=PAGE)["Access-Control-Allow-Origin"], path)
+            self.assertIsNone(self.ask("GET", "/v1/models", Origin=PAGE)["Access-Control-Allow-Credentials"])
+
+    def test_errors_can_be_read(self) -> None:
+        """An allowed page learns why it got nothing."""
+        self.configure(allowed_origins=(PAGE,), api_keys=("sk-1",))
+        answer = self.ask("POST", CHAT, Origin=PAGE)
+        self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (401, PAGE))
+
+    def test_refusals_are_logged(self) -> None:
+        """What a browser hides from its user stands in the log: once each, and not without end."""
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for number in range(2 * MOST_NOTED):
+            for _ in range(2):
+                self.ask("POST", CHAT, Origin=f"http://{number}.test")
+        self.assertEqual(len(events), MOST_NOTED)
+        events.clear()
+        self.configure(api_keys=("sk-1",))
+        self.assertEqual(self.ask("POST", CHAT).status, 401)
+        self.assertEqual(events, [])
+
+
+class HostTests(GateTestCase):
+    """Under which name a page knows us."""
+
+    def test_loopback(self) -> None:
+        """Listening for this machine only, we have no other name than its own."""
+        for host in (
+            "localhost",
+            "LOCALHOST:1",
+            "localhost.",
+            "x.localhost",
+            "127.0.0.1:8080",
+            "127.9.9.9",
+            "[::1]:8080",
+        ):
+            self.assertEqual(self.ask("GET", "/health", Host=host).status, 200, host)
+        for host in (
+            "evil.test",
+            "evil.test:8080",
+            "localhost.evil.test",
+            "127.0.0.1.evil.test",
+            "127.evil.test",
+            "192.168.1.2",
+            "[::2]",
+            "localhost,evil.test",
+        ):
+            for path in ("/health", CHAT, "/logs"):
+                self.assert_refused(self.ask("GET", path, Host=host), "allowedHosts")
+
+    def test_no_host(self) -> None:
+        """A client of HTTP/1.0 that names none is no browser."""
+        self.client.send(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertEqual(self.client.answer().status, 200)
+
+    def test_allowed(self) -> None:
+        """Names can be added, with any port."""
+        self.configure(allowed_hosts=("gpu.example", "[fd00::1]"))
+        for host in ("gpu.example", "GPU.example:443", "[fd00::1]:8080", "localhost"):
+            self.assertEqual(self.ask("GET", "/", Host=host).status, 200, host)
+        self.assert_refused(self.ask("GET", "/", Host="x.gpu.example"), "allowedHosts")
+        self.configure(allowed_hosts=("*",))
+        self.assertEqual(self.ask("GET", "/", Host="evil.test").status, 200)
+
+    def test_elsewhere(self) -> None:
+        """Where others may come, or a proxy before us hands requests on, any name is served."""
+        for address in (EVERYWHERE, UNIXAddress("/run/x.sock")):
+            self.configure(address)
+            self.assertEqual(self.ask("GET", "/", Host="gpu.example").status, 200)
+
+    def test_rebinding(self) -> None:
+        """A name that was bent to our address is not ours, though it is the page's own."""
+        self.assert_refused(self.ask("POST", CHAT, Host="evil.test", Origin="http://evil.test"), "allowedHosts")
+
+
+class PreflightTests(GateTestCase):
+    """What browsers ask before they ask."""
+
+    def preflight(self, fields: str | None = None, *, origin: str = PAGE, path: str = CHAT) -> Answer:
+        """Ask whether a POST with these fields may be sent."""
+        asked = {} if fields is None else {"Access-Control-Request-Headers": fields}
+        return self.ask("OPTIONS", path, Origin=origin, **{**PREFLIGHT, **asked})
+
+    def test_allowed(self) -> None:
+        """Pages that may, learn what; no key is needed, which a browser could not send."""
+        self.configure(allowed_origins=(PAGE,), api_keys=("sk-1",))
+        for path in (CHAT, "/upstream/a/x", "/v1/nowhere"):
+            answer = self.preflight("authorization, x-stainless-os", path=path)
+            self.assertEqual(answer.status, 204)
+            self.assertEqual(answer["Access-Control-Allow-Origin"], PAGE)
+            self.assertEqual(answer["Access-Control-Allow-Methods"], "GET, POST, PUT, PATCH, DELETE, OPTIONS")
+            self.assertEqual(answer["Access-Control-Allow-Headers"], "authorization, x-stainless-os")
+            self.assertEqual(answer["Access-Control-Max-Age"], "86400")
+            self.assertIsNone(answer["Access-Control-Allow-Credentials"])
+
+    def test_odd_fields(self) -> None:
+        """Names that are none are dropped; where none is left, the usual ones are allowed."""
+        usual = "Content-Type, Authorization, Accept, X-Requested-With"
+        for asked, allowed in (
+            (None, usual),
+            ("", usual),
+            (" , ,", usual),
+            ("a b", usual),
+            ("x-ok,bad name,x:y,(z),caf\xe9,<script>,x-fine", "x-ok, x-fine"),
+            ("X-A , x-b", "X-A, x-b"),
+        ):
+            answer = self.preflight(asked, origin="http://localhost:3000")
+            self.assertEqual((answer.status, answer["Access-Control-Allow-Headers"]), (204, allowed), asked)
+
+    def test_others(self) -> None:
+        """Other pages get no permission, nor do any where only our own may read."""
+        self.assertIsNone(self.preflight()["Access-Control-Allow-Origin"])
+        self.configure(allowed_origins=("*",))
+        answer = self.preflight(path="/api/models/unload")
+        self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (204, None))
+
+    def test_other_options(self) -> None:
+        """An OPTIONS that asks for something else is a request like any other."""
+        self.assertEqual(self.ask("OPTIONS", "/upstream/a/").body, b"in")
+        self.configure(api_keys=("sk-1",))
+        self.assertEqual(self.ask("OPTIONS", CHAT).status, 401)
+
+
+class RelayedTests(SynchronousTestCase):
+    """What models answer to pages."""
+
+    def answer(self, fields: bytes, **headers: str) -> Answer:
+        """Return what a client gets whose model's answer has these fields."""
+        router, endpoints = FakeRouter(Config(models=models("a"))), Endpoints()
+        routes = InferenceRoutes(Forwarder(router, endpoints))
+        gate = Gate(Front(app_with(routes.add_to), routes.direct()), Config(models={}, allowed_origins=(PAGE,)))
+        client = Client(site_of(gate))
+        client.ask("POST", CHAT, b'{"model": "a"}', headers)
+        router.grant()
+        wire = endpoints.upstream.accept()
+        wire.deliver(b"HTTP/1.1 200 OK\r\n" + fields + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n")
+        answer = client.answer()
+        self.assertEqual(answer.body, b"ab")
+        return answer
+
+    def test_allowed(self) -> None:
+        """A page that may read answers may read those of models, streams included."""
+        for kind in (b"application/json", b"text/event-stream"):
+            fields = self.answer(b"Content-Type: " + kind + b"\r\n", Origin=PAGE).fields
+            self.assertIn(("Access-Control-Allow-Origin", PAGE), fields)
+            self.assertIn(("Vary", "Origin"), fields)
+
+    def test_only_one_speaks(self) -> None:
+        """What the model's server says about pages does not count, and shares no credentials."""
+        own = (
+            b"access-control-allow-origin: *\r\nX-Kept: 1\r\nAccess-Control-Allow-Credentials: true\r\nVary: Accept\r\n"
+        )
+        fields = self.answer(own, Origin=PAGE).fields
+        self.assertEqual([text for name, text in fields if name.lower() == "access-control-allow-origin"], [PAGE])
+        self.assertNotIn("credentials", str(fields).lower())
+        self.assertIn(("X-Kept", "1"), fields)
+        self.assertIn(("Vary", "Accept"), fields)
+
+    def test_no_page(self) -> None:
+        """Where no page is behind the request, the answer passes as it is."""
+        fields = self.answer(b"Access-Control-Allow-Origin: *\r\nX-Kept: 1\r\n").fields
+        self.assertEqual(
+            fields, [("Access-Control-Allow-Origin", "*"), ("X-Kept", "1"), ("Transfer-Encoding", "chunked")]
+        )
