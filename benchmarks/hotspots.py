@@ -112,6 +112,14 @@ def streams(peer: Peer, seconds: float) -> float:
     return float(loads.streams(peer, 64, rate=100, events=round(100 * seconds))["events"])
 
 
+def starts(peer: Peer, seconds: float) -> float:
+    """Start 256 streams at once, of one event each, again and again."""
+    times = round(8 * seconds)
+    for _ in range(times):
+        loads.streams(peer, 256, rate=20, events=1, skip=0)
+    return 256 * times
+
+
 def unthrottled(peer: Peer, seconds: float) -> float:
     """Put the load of 16 streams that come as fast as they can on the peer."""
     return float(loads.streams(peer, 16, rate=0, events=round(5_000 * seconds))["events"])
@@ -125,6 +133,7 @@ def bodies(peer: Peer, seconds: float) -> float:
 LOADS: dict[str, tuple[str, Load]] = {
     "requests": ("request", requests),
     "streams": ("event", streams),
+    "starts": ("stream", starts),
     "unthrottled": ("event", unthrottled),
     "bodies": ("body", bodies),
 }

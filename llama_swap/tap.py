@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -117,12 +118,10 @@ def makeService(options: Options) -> SwapService:
 
 def run_in_foreground(settings: Settings, greeting: str) -> None:
     """Serve until a signal ends it.  `greeting` is shown once the proxy listens."""
-    from twisted.internet import reactor
-
     from llama_swap.logs.console import ConsoleWriter
     from llama_swap.logs.observer import LineObserver
 
-    loop: Any = reactor
+    loop = _reactor()
     console = ConsoleWriter(1)
 
     def announce(text: str) -> None:
@@ -138,7 +137,6 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
 
 def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapService:
     """Make every part, and wire them.  Nothing is opened or spawned before the service is started."""
-    from twisted.internet import reactor
     from twisted.internet.threads import deferToThreadPool
 
     from llama_swap.logs.broadcaster import Broadcaster
@@ -155,7 +153,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     from llama_swap.web.site import SwapSite
     from llama_swap.web.streams import LogRoutes
 
-    loop: Any = reactor
+    loop = _reactor()
     config = settings.config
     logs = Broadcaster()
     globalLogPublisher.addObserver(_of_interest(LineObserver(in_reactor(loop, logs.publish_proxy))))
@@ -188,6 +186,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         settings.log_remarks(loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 
+    loop.callWhenRunning(_settle)
     return SwapService(
         loop,
         site,
@@ -207,13 +206,28 @@ def _beside(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="beside", daemon=True).start()
 
 
+def _reactor() -> Any:
+    """Return the reactor: our own, unless something else has chosen one before, as `twistd --reactor` does."""
+    from llama_swap.reactor import install
+
+    install()
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def _settle() -> None:
+    """Spare the garbage collector what is there to stay: looking through it would hold everybody up for 30 ms."""
+    gc.collect()
+    gc.freeze()
+
+
 def _check_endpoint(address: str) -> None:
     """Let Twisted judge the address, while an error can still be told before everything else begins."""
-    from twisted.internet import reactor
     from twisted.internet.endpoints import serverFromString
 
     try:
-        serverFromString(reactor, listen.endpoint_description(address))
+        serverFromString(_reactor(), listen.endpoint_description(address))
     except LookupError:
         raise CannotListen(f"cannot listen on {address!r}: systemd handed over no such socket") from None
     except Exception as error:  # noqa: BLE001 - a missing certificate, a wrong number: each kind fails in its own way

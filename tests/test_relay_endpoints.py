@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from llama_swap.relay import endpoints
 from llama_swap.relay.endpoints import CONNECT_TIMEOUT, Dialer
 from tests.fakes_wire import Wire
 
@@ -25,7 +26,8 @@ class EndpointTestCase(SynchronousTestCase):
     """A reactor that only notes where it is to connect to."""
 
     def setUp(self) -> None:
-        """Make the reactor."""
+        """Make the reactor, and leave it what the loopback device could do without one."""
+        self.patch(endpoints, "LoopbackEndpoint", lambda reactor, address, patient: patient)
         self.reactor = MemoryReactorClock()
         self.dialer = Dialer(self.reactor)
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, frozen
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -24,6 +25,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from llama_swap.relay.local import LoopbackEndpoint
 from llama_swap.relay.pool import Pool
 
 CONNECT_TIMEOUT = 30
@@ -74,7 +76,10 @@ class Dialer:
         if host == "localhost":
             return _InTurn([self._plain("127.0.0.1", port), self._plain("::1", port)])
         if isIPAddress(host):
-            return TCP4ClientEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+            v4 = TCP4ClientEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+            address = IPv4Address("TCP", host, port)
+            return LoopbackEndpoint(self._reactor, address, v4) if host.startswith("127.") else v4
         if isIPv6Address(host):
-            return TCP6ClientEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+            v6 = TCP6ClientEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+            return LoopbackEndpoint(self._reactor, IPv6Address("TCP", host, port), v6) if host == "::1" else v6
         return HostnameEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)

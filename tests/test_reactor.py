@@ -1,0 +1,110 @@
+"""The reactor that the proxy runs on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.reactor import DirectReactor
+
+
+class Pipe:
+    """The reading end of a pipe."""
+
+    def __init__(self, reactor: DirectReactor) -> None:
+        self.reactor = reactor
+        self.reading, self.writing = os.pipe()
+        self.read: list[bytes] = []
+        self.lost: list[Failure] = []
+
+    def fileno(self) -> int:
+        """Return what epoll knows it by."""
+        return self.reading
+
+    def logPrefix(self) -> str:
+        """Return what Twisted wants to know."""
+        return "pipe"
+
+    def doRead(self) -> Any:
+        """Read."""
+        self.read.append(os.read(self.reading, 100))
+        return None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is over."""
+        self.lost.append(reason)
+
+    def close(self) -> None:
+        """Leave the reactor."""
+        self.reactor.removeReader(self)
+        os.close(self.reading)
+
+
+class Rude(Pipe):
+    """Cannot read, and cannot take that it ended."""
+
+    def doRead(self) -> Any:
+        """Fail."""
+        raise ZeroDivisionError
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Fail as well."""
+        super().connectionLost(reason)
+        raise ZeroDivisionError
+
+
+class DirectReactorTests(SynchronousTestCase):
+    """One turn of the loop, with real descriptors."""
+
+    def setUp(self) -> None:
+        """Make a reactor that nobody else knows."""
+        self.reactor = DirectReactor()
+        self.addCleanup(self.reactor._poller.close)
+
+    def pipe(self, kind: type[Pipe] = Pipe) -> Pipe:
+        """Return a pipe with something to read."""
+        pipe = kind(self.reactor)
+        self.reactor.addReader(pipe)
+        self.addCleanup(pipe.close)
+        os.write(pipe.writing, b"hello")
+        return pipe
+
+    def test_event(self) -> None:
+        """What can be read is read; what ended is told so, and not asked again."""
+        pipe = self.pipe()
+        self.reactor.doIteration(10)
+        self.assertEqual(pipe.read, [b"hello"])
+        os.close(pipe.writing)
+        self.reactor.doIteration(10)
+        self.assertEqual([reason.type for reason in pipe.lost], [ConnectionDone])
+        self.reactor.doIteration(0)
+        self.assertEqual((len(pipe.read), len(pipe.lost)), (1, 1))
+
+    def test_others_go_on(self) -> None:
+        """Whatever one connection does wrong, even while it ends, is logged, and the others have their turn."""
+        rude, polite = self.pipe(Rude), self.pipe()
+        self.reactor.doIteration(10)
+        self.reactor.doIteration(0)
+        self.assertEqual((polite.read, len(rude.lost)), ([b"hello"], 1))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_installed(self) -> None:
+        """Both doors run on it, unless another reactor was chosen before."""
+        config = Path(self.mktemp())
+        config.write_text("models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800'}}")
+        read = f"tap.Settings.read({str(config)!r}, None)"
+        show = "from twisted.internet import reactor; print(type(reactor).__name__)"
+        for before, expected in (
+            ("", "DirectReactor"),
+            ("from twisted.internet import pollreactor; pollreactor.install()\n", "PollReactor"),
+        ):
+            program = f"{before}from llama_swap import tap\n{read}\n{show}"
+            shown = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60)
+            self.assertEqual(shown.strip(), expected)

@@ -1,0 +1,140 @@
+"""Connecting to this machine, on real sockets, without a turn of the reactor."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from llama_swap.relay import local
+from llama_swap.relay.local import LoopbackEndpoint
+
+
+@implementer(IStreamClientEndpoint)
+class Patient:
+    """Notes that it was asked to connect."""
+
+    def __init__(self) -> None:
+        self.connecting: list[Deferred[IProtocol]] = []
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Begin to connect, for ever."""
+        self.connecting.append(Deferred())
+        return self.connecting[-1]
+
+
+class Recorder(Protocol):
+    """Knows when its connection ended."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.ended: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep what comes."""
+        self.received += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """Tell what came in all."""
+        self.ended.callback(self.received)
+
+
+class LoopbackTests(TestCase):
+    """The outcome is there when `connect` returns."""
+
+    def setUp(self) -> None:
+        """Take a port."""
+        self.patient = Patient()
+        self.listener = self.listen("127.0.0.1")
+
+    def listen(self, host: str) -> socket.socket:
+        """Return a socket that is bound, and does not listen yet."""
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.addCleanup(listener.close)
+        listener.bind((host, 0))
+        listener.settimeout(10)
+        return listener
+
+    def connect(self, listener: socket.socket) -> Deferred[IProtocol]:
+        """Connect to a socket's address."""
+        host, port = listener.getsockname()[:2]
+        peer = IPv6Address("TCP", host, port) if ":" in host else IPv4Address("TCP", host, port)
+        endpoint = LoopbackEndpoint(reactor, peer, self.patient)
+        verifyObject(IStreamClientEndpoint, endpoint)
+        return endpoint.connect(Factory.forProtocol(Recorder))
+
+    async def test_connected(self) -> None:
+        """Bytes flow both ways, and the end is told, over IPv4 and IPv6."""
+        for host in ("127.0.0.1", "::1"):
+            listener = self.listen(host)
+            listener.listen()
+            protocol = self.successResultOf(self.connect(listener))
+            accepted, _ = listener.accept()
+            protocol.transport.write(b"ping")
+            accepted.settimeout(10)
+            while protocol.transport.dataBuffer or protocol.transport._tempDataBuffer:
+                await _turn()
+            self.assertEqual(accepted.recv(4), b"ping")
+            self.assertEqual(protocol.transport.getPeer().port, listener.getsockname()[1])
+            self.assertIn("Recorder", repr(protocol.transport))
+            accepted.sendall(b"pong")
+            accepted.close()
+            self.assertEqual(await protocol.ended, b"pong")
+
+    def test_refused(self) -> None:
+        """Nobody listens: that is known at once."""
+        self.failureResultOf(self.connect(self.listener), Refused)
+
+    def test_full(self) -> None:
+        """A server with no room in its queue is waited for by somebody patient."""
+        self.listener.listen(0)
+        waiting = [socket.create_connection(self.listener.getsockname())]
+        for client in waiting:
+            self.addCleanup(client.close)
+        self.assertNoResult(self.connect(self.listener))
+        self.assertEqual(len(self.patient.connecting), 1)
+
+    def test_itself(self) -> None:
+        """TCP lets a socket connect to itself when it is given the very port that nobody listens on."""
+
+        class SamePort(socket.socket):
+            def connect_ex(self, address: Any) -> int:
+                if self.getsockname() != address:
+                    self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    self.bind(address)
+                return super().connect_ex(address)
+
+        self.listener.close()
+        free = self.listen("127.0.0.1")
+        peer = IPv4Address("TCP", *free.getsockname())
+        free.close()
+        self.patch(local.socket, "socket", SamePort)
+        connecting = LoopbackEndpoint(reactor, peer, self.patient).connect(Factory())
+        self.failureResultOf(connecting, Refused)
+
+    def test_no_sockets_left(self) -> None:
+        """A process that may open no more files is told so, by an error like any other."""
+
+        def no_more(*_: object) -> None:
+            raise OSError(24, "Too many open files")
+
+        self.patch(local.socket, "socket", no_more)
+        failure = self.failureResultOf(self.connect(self.listener), ConnectError)
+        self.assertIn("Too many open files", str(failure.value))
+
+
+def _turn() -> Deferred[None]:
+    """Return what fires in the next turn of the reactor."""
+    turn: Deferred[None] = Deferred()
+    reactor.callLater(0, turn.callback, None)
+    return turn
