@@ -186,6 +186,10 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         settings.log_remarks(loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 
+    def close_streams() -> None:
+        streams.close()
+        site.end_tunnels()
+
     loop.callWhenRunning(_settle)
     return SwapService(
         loop,
@@ -193,7 +197,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         router,
         listen=settings.address,
         reload=Reloading(read_again, apply).request,
-        close_streams=streams.close,
+        close_streams=close_streams,
         dismiss_guard=guard.stop,
         announce=announce,
         opened=partial(_opened, config, gate),

@@ -73,6 +73,7 @@ def knobs_of(argv: list[str]) -> argparse.Namespace:
     knob("--close-after-each", action="store_true", help="close the connection unannounced after each answer")
     knob("--hold", action="store_true", help="take requests, never answer them (probes are answered)")
     knob("--echo", action="store_true", help="answer with the raw bytes of the request, as JSON")
+    knob("--no-upgrade", action="store_true", help="answer in HTTP whatever a client would like to change to")
     knob("--raw", metavar="FILE", help="answer with these bytes, then close")
     knob("--log-rate", type=float, metavar="MB/S")
     knob("--lifetime", type=int, default=900, metavar="S", help="a broken test leaves it behind no longer")
@@ -227,7 +228,7 @@ class FakeLLM:
         knobs, path, asked = self._knobs, request.path, request.asked()
         model = str(asked.get("model", knobs.model))
         whose = {"served_by": knobs.model, "pid": os.getpid()}
-        if "upgrade" in request.headers:
+        if "upgrade" in request.headers and not knobs.no_upgrade:
             connection.upgrade(request.headers.get("sec-websocket-key", ""))
         elif knobs.raw:
             connection.send(Path(knobs.raw).read_bytes())

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
+from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.web.errors import refuse
 from tests.fakes_web import site_of
@@ -30,16 +31,21 @@ class Root(Resource):
         self.over = 0
         self.order: list[str] = []
 
+    def outbound(self, request: Request) -> OutboundRequest:
+        """Return the request that goes upstream."""
+        return request_to(request.uri, method=request.method)
+
     def render(self, request: Request) -> Any:
         """See `IResource.render`."""
         self.order.append(f"began {request.uri.decode()}")
-        outbound = request_to(request.uri, method=request.method)
 
         def over() -> None:
             self.over += 1
             self.order.append(f"over {request.uri.decode()}")
 
-        resource = ReverseProxyResource(outbound, self.pool, "model m at http://h", refuse=refuse, over=over)
+        resource = ReverseProxyResource(
+            self.outbound(request), self.pool, "model m at http://h", refuse=refuse, over=over
+        )
         return resource.render(request)
 
 

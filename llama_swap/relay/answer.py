@@ -15,6 +15,7 @@ import httptools
 from llama_swap.errors import InvalidAnswer, UpstreamError
 from llama_swap.relay.chunked import ChunkedBody, MalformedChunks
 from llama_swap.relay.headers import AnswerHead, Fields, Framing
+from llama_swap.relay.tunnel import is_agreed
 
 HEAD_LIMIT = 64 * 1024
 REMEMBERED_HEADS = 256
@@ -36,13 +37,18 @@ class AnswerReceiver(Protocol):
 class AnswerParser:
     """Parses one answer.  Whatever follows its end is dropped.
 
-    If `raw`, a chunked body is handed on in its chunks, as they came, up to the last one; else without them.
+    If `raw`, a chunked body is handed on in its chunks, as they came, up to the last one; else without them.  `upgrade`
+    is what the client would like to change to: an answer 101 that agrees is the final one, and everything behind it is
+    handed on until the connection closes.
     """
 
-    def __init__(self, receiver: AnswerReceiver, *, to_head: bool, raw: bool = False) -> None:
+    def __init__(
+        self, receiver: AnswerReceiver, *, to_head: bool, raw: bool = False, upgrade: bytes | None = None
+    ) -> None:
         self._receiver = receiver
         self._to_head = to_head  # an answer to HEAD has the fields of a body that does not come
         self._raw = raw
+        self._upgrade = upgrade
         self._unparsed = b""  # what came of the head
         self._head: AnswerHead | None = None
         self._left = 0
@@ -89,19 +95,24 @@ class AnswerParser:
 
     def _feed_head(self, data: bytes) -> None:
         self._unparsed += data
-        end = self._unparsed.find(b"\r\n\r\n") + 4
-        if end < 4:
-            _judge_unfinished(self._unparsed)
-            return
-        head, rest = parse_head(self._unparsed[:end]), self._unparsed[end:]
-        if head.status < 200:  # an interim answer: the final one follows
-            self._unparsed = b""
+        while end := self._unparsed.find(b"\r\n\r\n") + 1:
+            head, rest = parse_head(self._unparsed[: end + 3]), self._unparsed[end + 3 :]
+            if head.status == 101:
+                self._judge_upgrade(head)
+            elif head.status < 200:  # an interim answer: the final one follows
+                self._unparsed = rest
+                continue
+            self._begin(head)
             if rest:
-                self._feed_head(rest)
+                self.feed(rest)
             return
-        self._begin(head)
-        if rest:
-            self.feed(rest)
+        _judge_unfinished(self._unparsed)
+
+    def _judge_upgrade(self, head: AnswerHead) -> None:
+        if self._upgrade is None:
+            _refuse("it changed protocols without being asked to")
+        if not is_agreed(self._upgrade, head.fields) or head.framing is not Framing.UNTIL_CLOSE:
+            _refuse("it changed protocols, but not as it was asked to")
 
     def _begin(self, head: AnswerHead) -> None:
         self._head = head
@@ -148,7 +159,7 @@ def parse_head(text: bytes) -> AnswerHead:
     try:
         parser.feed_data(text)
     except httptools.HttpParserUpgrade:
-        _refuse("it changed protocols without being asked to")
+        pass  # judged by who knows what was asked for
     except httptools.HttpParserError as error:
         _refuse(str(error))
     if len(text) > HEAD_LIMIT:
@@ -156,8 +167,6 @@ def parse_head(text: bytes) -> AnswerHead:
     if not collected.complete:
         _refuse("its head is malformed")
     status = parser.get_status_code()
-    if status == 101:
-        _refuse("it changed protocols without being asked to")
     framing, length = _judge(collected.fields, status)
     keeps_open = framing is not Framing.UNTIL_CLOSE and parser.should_keep_alive()
     return AnswerHead(status, collected.reason, collected.fields, framing, length, keeps_open)

@@ -49,8 +49,12 @@ class UpstreamConnection(Protocol):
         self._carried = carried
         self._sent_before = self._sent
         for part in parts:
-            self._sent += len(part)
-            send_now(self.transport, part)
+            self.send(part)
+
+    def send(self, data: bytes) -> None:
+        """Send more."""
+        self._sent += len(data)
+        send_now(self.transport, data)
 
     def release(self) -> bool:
         """The exchange is over; return whether the connection could carry another."""
@@ -64,6 +68,16 @@ class UpstreamConnection(Protocol):
         self._carried = None
         self._idle_ended = _nobody
         self.transport.abortConnection()
+
+    def leave(self) -> None:
+        """End the connection without taking anything back that was sent.  Nobody is told."""
+        self._carried = None
+        self._idle_ended = _nobody
+        self.transport.unregisterProducer()
+        if has_sent_all(self.transport):
+            self.transport.loseConnection()
+        else:
+            self.transport.abortConnection()
 
     def is_open(self) -> bool:
         """Whether the upstream has not closed it, asked of the kernel: Twisted may not have read that yet."""

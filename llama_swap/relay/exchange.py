@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -38,21 +39,34 @@ class AnswerSink(Protocol):
 class Exchange:
     """Sends a request and passes the answer to a sink as it comes; chunks are passed as they came if `raw`.
 
+    If the upstream agrees to an upgrade, `join` is called with the connection, which from then on is a tunnel's.
+
     A request reaches the upstream at most once: it is sent again only where nothing of it arrived.
     """
 
-    def __init__(self, request: OutboundRequest, sink: AnswerSink, pool: Pool, *, raw: bool = False) -> None:
+    def __init__(
+        self,
+        request: OutboundRequest,
+        sink: AnswerSink,
+        pool: Pool,
+        *,
+        raw: bool = False,
+        join: Callable[[UpstreamConnection], None] | None = None,
+    ) -> None:
         self._request = request
         self._sink: AnswerSink | None = sink
         self._pool = pool
-        self._parser = AnswerParser(self, to_head=request.method == b"HEAD", raw=raw)
+        self._parser = AnswerParser(self, to_head=request.method == b"HEAD", raw=raw, upgrade=request.upgrade)
+        self._join = join
         self._connection: UpstreamConnection | None = None
         self._connecting: Deferred[UpstreamConnection] | None = None
         self._reused = False
+        self._joined = False
 
     def start(self) -> None:
         """Send the request, over a kept connection or a new one."""
-        connection = None if self._request.last else self._pool.take()
+        single = self._request.last or self._request.upgrade
+        connection = None if single else self._pool.take()
         if connection is None:
             self._connect()
         else:
@@ -64,7 +78,10 @@ class Exchange:
         self._sink = None
         if self._connecting is not None:
             self._connecting.cancel()
-        self._drop_connection()
+        if self._joined and self._connection is not None:
+            self._connection.leave()
+        else:
+            self._drop_connection()
 
     def _connect(self) -> None:
         self._connecting = self._pool.connect()
@@ -113,6 +130,9 @@ class Exchange:
         """See `AnswerReceiver.head`."""
         if self._sink is not None and self._connection is not None:
             self._sink.begin(head, self._connection.producer)
+            if head.status == 101 and self._join is not None:
+                self._join(self._connection)
+                self._joined = True
 
     def data(self, data: bytes) -> None:
         """See `AnswerReceiver.data`."""

@@ -60,6 +60,8 @@ class OutboundRequest:
     """None: the request has no body, which is not the same as an empty one."""
     last: bool = False
     """Whether the connection is to carry nothing after this."""
+    upgrade: bytes | None = None
+    """The protocols that the client would like to change to."""
 
     def head(self) -> bytes:
         """Return the request line and header section, the empty line included (RFC 9112 §2.1)."""
@@ -69,6 +71,8 @@ class OutboundRequest:
         ]
         if self.last:
             fields.append((b"Connection", b"close"))
+        if self.upgrade is not None:
+            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", self.upgrade)]
         forwarded = [value for name, value in self.fields if name.lower() == b"x-forwarded-for"]
         if self.client is not None:
             forwarded.append(self.client)
@@ -110,4 +114,7 @@ class AnswerHead:
         if any(name.lower() == b"content-type" and b"text/event-stream" in value for name, value in fields):
             fields = [(name, value) for name, value in fields if name.lower() != b"x-accel-buffering"]
             fields.append((b"X-Accel-Buffering", b"no"))  # asks an nginx before us not to hold events back
+        if self.status == 101:
+            fields.append((b"Connection", b"Upgrade"))
+            fields += [field for field in self.fields if field[0].lower() == b"upgrade"]
         return b"".join(b"%b: %b\r\n" % field for field in fields)

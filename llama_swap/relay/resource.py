@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from twisted.logger import Logger
@@ -16,6 +17,7 @@ from llama_swap.relay.exchange import Exchange
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.pool import Pool
 from llama_swap.relay.response import ResponseRelay
+from llama_swap.relay.tunnel import join
 
 
 class ReverseProxyResource(Resource):
@@ -47,7 +49,7 @@ class ReverseProxyResource(Resource):
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
         relay = ResponseRelay(request, self._refused, self._end)
-        exchange = Exchange(self._outbound, relay, self._pool, raw=relay.takes_chunks)
+        exchange = Exchange(self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(join, request))
         request.notifyFinish().addErrback(self._client_left, exchange)
         exchange.start()
         return NOT_DONE_YET

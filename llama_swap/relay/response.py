@@ -47,7 +47,7 @@ class ResponseRelay:
         """See `AnswerSink.begin`."""
         self._producer = producer
         self._framing = head.framing
-        has_body = self._request.method != b"HEAD" and head.status not in (204, 304)
+        has_body = self._request.method != b"HEAD" and head.status not in (101, 204, 304)
         self._has_chunks = has_body and self.takes_chunks and head.framing is not Framing.LENGTH
         self._adds_chunks = self._has_chunks and head.framing is Framing.UNTIL_CLOSE
         self._request.code = head.status

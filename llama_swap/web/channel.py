@@ -6,6 +6,7 @@ lets through, it answers for, and each connection may hold a model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -56,6 +57,7 @@ class SwapChannel(HTTPChannel):
         self._full = False  # the client does not take what it is sent
         self._closing = False
         self._left_to_discard: int | None = None  # of a client that was refused
+        self._tunnel: Callable[[bytes], None] | None = None  # takes what comes, once the connection has left HTTP
         self._deadline: float | None = None
         self._timer: IDelayedCall | None = None
 
@@ -68,18 +70,21 @@ class SwapChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
-        if self._left_to_discard is not None:
+        if self._tunnel is not None:
+            self._tunnel(data)
+        elif self._left_to_discard is not None:
             self._discard(data)
-            return
-        self._unread += data
-        self._read()
-        if len(self._unread) > PIPELINED and (self._answering or self._full):
-            self.transport.abortConnection()
+        else:
+            self._unread += data
+            self._read()
+            if len(self._unread) > PIPELINED and (self._answering or self._full):
+                self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client has left, or was left."""
         if self._timer is not None:
             self._timer.cancel()
+        self.site.tunnels.discard(self)
         super().connectionLost(reason)
 
     def pauseProducing(self) -> None:
@@ -129,6 +134,24 @@ class SwapChannel(HTTPChannel):
         if not self.isSecure():
             self.transport.loseWriteConnection()
         return len(answer)
+
+    def tunnel(self, take: Callable[[bytes], None]) -> None:
+        """See `llama_swap.relay.tunnel.ClientConnection.tunnel`."""
+        self._tunnel = take
+        self.persistent = False
+        early, self._unread = self._unread, b""
+        if early:
+            take(early)
+        self.site.tunnels.add(self)
+        if not self.site.takes_tunnels:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close now, after what was sent if the client reads."""
+        if self._full:
+            self.transport.abortConnection()
+        else:
+            self.loseConnection()
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -246,10 +269,10 @@ class SwapChannel(HTTPChannel):
         left = self._deadline - self.site.reactor.seconds()
         if left > 0:
             self._timer = self.site.reactor.callLater(left, self._look_at_the_clock)
-        elif self._full or self._closing:  # what is still to be sent would keep a polite close waiting
+        elif self._closing:  # what is still to be sent keeps a polite close waiting
             self.transport.abortConnection()
         else:
-            self.loseConnection()
+            self.hang_up()
 
 
 class _SizedBody:

@@ -56,7 +56,9 @@ class Forwarder:
         """What clients may call the models."""
         return self.router.names
 
-    def forward(self, request: Request, target: Target, uri: bytes, body: bytes | None) -> Forwarding:
+    def forward(
+        self, request: Request, target: Target, uri: bytes, body: bytes | None, *, upgrade: bytes | None = None
+    ) -> Forwarding:
         """Return the resource that sends `request` to `target`, with `uri` as its path and query."""
         client = client_host(request)
         fields = end_to_end(
@@ -68,6 +70,7 @@ class Forwarder:
             fields=fields,
             client=None if client is None else client.encode(),
             body=body,
+            upgrade=upgrade,
         )
         return Forwarding(self, target, uri, addressed)
 

@@ -10,14 +10,14 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
-from twisted.web.http import Request
 from twisted.web.resource import IResource
 
 from llama_swap.errors import Conflict, NotFound
+from llama_swap.relay.tunnel import wanted_protocol
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
-from llama_swap.web.site import body_of
+from llama_swap.web.site import SwapRequest, body_of
 
 PREFIX = b"/upstream/"
 PLACEHOLDER = "/upstream/-"
@@ -60,7 +60,7 @@ class PassThrough:
         """Register the route, which `Front` gives everything below the prefix."""
         app.route(PLACEHOLDER, methods=METHODS)(self.pass_on)
 
-    def pass_on(self, request: Request) -> IResource | bytes:
+    def pass_on(self, request: SwapRequest) -> IResource | bytes:
         """Return the resource that relays the request, or lead to the model's root, where relative links work."""
         target, rest = split_target(request.uri, self._forwarder.names)
         if not rest.startswith(b"/"):
@@ -70,4 +70,6 @@ class PassThrough:
             return b""
         if _ASSET.fullmatch(rest.partition(b"?")[0]) and target.model not in self._forwarder.router.states():
             raise Conflict(f"model {target.model} is not loaded, and is not loaded for the sake of a file like this")
-        return self._forwarder.forward(request, target, rest, body_of(request))
+        head = request.head
+        upgrade = wanted_protocol(head.fields) if head.version == b"HTTP/1.1" else None
+        return self._forwarder.forward(request, target, rest, body_of(request), upgrade=upgrade)

@@ -48,12 +48,15 @@ class SwapRequest(ServerRequest):
     defaultContentType = None
     channel: Any
     content: BytesIO
+    head: RequestHead
+    """As it came; `requestHeaders` is what became of it."""
     cors = b""
     """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
     _room = 0
 
     def begin(self, head: RequestHead) -> None:
         """The head is complete."""
+        self.head = head
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
         for name, value in head.fields:
             self.requestHeaders.addRawHeader(name, value)
@@ -118,12 +121,20 @@ class SwapSite(Site):
     def __init__(self, root: IResource, clock: IReactorTime, config: Config) -> None:
         super().__init__(root, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
         self._clock = clock
+        self.tunnels: set[SwapChannel] = set()
+        self.takes_tunnels = True
         self.follow(config)
 
     def follow(self, config: Config) -> None:
         """Serve by `config` from now on."""
         self.max_body = config.max_request_body
         self._log_requests = config.log_requests
+
+    def end_tunnels(self) -> None:
+        """Close every connection that has left HTTP, and whatever would do so from now on."""
+        self.takes_tunnels = False
+        for channel in tuple(self.tunnels):
+            channel.hang_up()
 
     def log(self, request: Request) -> None:
         """twisted.web's own access log is not used; see `watch`."""

@@ -1,0 +1,49 @@
+"""Upgrades (RFC 9110 §7.8): two connections that leave HTTP together, for WebSocket or anything else.
+
+An answer 101 has no end but that of its connection, and is relayed like any other.  What is added here is the way from
+the client to the upstream, which a request does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from llama_swap.relay.connection import UpstreamConnection
+from llama_swap.relay.headers import Fields
+
+
+class ClientConnection(Protocol):
+    """A client's connection that can leave HTTP."""
+
+    transport: Any
+
+    def tunnel(self, take: Callable[[bytes], None]) -> None:
+        """Give `take` what the client has sent behind its request, and whatever it sends from now on."""
+
+
+def wanted_protocol(fields: Fields) -> bytes | None:
+    """Return what a request wants to change to, as it says so in `Upgrade`; None if it does not want to."""
+    wanted = b", ".join(_values(fields, b"upgrade"))
+    return wanted if wanted and b"upgrade" in _words(_values(fields, b"connection")) else None
+
+
+def is_agreed(wanted: bytes, fields: Fields) -> bool:
+    """Whether an answer 101 with these fields changes to what was wanted, and to nothing else."""
+    agreed = _words(_values(fields, b"upgrade"))
+    return bool(agreed) and agreed <= _words([wanted])
+
+
+def join(request: Any, upstream: UpstreamConnection) -> None:
+    """Let `upstream` have what the client of a twisted.web request sends, no faster than it takes it."""
+    client: ClientConnection = request.channel
+    upstream.transport.registerProducer(client.transport, True)
+    client.tunnel(upstream.send)
+
+
+def _values(fields: Fields, wanted: bytes) -> list[bytes]:
+    return [value for name, value in fields if name.lower() == wanted]
+
+
+def _words(listed: list[bytes]) -> set[bytes]:
+    return {word.strip().lower() for value in listed for word in value.split(b",")}
