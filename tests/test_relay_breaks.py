@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.error import ConnectionLost
+from twisted.logger import formatEvent
 
 from tests.fakes_wire import Wire
 from tests.support_relay import OK, STREAM, RelayTestCase
@@ -157,7 +158,9 @@ class UpstreamBreaksTests(RelayTestCase):
         self.cut()
 
     def cut(self) -> None:
-        """Let the client's connection end, and check that the request was over once."""
+        """Let the client's connection end, and check that the request was over once, and is noted in the log."""
         self.client.wire.settle()
+        [event] = [event for event in self.logged if event["log_level"].name == "warn"]
+        self.assertIn("model m at http://h: an answer broke off: ", formatEvent(event))
         self.assertEqual(self.root.over, 1)
         self.assert_no_defect()

@@ -96,6 +96,12 @@ class RefusedAnswerTests(SynchronousTestCase):
                 self.assertRaises(UpstreamError, parser.feed, data)
                 self.assertEqual(sink.calls, [])
 
+    def test_many_interim_answers(self) -> None:
+        """However many interim answers come at once, they are left out."""
+        sink = Sink()
+        AnswerParser(sink, to_head=False).feed(b"HTTP/1.1 100 C\r\n\r\n" * 5000 + OK + b"Content-Length: 1\r\n\r\nx")
+        self.assertEqual(sink.names, ["head", "data", "end"])
+
     def test_nothing_after_an_error(self) -> None:
         """A parser that raised stays broken: nothing that comes later passes for an answer."""
         sink = Sink()

@@ -48,15 +48,18 @@ class ReverseProxyResource(Resource):
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
-        relay = ResponseRelay(request, self._refused, self._end)
+        relay = ResponseRelay(request, self._failed, self._end)
         exchange = Exchange(self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(join, request))
         request.notifyFinish().addErrback(self._client_left, exchange)
         exchange.start()
         return NOT_DONE_YET
 
-    def _refused(self, request: Request, error: UpstreamError) -> None:
-        self._log.warn("{upstream}: {error}", upstream=self._upstream, error=error)
-        self._refuse(request, UpstreamError(f"{self._upstream}: {error}"))
+    def _failed(self, request: Request, error: UpstreamError) -> None:
+        if request.startedWriting:
+            self._log.warn("{upstream}: an answer broke off: {error}", upstream=self._upstream, error=error)
+        else:
+            self._log.warn("{upstream}: {error}", upstream=self._upstream, error=error)
+            self._refuse(request, UpstreamError(f"{self._upstream}: {error}"))
 
     def _client_left(self, _: Failure, exchange: Exchange) -> None:
         """Also called when the answer was cut here: then it is over already."""

@@ -21,15 +21,17 @@ from llama_swap.relay.sending import send_now
 class ResponseRelay:
     """An `AnswerSink` in front of a twisted.web request.
 
+    `failed` is told when the answer breaks, and answers the request itself if it has no answer yet.
+
     `finished` is called once, when all of the answer has come or it broke; the next request on the client's connection
     begins after that.  Once the client has left, nothing may be called.
     """
 
     def __init__(
-        self, request: Request, refuse: Callable[[Request, UpstreamError], None], finished: Callable[[], None]
+        self, request: Request, failed: Callable[[Request, UpstreamError], None], finished: Callable[[], None]
     ) -> None:
         self._request: Any = request
-        self._refuse = refuse
+        self._failed = failed
         self._finished = finished
         self._waiting: list[bytes] = []  # what this turn has brought so far
         self._producer: IPushProducer | None = None
@@ -79,9 +81,9 @@ class ResponseRelay:
     def broken(self, error: UpstreamError) -> None:
         """See `AnswerSink.broken`: an error where there is still room for one, else a visibly broken answer."""
         self._finished()
-        if not self._request.startedWriting:
-            self._refuse(self._request, error)
-        else:
+        has_begun = self._request.startedWriting
+        self._failed(self._request, error)
+        if has_begun:
             self.flush()
             self._unregister()
             self._cut()
