@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -98,9 +98,12 @@ def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:
     }
 
 
-def site_of(root: IResource, clock: Clock | None = None, *, max_body: int = 1000, log: bool = False) -> SwapSite:
-    """Return the proxy's site around a resource, with or without an access log."""
-    return SwapSite(root, clock or Clock(), Config(models={}, max_request_body=max_body, log_requests=log))
+def site_of(
+    root: IResource, clock: Clock | None = None, *, max_body: int = 1000, log: bool = False, keys: Sequence[str] = ()
+) -> SwapSite:
+    """Return the proxy's site around a resource, with or without an access log and API keys."""
+    config = Config(models={}, max_request_body=max_body, log_requests=log, api_keys=tuple(keys))
+    return SwapSite(root, clock or Clock(), config)
 
 
 def app_with(*add: Callable[[Klein], None]) -> Klein:

@@ -61,6 +61,11 @@ class MaskTests(SynchronousTestCase):
             (["-c", "env A_KEY=hush x --api-key hush -m y"], ["-c", "env A_KEY=*** x --api-key *** -m y"]),
             (["-H", "Authorization: Bearer hush"], ["-H", "Authorization: Bearer ***"]),
             (['{"api_key": "hush", "a": 1}'], ['{"api_key": "***", "a": 1}']),
+            (["--password", "hush"], ["--password", "***"]),
+            (["-e", "DB_PASS=hush"], ["-e", "DB_PASS=***"]),
+            (["-H", "Authorization: Basic hush"], ["-H", "Authorization: Basic ***"]),
+            (["-H", '{"authorization": "hush"}'], ["-H", '{"authorization": "***"}']),
+            (["--url", "https://me:hush@x:80/y"], ["--url", "https://me:***@x:80/y"]),
         ):
             self.assertEqual(masked(words), expected)
 
@@ -73,6 +78,8 @@ class MaskTests(SynchronousTestCase):
             ["--max-tokens=5"],
             ["--chat-template-kwargs", '{"enable_thinking":false}'],
             ["-m", "/models/monkey.gguf"],
+            ["--url", "http://127.0.0.1:8000/a@b"],
+            ["--compass", "north"],
             ["key"],
             [],
         ):

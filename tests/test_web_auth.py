@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 from llama_swap.config.model import Config
 from llama_swap.web.auth import OPEN
 from llama_swap.web.gate import Gate
+from llama_swap.web.site import STRANGERS_BODY
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client
 
@@ -45,7 +46,8 @@ class ApiKeyTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make both."""
         self.seen = Seen()
-        self.client = Client(site_of(Gate(self.seen, Config(models={}, api_keys=KEYS))))
+        self.site = site_of(Gate(self.seen, Config(models={})), max_body=200_000, keys=KEYS)
+        self.client = Client(self.site)
 
     def status(self, *, path: str = "/running", method: str = "GET", **headers: str) -> int:
         """Return the status that a request with these headers gets."""
@@ -133,6 +135,26 @@ class ApiKeyTests(SynchronousTestCase):
                 self.assertEqual(self.status(path=f"{name}?x", method=method), 200)
             for other in (f"/{name}", f"{name}/", f"{name}%20", f"{name}/../running", f"{name};x", name.upper()):
                 self.assertEqual(self.status(path=other), 401, other)
+
+    def test_large_bodies(self) -> None:
+        """Strangers are not asked for a large body, and are refused as soon as it shows; others may send it."""
+        for length in (STRANGERS_BODY, STRANGERS_BODY + 1):
+            head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % length
+            self.client.send(head)
+            self.assertEqual(bool(self.client.wire.written), length > STRANGERS_BODY)
+            if not self.client.wire.written:
+                self.client.send(b"x" * length)
+            answer = self.client.answer()
+            self.assertEqual((answer.status, answer["WWW-Authenticate"]), (401, 'Basic realm="llama-swap"'))
+        chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+        self.client = Client(self.site)
+        self.client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + 2 * chunk)
+        self.assertEqual(self.client.wire.written, b"")
+        self.client.send(chunk)
+        self.assertEqual(self.client.answer().status, 401)
+        self.client = Client(self.site)
+        self.client.ask("POST", "/", b"x" * 200_000, {"x-api-key": "sk-one"})
+        self.assertEqual(self.client.answer().status, 200)
 
     def test_no_keys(self) -> None:
         """Without keys everybody may come in, and credentials are passed on as they are."""

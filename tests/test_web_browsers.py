@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
@@ -44,11 +45,11 @@ class GateTestCase(SynchronousTestCase):
         """Listen for this machine only, with nothing configured."""
         self.configure()
 
-    def configure(self, address: IAddress = LOOPBACK, **config: Any) -> None:
+    def configure(self, address: IAddress = LOOPBACK, *, keys: Sequence[str] = (), **config: Any) -> None:
         """Make the gate."""
         self.gate = Gate(Inner(), Config(models={}, **config))
         self.gate.listens_at(address)
-        self.client = Client(site_of(self.gate))
+        self.client = Client(site_of(self.gate, keys=keys))
 
     def ask(self, method: str, path: str, **headers: str) -> Answer:
         """Return the answer to a request; a header None is left out."""
@@ -194,7 +195,7 @@ class OriginTests(GateTestCase):
 
     def test_errors_can_be_read(self) -> None:
         """An allowed page learns why it got nothing."""
-        self.configure(allowed_origins=(PAGE,), api_keys=("sk-1",))
+        self.configure(allowed_origins=(PAGE,), keys=["sk-1"])
         answer = self.ask("POST", CHAT, Origin=PAGE)
         self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (401, PAGE))
 
@@ -208,7 +209,7 @@ class OriginTests(GateTestCase):
                 self.ask("POST", CHAT, Origin=f"http://{number}.test")
         self.assertEqual(len(events), MOST_NOTED)
         events.clear()
-        self.configure(api_keys=("sk-1",))
+        self.configure(keys=["sk-1"])
         self.assertEqual(self.ask("POST", CHAT).status, 401)
         self.assertEqual(events, [])
 
@@ -276,7 +277,7 @@ class PreflightTests(GateTestCase):
 
     def test_allowed(self) -> None:
         """Pages that may, learn what; no key is needed, which a browser could not send."""
-        self.configure(allowed_origins=(PAGE,), api_keys=("sk-1",))
+        self.configure(allowed_origins=(PAGE,), keys=["sk-1"])
         for path in (CHAT, "/upstream/a/x", "/v1/nowhere"):
             answer = self.preflight("authorization, x-stainless-os", path=path)
             self.assertEqual(answer.status, 204)
@@ -310,7 +311,7 @@ class PreflightTests(GateTestCase):
     def test_other_options(self) -> None:
         """An OPTIONS that asks for something else is a request like any other."""
         self.assertEqual(self.ask("OPTIONS", "/upstream/a/").body, b"in")
-        self.configure(api_keys=("sk-1",))
+        self.configure(keys=["sk-1"])
         self.assertEqual(self.ask("OPTIONS", CHAT).status, 401)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
+from llama_swap.config.masking import masked_text
 from llama_swap.config.tree import Findings, ListNode, Node, Scalar
 
 Schema = dict[str, Any]
@@ -100,7 +101,7 @@ class Names:
 def read_names(node: Node, found: Findings) -> list[Scalar]:
     """Return the names of a list with their places, without those that are no names."""
     if not isinstance(node, ListNode):
-        example = f"; write `[{node.text}]`" if isinstance(node, Scalar) else ""
+        example = f"; write `[{masked_text(node.text)}]`" if isinstance(node, Scalar) else ""
         found.error(node, f"must be a list of names, not {node.summary}{example}")
         return []
     names = []

@@ -1,17 +1,23 @@
-"""Keeps secrets in commands and variables from being shown."""
+"""Keeps secrets in commands, variables and URLs from being shown."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import unquote
 
 MASK: Final = "***"
 
-_NAME = r"(?<![\w-])[\w-]*(?:key|token|secret|password|passwd|passphrase|credentials?|bearer)"
+_ENDS = "(?:key|token|secret|password|passwd|passphrase|[_-]pass|credentials?|bearer)"
+_NAME = rf"(?<![\w-])[\w-]*{_ENDS}"
 _SECRET_OPTION = re.compile(rf"{_NAME}|-hft", re.IGNORECASE)
 _ASSIGNED = re.compile(rf"((?:--env=)?{_NAME}=).+", re.IGNORECASE | re.DOTALL)
 _WITHIN = re.compile(rf"({_NAME}[\"']?(?:\s*[=:]\s*|\s+)[\"']?)[^\s\"']+", re.IGNORECASE)
+_AUTHORIZATION = re.compile(r"(authorization[\"']?\s*:\s*[\"']?(?:\w+\s+)?)[^\s\"']+", re.IGNORECASE)
+_USERINFO = re.compile(r"(://[^\s/:@]*:)[^\s/@]+(?=@)")
+_PARAMETER = re.compile(r"(?<=[?&;])([^\s=&;]+)=[^\s&;]+")
+_SECRET_PARAMETER = re.compile(rf".*(?:{_ENDS}|auth)", re.IGNORECASE)
 
 
 def masked(words: Sequence[str]) -> list[str]:
@@ -23,5 +29,22 @@ def masked(words: Sequence[str]) -> list[str]:
         elif assigned := _ASSIGNED.fullmatch(word):
             result.append(assigned[1] + MASK)
         else:
-            result.append(_WITHIN.sub(rf"\1{MASK}", word))
+            result.append(masked_text(word))
     return result
+
+
+def masked_text(text: str) -> str:
+    """Return a piece of text with what looks like a secret replaced."""
+    for pattern in (_WITHIN, _AUTHORIZATION, _USERINFO):
+        text = pattern.sub(rf"\1{MASK}", text)
+    return text
+
+
+def masked_query(target: str) -> str:
+    """Return the target of a request with the values of parameters replaced whose names look like that of a secret."""
+
+    def hide(parameter: re.Match[str]) -> str:
+        is_secret = _SECRET_PARAMETER.fullmatch(unquote(parameter[1]))
+        return f"{parameter[1]}={MASK}" if is_secret else parameter[0]
+
+    return _PARAMETER.sub(hide, target)

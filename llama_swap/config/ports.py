@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from urllib.parse import urlsplit
 
+from llama_swap.config.masking import masked_text
+
 MOST = 65535
 
 
@@ -23,14 +25,14 @@ def assign_ports(ids: Iterable[str], start: int, taken: Set[int], kept: Mapping[
 def base_url(text: str) -> str:
     """Return `text` as a base URL without a trailing slash; a ValueError says what is wrong with it."""
     if any(not "!" <= character <= "~" for character in text):
-        raise ValueError(f"is not a URL: {text!r} contains a blank or a character outside ASCII")
+        raise ValueError(f"is not a URL: {masked_text(text)!r} contains a blank or a character outside ASCII")
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError:
         raise ValueError(f"has no usable port: write a number from 1 to {MOST}, or ${{PORT}}, after the host") from None
     if url.scheme not in {"http", "https"} or not url.hostname:
-        raise ValueError(f"must be a URL such as http://127.0.0.1:9001, not {text!r}")
+        raise ValueError(f"must be a URL such as http://127.0.0.1:9001, not {masked_text(text)!r}")
     if port == 0 or url.netloc.endswith(":"):
         raise ValueError(f"has no usable port: write a number from 1 to {MOST}, or ${{PORT}}, after the host")
     if url.query or url.fragment or url.username is not None:

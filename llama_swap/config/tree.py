@@ -11,6 +11,7 @@ from typing import ClassVar, Self, TypeAlias
 
 from attrs import define, field
 
+from llama_swap.config.masking import masked_text
 from llama_swap.errors import ConfigError, Problem
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -71,7 +72,8 @@ class Scalar(Place):
     @property
     def summary(self) -> str:
         """What this is, for a message that says that something else belongs here."""
-        return repr(self.text if len(self.text) <= 40 else f"{self.text[:40]}…")
+        text = masked_text(self.text)
+        return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
     def line_of(self, offset: int) -> int:
         """Return the file's line of the text's line `offset`, as near as can be known."""

@@ -19,6 +19,11 @@ from llama_swap.errors import Unauthorized
 OPEN = frozenset({b"/health", b"/wol-health", b"/favicon.ico"})
 """Paths that need no key; monitors and browsers ask for these before anybody could have given them one."""
 
+NO_KEY = (
+    "unauthorized: invalid or missing API key; send one of the apiKeys as `Authorization: Bearer KEY`, "
+    "as `x-api-key: KEY`, or as the password of Basic authentication"
+)
+
 
 class ApiKeys:
     """Lets requests through that show one of `keys`, and takes it off them: it is nobody's business behind here."""
@@ -32,16 +37,14 @@ class ApiKeys:
         @raise Unauthorized: it may not.
         """
         headers = request.requestHeaders
-        if self._is_known(_shown(headers)):
+        if self.are_shown(headers):
             self._remove(headers)
         elif request.path not in OPEN:
-            raise Unauthorized(
-                "unauthorized: invalid or missing API key; send one of the apiKeys as `Authorization: Bearer KEY`, "
-                "as `x-api-key: KEY`, or as the password of Basic authentication"
-            )
+            raise Unauthorized(NO_KEY)
 
-    def _is_known(self, shown: bytes) -> bool:
-        """Compare with every key, in a time that tells nothing about any of them but its length."""
+    def are_shown(self, headers: Headers) -> bool:
+        """Whether one of the keys is; how long that takes tells nothing of any of them but its length."""
+        shown = _shown(headers)
         known = False
         for key in self._keys:
             known |= compare_digest(shown, key)

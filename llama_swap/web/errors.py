@@ -14,8 +14,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from llama_swap.errors import MethodNotAllowed, NotFound, SwapError, Unauthorized
+from llama_swap.web.hardening import harden
 
 _log = Logger()
+CHALLENGE = b'Basic realm="llama-swap"'
+"""Lets a browser ask its user for a key (RFC 7617)."""
 
 
 def render(error: SwapError, accept: bytes) -> tuple[bytes, bytes]:
@@ -44,23 +47,30 @@ def head(request: Request, error: SwapError) -> bytes:
     request.setHeader(b"Date", datetimeToString())
     request.setHeader(b"Content-Type", content_type)
     request.setHeader(b"Content-Length", b"%d" % len(body))
-    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    harden(request)
     if error.retry_after is not None:
         request.setHeader(b"Retry-After", b"%d" % error.retry_after)
     if isinstance(error, Unauthorized):
-        request.setHeader(b"WWW-Authenticate", b'Basic realm="llama-swap"')  # lets a browser ask its user
+        request.setHeader(b"WWW-Authenticate", CHALLENGE)
     return body
 
 
 def last_answer(error: SwapError, accept: bytes) -> bytes:
     """Return a whole answer with `error`, for a client that sent no whole request, and gets no other answer."""
     content_type, body = render(error, accept)
-    return _LAST_ANSWER % (error.status, _PHRASES[error.status], datetimeToString(), content_type, len(body)) + body
+    challenge = b"WWW-Authenticate: %b\r\n" % CHALLENGE if isinstance(error, Unauthorized) else b""
+    status = b"%d %b" % (error.status, _PHRASES[error.status])
+    return _LAST_ANSWER % (status, datetimeToString(), content_type, len(body), challenge) + body
 
 
-_PHRASES = {400: b"Bad Request", 413: b"Content Too Large", 431: b"Request Header Fields Too Large"}
+_PHRASES = {
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    413: b"Content Too Large",
+    431: b"Request Header Fields Too Large",
+}
 _LAST_ANSWER = (
-    b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n"
+    b"HTTP/1.1 %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b"
     b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
 )
 

@@ -15,6 +15,7 @@ from twisted.web.server import Request as ServerRequest
 
 from llama_swap.errors import NotFound
 from llama_swap.web.errors import refuse, refuse_failure
+from llama_swap.web.hardening import harden
 from llama_swap.web.passthrough import PLACEHOLDER, PREFIX
 
 _PLACEHOLDER_SEGMENTS = PLACEHOLDER.encode().split(b"/")[1:]
@@ -44,6 +45,7 @@ class Front(Resource):
             refuse(request, NotFound("no page here has a path that is not UTF-8"))
             return NOT_DONE_YET
         request.setHeader(b"Date", datetimeToString())
+        harden(request)
         return self._klein.render(request)
 
 

@@ -12,7 +12,6 @@ from twisted.web.server import NOT_DONE_YET
 from llama_swap.config.model import Config
 from llama_swap.errors import Forbidden, SwapError
 from llama_swap.listen import is_loopback
-from llama_swap.web.auth import ApiKeys
 from llama_swap.web.browsers import BrowserRules, answer_preflight, is_preflight
 from llama_swap.web.errors import refuse
 from llama_swap.web.site import SwapRequest
@@ -46,7 +45,6 @@ class Gate(Resource):
 
     def _make_rules(self) -> None:
         config = self._config
-        self._keys = ApiKeys(config.api_keys) if config.api_keys else None
         self._browsers = BrowserRules(config.allowed_origins, config.allowed_hosts, is_loopback=self._is_loopback)
 
     def render(self, request: SwapRequest) -> Any:
@@ -58,8 +56,9 @@ class Gate(Resource):
             if request.method == b"OPTIONS" and is_preflight(request):
                 answer_preflight(request)
                 return NOT_DONE_YET
-            if self._keys is not None:
-                self._keys.check(request)
+            keys = request.channel.site.keys
+            if keys is not None:
+                keys.check(request)
         except SwapError as error:
             self._note(error)
             refuse(request, error)

@@ -14,13 +14,17 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request as ServerRequest
 from twisted.web.server import Site
 
+from llama_swap.config.masking import masked_query
 from llama_swap.config.model import Config
-from llama_swap.errors import BodyTooLarge, SwapError
+from llama_swap.errors import BodyTooLarge, SwapError, Unauthorized
+from llama_swap.web.auth import NO_KEY, ApiKeys
 from llama_swap.web.channel import SwapChannel
 from llama_swap.web.heads import RequestHead
 
 SHOWN = 200
 """How many bytes of an unreadable request the access log shows."""
+STRANGERS_BODY = 64 * 1024
+"""The largest body, in bytes, that is read of those who show no key, to refuse them with more ceremony."""
 
 
 def client_host(request: Request) -> str | None:
@@ -52,6 +56,7 @@ class SwapRequest(ServerRequest):
     """As it came; `requestHeaders` is what became of it."""
     cors = b""
     """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
+    _is_stranger = False
     _room = 0
 
     def begin(self, head: RequestHead) -> None:
@@ -67,7 +72,10 @@ class SwapRequest(ServerRequest):
     def gotLength(self, length: int | None) -> None:
         """The head is complete.  A body that is announced as too large is not asked for."""
         self.content = BytesIO()
-        self._room = self.channel.site.max_body
+        site = self.channel.site
+        if length != 0 and site.keys is not None:
+            self._is_stranger = not site.keys.are_shown(self.requestHeaders)
+        self._room = STRANGERS_BODY if self._is_stranger else site.max_body
         if length is not None and length > self._room:
             self._refuse_body()
 
@@ -106,8 +114,11 @@ class SwapRequest(ServerRequest):
         return b"localhost"
 
     def _refuse_body(self) -> None:
-        limit = self.channel.site.max_body
-        self.refuse(BodyTooLarge(f"the body is larger than {limit} bytes (maxRequestBody)"))
+        if self._is_stranger:
+            self.refuse(Unauthorized(NO_KEY))
+        else:
+            limit = self.channel.site.max_body
+            self.refuse(BodyTooLarge(f"the body is larger than {limit} bytes (maxRequestBody)"))
 
 
 class SwapSite(Site):
@@ -127,6 +138,7 @@ class SwapSite(Site):
 
     def follow(self, config: Config) -> None:
         """Serve by `config` from now on."""
+        self.keys = ApiKeys(config.api_keys) if config.api_keys else None
         self.max_body = config.max_request_body
         self._log_requests = config.log_requests
 
@@ -150,7 +162,7 @@ class SwapSite(Site):
             self._log.info(
                 '{client} "{line}" {status} {size} "-" 0.000 s',
                 client=_host(client) or "-",
-                line=_text(line[:SHOWN]),
+                line=masked_query(_text(line[:SHOWN])),
                 status=error.status,
                 size=size,
             )
@@ -164,7 +176,7 @@ class SwapSite(Site):
             '{client} "{method} {uri} {protocol}" {status} {size} "{agent}" {seconds:.3f} s',
             client=client_host(request) or "-",
             method=_text(request.method),
-            uri=_text(request.uri),
+            uri=masked_query(_text(request.uri)),
             protocol=_text(request.clientproto),
             status=request.code if request.startedWriting else "-",
             size=request.sentLength,

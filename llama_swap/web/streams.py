@@ -18,6 +18,7 @@ from llama_swap.errors import BadRequest, NotFound, Unavailable
 from llama_swap.logs.broadcaster import HISTORY_BYTES, PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import RING_BYTES, Chunk
 from llama_swap.logs.subscription import Subscription
+from llama_swap.web.hardening import harden
 from llama_swap.web.pages import Page, pages
 
 MAX_STREAMS = 100
@@ -26,7 +27,6 @@ HEARTBEAT = 15.0
 
 _TEXT = b"text/plain; charset=utf-8"
 _EVENTS = b"text/event-stream; charset=utf-8"
-_PAGE_POLICY = b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 _Deliver = Callable[[Chunk], None]
 
@@ -233,7 +233,7 @@ def _is_number(text: str) -> bool:
 
 def _set_headers(request: Request, content_type: bytes) -> None:
     request.setHeader(b"Content-Type", content_type)
-    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    harden(request)
     request.setHeader(b"X-Accel-Buffering", b"no")
     request.setHeader(b"Cache-Control", b"no-cache")
 
@@ -248,5 +248,4 @@ def _page(request: Request, page: Page) -> bytes:
     if request.setETag(page.etag) is CACHED:
         _set_headers(request, page.content_type)
         return b""
-    request.setHeader(b"Content-Security-Policy", _PAGE_POLICY)
     return _answer(request, page.content_type, page.content)
