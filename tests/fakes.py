@@ -10,9 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
-from llama_swap.config.model import Config, ModelConfig
+from llama_swap.config.model import Config, ModelConfig, Routing
 from llama_swap.errors import SwapError
-from llama_swap.scheduling.profiles import ListProfiles
 from llama_swap.upstream.launcher import ExitStatus
 
 FIRST_PORT = 9001
@@ -23,19 +22,17 @@ def make_model(name: str, port: int = FIRST_PORT, **more: Any) -> ModelConfig:
     return ModelConfig(**{"id": name, "cmd": ("llama-server",), "proxy": f"http://127.0.0.1:{port}", **more})
 
 
-def make_config(names: Iterable[str], profiles: Mapping[str, str] | None = None, **more: Any) -> Config:
+def make_config(
+    names: Iterable[str], profiles: Mapping[str, str] | None = None, routing: Routing | None = None, **more: Any
+) -> Config:
     """Return a configuration of models with these names, each at a port of its own, but "twin" at that before it.
 
     Members of profiles are written as words; `more` goes into the fields of every model.
     """
     ports = {name: FIRST_PORT + number - (name == "twin") for number, name in enumerate(names)}
     models = {name: make_model(name, port, **more) for name, port in ports.items()}
-    return Config(models=models, profiles={name: tuple(all_.split()) for name, all_ in (profiles or {}).items()})
-
-
-def policy_of(config: Config) -> ListProfiles:
-    """Return the policy that the router would use."""
-    return ListProfiles(config.profiles, {model.id: model.address for model in config.models.values()})
+    members = {name: tuple(all_.split()) for name, all_ in (profiles or {}).items()}
+    return Config(models=models, profiles=members, routing=routing or Routing())
 
 
 @define(eq=False)

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.config.model import Group, Routing
 from llama_swap.errors import StartFailed, SwapError
 from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
-from tests.fakes import make_config, policy_of
+from llama_swap.scheduling.rules import rules_of
+from tests.fakes import make_config
 
 MAX_WAIT = 10.0
 ERROR = StartFailed("out of memory")
 
 
-def scheduler_of(names: str, limit: int = 10, **profiles: str) -> FIFOScheduler:
+def scheduler_of(names: str, limit: int = 10, routing: Routing | None = None, **profiles: str) -> FIFOScheduler:
     """Return a scheduler for models with these names, and these list profiles."""
-    config = make_config(names.split(), profiles)
-    return FIFOScheduler(policy_of(config), dict.fromkeys(config.models, limit), MAX_WAIT)
+    return FIFOScheduler(rules_of(make_config(names.split(), profiles, routing, concurrency_limit=limit)))
+
+
+def groups_of(**groups: Group) -> Routing:
+    """Return what a configuration says that has these groups and nothing else."""
+    return Routing(groups=groups)
+
+
+def group(members: str, **settings: bool) -> Group:
+    """Return a group of these models."""
+    return Group(members=tuple(members.split()), **settings)
 
 
 def target_for(name: str) -> Target:
@@ -36,9 +47,10 @@ class SchedulerCase(SynchronousTestCase):
     models = "a b c"
     limit = 10
     profiles: ClassVar[dict[str, str]] = {}
+    routing = Routing()
 
     def setUp(self) -> None:
-        self.scheduler = scheduler_of(self.models, self.limit, **self.profiles)
+        self.scheduler = scheduler_of(self.models, self.limit, self.routing, **self.profiles)
 
     def ask(self, name: str, arrived: float = 0.0) -> tuple[Ticket, list[Command]]:
         """Request `name`; return the ticket and what the scheduler said."""
@@ -72,14 +84,16 @@ class World:
     """Models and clients that do what the scheduler says, as fast as a test wants; every command is checked."""
 
     scheduler: FIFOScheduler
-    together: Iterable[frozenset[str]]
-    """Sets of models that may be alive at once; every single model may be, and every subset."""
+    may_start: Callable[[str, set[str]], bool]
+    """Whether a model may start while others are alive."""
     now: float = 0.0
     waiting: list[Ticket] = field(factory=list)
     """In the order of arrival."""
     served: list[Ticket] = field(factory=list)
     alive: dict[str, str] = field(factory=dict)
     """What each process does: starting, ready, or stopping."""
+    after: dict[str, set[str]] = field(factory=dict)
+    """For each model: those that started when its own load had been decided, and only waited for others to leave."""
     starts: Counter[str] = field(factory=Counter)
     closed: bool = False
 
@@ -117,6 +131,14 @@ class World:
 
     def unload(self, model: str) -> None:
         self._obey(self.scheduler.unloaded(model), may_cut=model)
+
+    def reload(self, stale: set[str], lost: set[Ticket]) -> None:
+        """Another configuration with the same rules, by which some processes are stale, and some tickets lost."""
+        rules = self.scheduler._rules
+        self._obey(self.scheduler.reconfigured(rules, stale=stale & self.alive.keys(), lost=lost))
+
+    def overdue(self, model: str) -> None:
+        self._obey(self.scheduler.overdue(model), may_cut=model)
 
     def close(self) -> None:
         self.closed = True
@@ -163,11 +185,10 @@ class World:
     def _serve(self, ticket: Ticket) -> None:
         assert self.alive.get(ticket.model) == "ready", f"served by {ticket.model}, which is not ready"
         assert not self.closed, "served after the end"
-        index = self.waiting.index(ticket)  # ValueError: it has had its answer
-        for older in self.waiting[:index]:
-            if ticket.arrived >= older.arrived + MAX_WAIT:
-                assert self._may_live({older.model, ticket.model}), "overtook one that had waited too long"
-        del self.waiting[index]
+        self.waiting.remove(ticket)  # ValueError: it has had its answer
+        for other in self.waiting:
+            if ticket.arrived >= other.arrived + MAX_WAIT and other.model != ticket.model:
+                assert self.may_start(other.model, {ticket.model}), "overtook one that had waited too long"
         self.served.append(ticket)
 
     def _stop(self, model: str, successor: str | None, *, may_cut: bool) -> None:
@@ -177,15 +198,18 @@ class World:
             assert all(ticket.model != model for ticket in self.served), f"{model} is stopped while it answers"
         if successor is not None:
             assert state == "ready", f"the load of {model} is given up for {successor}"
-            first = next(ticket for ticket in self.waiting if ticket.model in (model, successor))
+            first = min((ticket for ticket in self.waiting if ticket.model in (model, successor)), key=self._due)
             assert first.model == successor, f"{model} goes for one that came later"
+
+    def _due(self, ticket: Ticket) -> float:
+        return ticket.arrived - self.scheduler._rules.head_starts[ticket.model]
 
     def _start(self, model: str) -> None:
         assert model not in self.alive, f"{model} is started twice"
         assert not self.closed, "started after the end"
+        others = self.alive.keys() - self.after.get(model, set())
+        assert self.may_start(model, others), f"{model} starts while {sorted(others)} are alive"
+        decided = [other for other, awaited in self.scheduler._loading.items() if awaited]
+        self.after = {other: self.after.get(other, set()) | {model} for other in decided}
         self.alive[model] = "starting"
         self.starts[model] += 1
-        assert self._may_live(set(self.alive)), f"alive together: {sorted(self.alive)}"
-
-    def _may_live(self, models: set[str]) -> bool:
-        return len(models) == 1 or any(models <= allowed for allowed in self.together)

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.config.model import Routing
 from llama_swap.scheduling.commands import Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
-from llama_swap.scheduling.profiles import ListProfiles
-from tests.fakes import make_config, policy_of
-from tests.support_scheduling import ERROR, MAX_WAIT, target_for
+from llama_swap.scheduling.queue import Queue
+from llama_swap.scheduling.rules import Rules, rules_of
+from tests.fakes import make_config
+from tests.support_scheduling import ERROR, MAX_WAIT, group, groups_of, target_for
 
 Name = str
 
@@ -48,11 +50,13 @@ class TinyWorld:
     x: Name
     limit: int = 1
     max_wait: float = MAX_WAIT
-    policy: ListProfiles = field(init=False)
+    routing: Routing | None = None
+    rules: Rules = field(init=False)
 
-    @policy.default
-    def _(self) -> ListProfiles:
-        return policy_of(make_config(self.models.split(), self.profiles))
+    @rules.default
+    def _(self) -> Rules:
+        config = make_config(self.models.split(), self.profiles, self.routing, concurrency_limit=self.limit)
+        return evolve(rules_of(config), max_wait=self.max_wait)
 
     def starved(self) -> list[str]:
         """Return a description of each circle in which X starves."""
@@ -97,11 +101,12 @@ class TinyWorld:
     def _after(self, state: State, event: str, what: Name | int, *, late: bool = False) -> State:
         """Return the state after one event."""
         tickets = {Ticket(target_for(name), MAX_WAIT * came_late): name for name, came_late in state.queue}
+        queue = Queue()
+        for ticket in tickets:
+            queue.add(ticket, ticket.arrived)
         scheduler = FIFOScheduler(
-            self.policy,
-            dict.fromkeys(self.models.split(), self.limit),
-            self.max_wait,
-            list(tickets),
+            self.rules,
+            queue,
             {model: set(awaited) for model, awaited in state.loading},
             set(state.ready),
             set(state.stopping),
@@ -112,7 +117,7 @@ class TinyWorld:
                 tickets[ticket := Ticket(target_for(name), MAX_WAIT * late)] = name
                 scheduler.requested(ticket)
             case "cancelled", int(index):
-                scheduler.cancelled(scheduler._queue[index])
+                scheduler.cancelled([*tickets][index])
             case "released", str(model):
                 scheduler.released(Ticket(target_for(model), 0.0))
             case "failed", str(model):
@@ -120,7 +125,7 @@ class TinyWorld:
             case _, str(model):
                 getattr(scheduler, event)(model)
         return State(
-            tuple((tickets[ticket], ticket.arrived > 0) for ticket in scheduler._queue),
+            tuple((tickets[ticket], ticket.arrived > 0) for ticket in queue.take()),
             frozenset((model, frozenset(awaited)) for model, awaited in scheduler._loading.items()),
             frozenset(scheduler._ready),
             frozenset(scheduler._stopping),
@@ -198,3 +203,12 @@ class FairnessTests(SynchronousTestCase):
         """Traffic for one profile cannot starve another, nor can members that fail again and again."""
         self.assert_fair(TinyWorld("a b x", {"p": "a b", "q": "a x"}, ("p:a", "b"), "q:x"))
         self.assert_fair(TinyWorld("a b c", {"p": "a b", "q": "a c"}, ("p:a", "p:b"), "q:a"))
+
+    def test_groups(self) -> None:
+        """Traffic for models of groups that tolerate others cannot starve one that does not tolerate them."""
+        modest = groups_of(modest=group("a b", exclusive=False))
+        self.assert_fair(TinyWorld("a b x", {}, ("a", "b"), "x", routing=modest))
+        self.assert_fair(TinyWorld("a b x", {}, ("x", "a"), "b", routing=modest))
+        apart = groups_of(one=group("a b", exclusive=False), two=group("x", persistent=True))
+        self.assert_fair(TinyWorld("a b x", {}, ("a", "b"), "x", routing=apart))
+        self.assert_fair(TinyWorld("a x c", {}, ("x", "c"), "a", routing=groups_of(side=group("a c", swap=False))))

@@ -7,17 +7,17 @@ from typing import ClassVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.scheduling.commands import Plan, Serve, Start, Stop, Target, Ticket
-from llama_swap.scheduling.profiles import ListProfiles
+from llama_swap.scheduling.rules import rules_of
+from tests.fakes import make_config
 from tests.support_scheduling import ERROR, MAX_WAIT, SchedulerCase
 
 
 class PolicyTests(SynchronousTestCase):
-    """`ListProfiles.plan`, as a function."""
-
-    addresses: ClassVar = {"a": 1, "b": 2, "c": 3, "twin": 3}
+    """`ListProfiles.plan`, as a function, for models of which c and twin share an address."""
 
     def setUp(self) -> None:
-        self.policy = ListProfiles({"ab": ("a", "b"), "all": ("a", "b", "c", "twin")}, self.addresses)
+        profiles = {"ab": "a b", "all": "a b c twin", "one": "a"}
+        self.policy = rules_of(make_config(["a", "b", "c", "twin"], profiles)).policy
 
     def plan(self, model: str, running: str = "", profile: str | None = None) -> Plan:
         """Ask the policy."""
@@ -35,13 +35,12 @@ class PolicyTests(SynchronousTestCase):
     def test_members_of_one_address_take_turns(self) -> None:
         """Of two members at one address the running one stays, unless the other one is asked for."""
         self.assertEqual(self.plan("a", "", "all").alongside, ("b", "c"))
-        self.assertEqual(self.plan("a", "twin", "all"), Plan(alongside=("twin", "b")))
+        self.assertEqual(self.plan("a", "twin", "all"), Plan(alongside=("b", "twin")))
         self.assertEqual(self.plan("c", "twin", "all"), Plan(evict=frozenset({"twin"}), alongside=("a", "b")))
 
     def test_a_profile_of_one(self) -> None:
         """A profile with one member is that member alone."""
-        policy = ListProfiles({"p": ("a",)}, self.addresses)
-        self.assertEqual(policy.plan(Target("a", "p"), frozenset("b")), Plan(evict=frozenset("b")))
+        self.assertEqual(self.plan("a", "b", "one"), Plan(evict=frozenset("b")))
 
     def test_asks_nothing_twice(self) -> None:
         """A plan is a value: equal questions have equal answers, and the question is left as it was."""

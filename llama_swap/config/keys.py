@@ -53,6 +53,8 @@ _PROFILES: Final = {"type": ["object", "null"], "additionalProperties": {"type":
 TOP: Final = (
     Key("models", Section({}), "The models, by the name that requests use."),
     Key("profiles", Section(_PROFILES), "Models that run side by side: a list of names for each profile."),
+    Key("groups", Section({}), "Models that take turns or run side by side, and what their loading unloads."),
+    Key("routing", Section({}), "The same and more, in a newer form."),
     Key("macros", Section(_TEXTS), "Texts to use as ${name} in the values of this file."),
     Key("healthCheckTimeout", Whole(120, "seconds", raise_to=15), "How long a model may take to become ready."),
     Key("maxWait", Seconds(10.0), "How long a queued request lets other requests keep models busy."),
@@ -67,7 +69,7 @@ TOP: Final = (
     Key("allowedOrigins", Origins(), "Origins of web pages that may use llama-swap, such as https://chat.example."),
     Key("allowedHosts", Hosts(), "Names by which browsers may address a llama-swap that listens on loopback only."),
     *_later("logLevel", "logTimeFormat", "logToStdout", "metricsMaxInMemory", "captureBuffer", "store", "ui"),
-    *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks", "routing", "groups"),
+    *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks"),
     *_later("matrix", "selectors", "peers"),
 )
 
@@ -139,7 +141,8 @@ def meant(name: str, table: Sequence[Key]) -> str | None:
 def _suggestion(name: str, table: tuple[Key, ...]) -> str:
     is_top = table is TOP
     place = "inside a model" if is_top else "at the top level, beside `models`"
-    elsewhere = {_plain_name(key.name): key.name for key in (MODEL if is_top else TOP)}
+    others = MODEL if is_top else TOP if table is MODEL else ()
+    elsewhere = {_plain_name(key.name): key.name for key in others}
     here = meant(name, table)
     if _plain_name(name) in elsewhere and _plain_name(name) != _plain_name(here or ""):
         return f"; {elsewhere[_plain_name(name)]} belongs {place}"

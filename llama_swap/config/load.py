@@ -15,7 +15,9 @@ from llama_swap.config.compose import compose
 from llama_swap.config.keys import TOP, read_keys
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Config
-from llama_swap.config.profiles import read_profiles, warn_of_shared_addresses
+from llama_swap.config.profiles import read_profiles
+from llama_swap.config.references import Known
+from llama_swap.config.routing import read_routing
 from llama_swap.config.tree import Findings, MapNode
 from llama_swap.errors import ConfigError, Problem
 
@@ -93,11 +95,11 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     top = read_keys(root, TOP, scope.expand, found)
     section = _models_section(root, found)
     models = read_models(section, top, scope, ports)
-    profiles = read_profiles(top["profiles"], read_aliases(section, models, found), scope)
-    if not found.errors:
-        warn_of_shared_addresses(top["profiles"], profiles, models, found)
+    known = Known(models, read_aliases(section, models, found))
+    profiles = read_profiles(top["profiles"], known, scope)
+    routing = read_routing(top, known, scope)
     values = {name: value for name, value in top.items() if name in _FIELDS}
-    return Config(**{**values, "models": models, "profiles": profiles})
+    return Config(**{**values, "models": models, "profiles": profiles, "routing": routing})
 
 
 def _models_section(root: MapNode, found: Findings) -> MapNode:

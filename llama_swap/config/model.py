@@ -52,6 +52,30 @@ class ModelConfig:
 
 
 @frozen(kw_only=True)
+class Group:
+    """One entry of `groups`."""
+
+    members: tuple[str, ...] = ()
+    """Ids of models."""
+    swap: bool = True
+    """Only one member runs at a time."""
+    exclusive: bool = True
+    """A member evicts the models of other groups."""
+    persistent: bool = False
+    """Other groups, and profiles, do not evict the members."""
+
+
+@frozen(kw_only=True)
+class Routing:
+    """Which models may run together, and whose requests go first."""
+
+    groups: Mapping[str, Group] = field(factory=dict)
+    """By name.  Models in none of them are a group of their own."""
+    priority: Mapping[str, int] = field(factory=dict)
+    """By model; the higher goes first; 0 for those that are not here."""
+
+
+@frozen(kw_only=True)
 class Config:
     """A whole file."""
 
@@ -59,6 +83,7 @@ class Config:
     """By id, in the order of the file."""
     profiles: Mapping[str, tuple[str, ...]] = field(factory=dict)
     """List profiles: name to the ids of its members (aliases already resolved)."""
+    routing: Routing = Routing()
     health_check_timeout: int = 120
     """How long a model may take from start to its first healthy answer."""
     log_requests: bool = False

@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
+from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP, Key
 from llama_swap.config.kinds import Section
 from llama_swap.config.masking import masked
-from llama_swap.config.model import Config, ModelConfig
+from llama_swap.config.model import Config, Group, ModelConfig, Routing
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -24,7 +25,19 @@ def render_effective(config: Config) -> str:
     document = dict(_shown(TOP, config))
     document["models"] = {model.id: _model(model) for model in config.models.values()}
     document["profiles"] = {name: list(members) for name, members in config.profiles.items()}
+    if config.routing != Routing():
+        document["routing"] = _routing(config.routing)
     return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))
+
+
+def _routing(routing: Routing) -> dict[str, Any]:
+    groups = {
+        name: {**dict(_shown(GROUP, group)), "members": list(group.members)} for name, group in routing.groups.items()
+    }
+    return {
+        "router": {"use": "group", "settings": {"groups": groups}},
+        "scheduler": {"use": "fifo", "settings": {"fifo": {"priority": dict(routing.priority)}}},
+    }
 
 
 def _model(model: ModelConfig) -> dict[str, Any]:
@@ -33,7 +46,7 @@ def _model(model: ModelConfig) -> dict[str, Any]:
     return shown
 
 
-def _shown(table: Sequence[Key], values: Config | ModelConfig) -> Iterator[tuple[str, Any]]:
+def _shown(table: Sequence[Key], values: Config | ModelConfig | Group) -> Iterator[tuple[str, Any]]:
     """Yield names and values of the keys that `values` has, but for sections."""
     for key in table:
         if hasattr(values, key.attribute) and not isinstance(key.kind, Section):

@@ -22,9 +22,9 @@ from llama_swap.routing.difference import Difference, is_served, stale
 from llama_swap.routing.idle import IdleTimer
 from llama_swap.routing.names import Names
 from llama_swap.routing.upstream import Upstream
-from llama_swap.scheduling.commands import Command, Policy, Reject, Serve, Start, Stop, Target, Ticket
+from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
-from llama_swap.scheduling.profiles import ListProfiles
+from llama_swap.scheduling.rules import rules_of
 from llama_swap.upstream.launcher import Launcher
 from llama_swap.upstream.machine import Core, Readiness, new_process
 
@@ -67,7 +67,7 @@ class Router:
         self._read_ahead = read_ahead
         self._launcher = launcher
         self._readiness = readiness
-        self._scheduler = FIFOScheduler(_policy(config), _limits(config), config.max_wait)
+        self._scheduler = FIFOScheduler(rules_of(config))
         self._upstreams = {model.id: self._upstream(model) for model in config.models.values()}
         self._waiting: dict[Ticket, Deferred[Lease]] = {}
         self._commands: deque[Command] = deque()
@@ -140,9 +140,7 @@ class Router:
         for model in {*self._upstreams, *config.models}:
             self._renew(model)
         lost = {ticket for ticket in self._waiting if not is_served(ticket.target, config)}
-        self._execute(
-            self._scheduler.reconfigured(_policy(config), _limits(config), config.max_wait, stale=retiring, lost=lost)
-        )
+        self._execute(self._scheduler.reconfigured(rules_of(config), stale=retiring, lost=lost))
         for model, upstream in self._upstreams.items():
             if model not in retiring or upstream.state != "ready":
                 upstream.cancel_deadline()
@@ -285,11 +283,3 @@ class Router:
             waiting, self._awaiting_quiet = self._awaiting_quiet, []
             for quiet in waiting:
                 quiet.callback(None)
-
-
-def _policy(config: Config) -> Policy:
-    return ListProfiles(config.profiles, {model.id: model.address for model in config.models.values()})
-
-
-def _limits(config: Config) -> dict[str, int]:
-    return {model.id: model.concurrency_limit for model in config.models.values()}

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from llama_swap.errors import SwapError
 
 
-@frozen
+@frozen(cache_hash=True)
 class Target:
     """What a request names, resolved: a model, and the list profile it was asked through, if any."""
 

@@ -5,26 +5,29 @@ No clock, no processes, no I/O: whoever calls it (`llama_swap.routing`) does wha
 
 A ticket is decided by these rules, in this order:
 
-1.  Its model is being loaded: wait for that load.
+1.  Its model is being loaded, or retires: wait for that.
 2.  It needs a model gone that is itself being loaded: wait; a load under way is finished first.
 3.  It needs a model gone that still answers somebody: wait; no answer is cut by a swap.
-4.  It would be served at the cost of an older ticket: wait until that one has had its turn.  It may neither stop the
-    model of the older one, nor start one that must go for it, nor, if it came after the older one had already waited
+4.  It would be served at the cost of a ticket before it: wait until that one has had its turn.  It may neither stop the
+    model of the other one, nor start one that must go for it, nor, if it came after the other one had already waited
     `max_wait`, use such a model any longer.
 5.  Otherwise: stop what must go, start what is missing, and serve it if its model is ready.
 
-Tickets for one model are let through together once it is ready, so A B C A B C costs three loads, not six.
+The order is that of arrival, but a model of high priority has a head start, of at most `max_wait`.  Tickets for one
+model are let through together once it is ready, so A B C A B C costs three loads, not six.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 
 from attrs import define, field
 
 from llama_swap.errors import NotFound, SwapError, TooManyRequests, Unavailable
-from llama_swap.scheduling.commands import Command, Plan, Policy, Reject, Serve, Start, Stop, Ticket
+from llama_swap.scheduling.commands import Command, Plan, Reject, Serve, Start, Stop, Target, Ticket
+from llama_swap.scheduling.queue import Queue, Waiting
+from llama_swap.scheduling.rules import Rules
 
 
 @define
@@ -37,17 +40,18 @@ class FIFOScheduler:
     answers and takes no more.
     """
 
-    _policy: Policy
-    _limits: Mapping[str, int]
-    """The most tickets, waiting and served, that a model may have."""
-    _max_wait: float
-    _queue: list[Ticket] = field(factory=list)
+    _rules: Rules
+    _queue: Queue = field(factory=Queue)
     _loading: dict[str, set[str]] = field(factory=dict)
     _ready: set[str] = field(factory=set)
     _stopping: set[str] = field(factory=set)
     _serving: Counter[str] = field(factory=Counter)
-    _closed: bool = False
     _retiring: set[str] = field(factory=set)
+    _closed: bool = False
+    _plans: dict[Target, Plan] = field(factory=dict)
+    """What the policy said, until other models are alive."""
+    _unhindered: set[Target] = field(factory=set)
+    """What can be served at once while nobody waits: nothing has to start or stop for it."""
 
     # -- what can be asked ------------------------------------------------------------------------------------
 
@@ -65,28 +69,30 @@ class FIFOScheduler:
         """A request came in."""
         if self._closed:
             return [Reject(ticket, Unavailable("llama-swap is shutting down"))]
-        limit = self._limits[ticket.model]
-        if self._serving[ticket.model] + sum(other.model == ticket.model for other in self._queue) >= limit:
-            return [Reject(ticket, _too_many(ticket.model, limit))]
-        self._queue.append(ticket)
-        return self._decide(ticket)
+        model = ticket.model
+        limit = self._rules.limits[model]
+        if self._serving[model] + self._queue.count(model) >= limit:
+            return [Reject(ticket, _too_many(model, limit))]
+        if ticket.target in self._unhindered and self._queue.is_empty():
+            self._serving[model] += 1
+            return [Serve(ticket)]
+        waiting = self._queue.add(ticket, ticket.arrived - self._rules.head_starts.get(model, 0.0))
+        return self._decide(waiting) if self._queue.first(ticket.target) is waiting else []
 
     def cancelled(self, ticket: Ticket) -> list[Command]:
         """The client of a ticket is gone before it heard anything.
 
         If the ticket was let through this very moment, whoever was to tell the client finds nobody, and releases it.
         """
-        if ticket not in self._queue:
-            return []
-        self._queue.remove(ticket)
-        return self._drain()
+        return self._drain() if self._queue.remove(ticket) else []
 
     def released(self, ticket: Ticket) -> list[Command]:
         """A served ticket has had its answer, or its client left."""
         model = ticket.model
         self._serving[model] -= 1
-        commands = self._stop(model) if model in self._retiring and not self._serving[model] else []
-        return commands + self._drain()
+        if self._serving[model] or (model not in self._retiring and self._queue.is_empty()):
+            return []
+        return (self._stop(model) if model in self._retiring else []) + self._drain()
 
     def ready(self, model: str) -> list[Command]:
         """A started model answers.  That is no news if it is to stop, and has not heard of it yet."""
@@ -102,13 +108,14 @@ class FIFOScheduler:
             return []
         del self._loading[model]
         self._stopping.add(model)
+        self._unhindered.clear()
         return self._reject_waiting(model, error) + self._drain()
 
     def stopped(self, model: str) -> list[Command]:
         """A model's process is gone, by our will or not."""
-        self._ready.discard(model)
-        self._retiring.discard(model)
-        self._stopping.discard(model)
+        for models in (self._ready, self._stopping, self._retiring):
+            models.discard(model)
+        self._forget_plans()
         commands: list[Command] = []
         for successor, awaited in self._loading.items():
             if model in awaited:
@@ -119,7 +126,7 @@ class FIFOScheduler:
 
     def idled(self, model: str) -> list[Command]:
         """A model was not used for its `ttl`.  Ignored if somebody uses or waits for it by now."""
-        wanted = self._serving[model] or any(ticket.model == model for ticket in self._queue)
+        wanted = self._serving[model] or self._queue.count(model)
         return [] if wanted else self._stop(model)
 
     def unloaded(self, model: str) -> list[Command]:
@@ -127,22 +134,20 @@ class FIFOScheduler:
         error = Unavailable(f"model {model} was unloaded while the request waited for it")
         return self._reject_waiting(model, error) + self._stop(model) + self._drain()
 
-    def reconfigured(
-        self, policy: Policy, limits: Mapping[str, int], max_wait: float, *, stale: Set[str], lost: Set[Ticket]
-    ) -> list[Command]:
+    def reconfigured(self, rules: Rules, *, stale: Set[str], lost: Set[Ticket]) -> list[Command]:
         """Other rules hold from now on.
 
         `stale` are the models whose process must give way to another one, or to none: they end their answers first.
         `lost` are the waiting tickets that nobody can serve any more.
         """
-        self._policy, self._limits, self._max_wait = policy, limits, max_wait
+        self._rules = rules
+        self._forget_plans()
         self._retiring = self._ready & stale
-        self._queue = [ticket for ticket in self._queue if ticket not in lost]
-        commands: list[Command] = [Reject(ticket, _gone(ticket)) for ticket in lost]
+        commands: list[Command] = [Reject(ticket, _gone(ticket)) for ticket in lost if self._queue.remove(ticket)]
         for model in sorted(stale):
             if not self._serving[model]:
                 commands += self._stop(model)
-        for model in [model for model in self._loading if model not in limits]:
+        for model in [model for model in self._loading if model not in rules.limits]:
             commands += self._stop(model)  # it awaits the end of others, and has no process that could be stale
         return commands + self._drain()
 
@@ -154,53 +159,75 @@ class FIFOScheduler:
         """The proxy shuts down: nothing new is served, and loads end.  Models that answer somebody stay."""
         self._closed = True
         error = Unavailable("llama-swap is shutting down")
-        rejections: list[Command] = [Reject(ticket, error) for ticket in self._queue]
-        self._queue.clear()
+        commands: list[Command] = [Reject(ticket, error) for ticket in self._queue.take()]
         idle = [model for model in self._ready if not self._serving[model]]
         for model in [*self._loading, *idle]:
-            rejections += self._stop(model)
-        return rejections
+            commands += self._stop(model)
+        return commands
 
     # -- decisions --------------------------------------------------------------------------------------------
 
     def _drain(self) -> list[Command]:
-        """Decide every queued ticket again, in order of arrival."""
-        return [command for ticket in tuple(self._queue) for command in self._decide(ticket)]
-
-    def _decide(self, ticket: Ticket) -> list[Command]:
-        """Apply the rules of this module to a queued ticket; an empty answer means it waits."""
-        if ticket.model in self._loading or ticket.model in self._retiring:
-            return []
-        plan = self._policy.plan(ticket.target, self._alive())
-        if any(model in self._loading or self._serving[model] for model in plan.evict):
-            return []
-        wanted = (ticket.model, *plan.alongside)
-        missing = [model for model in wanted if model not in self._ready and model not in self._loading]
-        if self._yields(ticket, plan.evict, missing):
-            return []
+        """Decide again what waits, in the order of the queue."""
         commands: list[Command] = []
-        for model in sorted(plan.evict - self._stopping):
-            commands += self._stop(model, successor=ticket.model)
-        if ticket.model in self._ready:
-            self._queue.remove(ticket)
-            self._serving[ticket.model] += 1
-            commands.append(Serve(ticket))
-        for model in missing:
-            commands += self._load(model, plan)
+        for first in sorted(self._queue):
+            target = first.ticket.target
+            while (waiting := self._queue.first(target)) and (decided := self._decide(waiting)):
+                commands += decided
         return commands
 
-    def _yields(self, ticket: Ticket, stops: frozenset[str], starts: Iterable[str]) -> bool:
-        """Whether serving `ticket`, with what stops and starts for it, must wait until an older one was served."""
-        for older in self._queue:
-            if older is ticket:
-                return False
-            overdue = ticket.arrived >= older.arrived + self._max_wait
-            in_its_way = {*starts, ticket.model} if overdue else set(starts)
-            if older.model in stops:
+    def _decide(self, waiting: Waiting) -> list[Command]:
+        """Apply the rules of this module to the first ticket of a lane; an empty answer means it waits."""
+        ticket = waiting.ticket
+        model = ticket.model
+        if model in self._loading or model in self._retiring:
+            return []
+        plan = self._plan(ticket.target)
+        if any(evicted in self._loading or self._serving[evicted] for evicted in plan.evict):
+            return []
+        wanted = (model, *plan.alongside)
+        missing = [name for name in wanted if name not in self._ready and name not in self._loading]
+        if self._yields(waiting, plan.evict, missing):
+            return []
+        commands: list[Command] = []
+        for evicted in sorted(plan.evict - self._stopping):
+            commands += self._stop(evicted, successor=model)
+        if model in self._ready:
+            self._queue.remove(ticket)
+            self._serving[model] += 1
+            commands.append(Serve(ticket))
+            if not plan.evict and not missing:
+                self._unhindered.add(ticket.target)
+        for name in missing:
+            commands += self._load(name, plan)
+        return commands
+
+    def _yields(self, waiting: Waiting, stops: frozenset[str], starts: Iterable[str]) -> bool:
+        """Whether a ticket, with what stops and starts for it, must let one before it have its turn first."""
+        arrived, started = waiting.ticket.arrived, frozenset(starts)
+        used = started | {waiting.ticket.model}
+        for before in self._queue:
+            if before >= waiting:
+                continue
+            other = before.ticket
+            if other.model in stops:
                 return True
-            if in_its_way and in_its_way & self._policy.plan(older.target, self._alive() | in_its_way).evict:
+            overdue = arrived >= other.arrived + self._rules.max_wait
+            in_its_way = used if overdue else started
+            if in_its_way and in_its_way & self._rules.policy.plan(other.target, self._alive() | in_its_way).evict:
                 return True
         return False
+
+    def _plan(self, target: Target) -> Plan:
+        plan = self._plans.get(target)
+        if plan is None:
+            plan = self._plans[target] = self._rules.policy.plan(target, self._alive())
+        return plan
+
+    def _forget_plans(self) -> None:
+        """What is alive has changed, or the policy has."""
+        self._plans.clear()
+        self._unhindered.clear()
 
     def _is_starting(self, model: str) -> bool:
         """Whether `model` was started, and may still become ready."""
@@ -213,11 +240,15 @@ class FIFOScheduler:
         """Start `model` as soon as everything evicted, and its own former process, is gone."""
         awaited = self._stopping & (plan.evict | {model})
         self._loading[model] = awaited
+        self._forget_plans()
         return [] if awaited else [Start(model)]
 
     def _stop(self, model: str, successor: str | None = None) -> list[Command]:
         """Stop `model`, unless that is under way already or there is nothing to stop."""
+        self._unhindered.clear()
         awaited = self._loading.pop(model, None)
+        if awaited is not None:
+            self._forget_plans()
         if awaited or (awaited is None and model not in self._ready):
             return []  # no process yet, or none any more
         self._ready.discard(model)
@@ -227,9 +258,7 @@ class FIFOScheduler:
 
     def _reject_waiting(self, model: str, error: SwapError) -> list[Command]:
         """Reject every queued ticket of `model`."""
-        rejected = [ticket for ticket in self._queue if ticket.model == model]
-        self._queue = [ticket for ticket in self._queue if ticket.model != model]
-        return [Reject(ticket, error) for ticket in rejected]
+        return [Reject(ticket, error) for ticket in self._queue.take(model)]
 
 
 def _gone(ticket: Ticket) -> NotFound:

@@ -1,0 +1,118 @@
+"""Which models may run together, and whose turn comes first: `routing`, and the older `groups` and `matrix`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from llama_swap.config.groups import read_groups
+from llama_swap.config.keys import Key, read_keys
+from llama_swap.config.kinds import Section, Text
+from llama_swap.config.macros import Scope
+from llama_swap.config.model import Routing
+from llama_swap.config.quantities import Whole
+from llama_swap.config.references import Known
+from llama_swap.config.tree import MapNode, Node
+
+_MAPPING: Final = Section({"type": ["object", "null"]})
+
+ROUTING: Final = (
+    Key("router", _MAPPING, "Which models may run together."),
+    Key("scheduler", _MAPPING, "Whose requests go first."),
+)
+ROUTER: Final = (
+    Key("use", Text(None), "group or matrix."),
+    Key("settings", _MAPPING, "Those of the one that is used."),
+)
+ROUTER_SETTINGS: Final = (
+    Key("groups", _MAPPING, "As `groups` at the top level."),
+    Key("matrix", _MAPPING, "As `matrix` at the top level."),
+)
+SCHEDULER: Final = (
+    Key("use", Text("fifo"), "Only fifo."),
+    Key("settings", _MAPPING, "Those of the one that is used."),
+)
+SCHEDULER_SETTINGS: Final = (Key("fifo", _MAPPING, "First come, first served."),)
+FIFO: Final = (Key("priority", _MAPPING, "A number for each model that does not have 0; higher ones go first."),)
+
+_PRIORITY: Final = Whole(0, least=-(2**31))
+
+
+@frozen
+class _Written:
+    """Where the file has groups or a matrix."""
+
+    groups: Node | None
+    matrix: Node | None
+
+    @property
+    def any(self) -> Node | None:
+        """One of them, if there is one."""
+        return self.groups or self.matrix
+
+
+def read_routing(top: Mapping[str, Any], known: Known, scope: Scope) -> Routing:
+    """Return what the sections `routing`, `groups` and `matrix` of the top level say."""
+    routing = _values(top["routing"], ROUTING, scope)
+    written = _choice(top, routing["router"], scope)
+    groups = read_groups(written.groups, known, scope) if written.groups else {}
+    return Routing(groups=groups, priority=_priority(routing["scheduler"], known, scope))
+
+
+def _choice(top: Mapping[str, Any], router: Node | None, scope: Scope) -> _Written:
+    """Return where the file has the one kind of rules that it uses."""
+    values = _values(router, ROUTER, scope)
+    settings = _values(values["settings"], ROUTER_SETTINGS, scope)
+    old = _Written(_present(top["groups"]), _present(top.get("matrix")))
+    new = _Written(_present(settings["groups"]), _present(settings["matrix"]))
+    if old.any and new.any:
+        where = "and `routing.router.settings` has some too; keep one of the two places"
+        scope.found.error(old.any, f"`groups` and `matrix` of the top level are the older form, {where}")
+    written = new if new.any else old
+    if written.groups and written.matrix:
+        message = "config cannot use both 'groups' and 'matrix'; remove one of them"
+        scope.found.error(written.matrix, message)
+    use = values["use"]
+    if router is not None and use not in (None, "group", "matrix"):
+        scope.found.error(_at(router, "use"), f'unknown router "{use}" (valid: group, matrix)')
+    elif router is not None and (use, None) in (("group", written.groups), ("matrix", written.matrix)) and written.any:
+        other = "matrix" if use == "group" else "groups"
+        scope.found.error(_at(router, "use"), f"says {use}, but the file has `{other}`; make them agree")
+    return written
+
+
+def _priority(scheduler: Node | None, known: Known, scope: Scope) -> dict[str, int]:
+    found = scope.found
+    values = _values(scheduler, SCHEDULER, scope)
+    if scheduler is not None and values["use"] != "fifo":
+        found.error(_at(scheduler, "use"), f'unknown scheduler "{values["use"]}" (valid: fifo)')
+    fifo = _values(_values(values["settings"], SCHEDULER_SETTINGS, scope)["fifo"], FIFO, scope)
+    section = fifo["priority"]
+    priority = {}
+    for name, node in section.entries.items() if isinstance(section, MapNode) else ():
+        if name in known.names:
+            priority[known.names[name]] = _PRIORITY.read(scope.expand(node), found)
+        else:
+            found.error(node, known.unknown(name))
+    return priority
+
+
+def _present(node: Node | None) -> Node | None:
+    """Return a section that says something."""
+    return None if node is None or node.is_empty else node
+
+
+def _at(section: Node, key: str) -> Node:
+    """Return the value of `key`, for a message about it."""
+    return section.entries.get(key, section) if isinstance(section, MapNode) else section
+
+
+def _values(section: Node | None, table: tuple[Key, ...], scope: Scope) -> dict[str, Any]:
+    """Return the values of a section by attribute; where there is none, the defaults."""
+    if section is not None and not section.is_empty and not isinstance(section, MapNode):
+        keys = ", ".join(f"`{key.name}`" for key in table)
+        scope.found.error(section, f"must be a mapping with {keys}, not {section.summary}")
+    mapping = section if isinstance(section, MapNode) else MapNode(0, None, None)
+    return read_keys(mapping, table, scope.expand, scope.found)

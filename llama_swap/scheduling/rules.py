@@ -1,0 +1,53 @@
+"""What a configuration says about scheduling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from llama_swap.config.model import Config
+from llama_swap.scheduling.addresses import DistinctAddresses
+from llama_swap.scheduling.commands import Policy
+from llama_swap.scheduling.groups import Groups
+from llama_swap.scheduling.profiles import ListProfiles
+
+
+@frozen
+class Rules:
+    """What the scheduler goes by."""
+
+    policy: Policy
+    limits: Mapping[str, int]
+    """The most tickets, waiting and served, that a model may have.  Has every model."""
+    max_wait: float
+    """How many seconds a ticket lets others keep models busy."""
+    head_starts: Mapping[str, float] = field(factory=dict)
+    """By how many seconds the tickets of a model go before others that came when they did."""
+
+
+def rules_of(config: Config) -> Rules:
+    """Return the rules of a configuration."""
+    groups = config.routing.groups
+    persistent = frozenset(member for group in groups.values() if group.persistent for member in group.members)
+    return Rules(
+        DistinctAddresses(
+            ListProfiles(config.profiles, Groups(groups), persistent),
+            {model.id: model.address for model in config.models.values()},
+        ),
+        {model.id: model.concurrency_limit for model in config.models.values()},
+        config.max_wait,
+        head_starts(config),
+    )
+
+
+def head_starts(config: Config) -> dict[str, float]:
+    """Return what each model's priority is worth, in seconds.
+
+    The highest one goes before the lowest by `max_wait`, and no more, so that nobody is starved by priorities; the
+    levels between divide that evenly.
+    """
+    priority = config.routing.priority
+    levels = sorted({priority.get(model, 0) for model in config.models})
+    step = config.max_wait / max(1, len(levels) - 1)
+    return {model: levels.index(priority.get(model, 0)) * step for model in config.models}
