@@ -93,6 +93,16 @@ class TooManyRequests(SwapError):
     retry_after = 1
 
 
+class Cancelled(RequestError):
+    """The request was given up: by its client, which is then told nothing, or by somebody who may.
+
+    The status is the one of google.rpc.Code.CANCELLED, and nginx's for clients that leave.
+    """
+
+    status = 499
+    code = "cancelled"
+
+
 class UpstreamError(SwapError):
     """The model's server did not give an answer."""
 
@@ -127,6 +137,12 @@ class Unavailable(SwapError):
 
     status = 503
     code = "service_unavailable"
+
+
+class CannotStore(SwapError):
+    """The file for the activity cannot be used."""
+
+    code = "cannot_store"
 
 
 class CannotListen(SwapError):

@@ -46,6 +46,7 @@ class SwapService(Service):
         reload: Callable[[], None],
         close_streams: Callable[[], None],
         dismiss_guard: Callable[[], Deferred[None]],
+        close_records: Callable[[], Deferred[None]],
         announce: Callable[[str], None],
         opened: Callable[[IAddress], None],
         environ: Mapping[str, str],
@@ -57,6 +58,7 @@ class SwapService(Service):
         self._reload = reload
         self._close_streams = close_streams
         self._dismiss_guard = dismiss_guard
+        self._close_records = close_records
         self._announce = announce
         self._opened = opened
         self._environ = environ
@@ -122,6 +124,7 @@ class SwapService(Service):
         if self._killing.active():
             self._killing.cancel()
         await self._dismiss_guard()
+        await self._close_records()
         self._log.info("stopped; no model is left")
 
     async def _last_answers(self) -> None:

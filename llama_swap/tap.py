@@ -26,12 +26,14 @@ from twisted.python import usage
 from llama_swap import __version__, listen
 from llama_swap.config.load import Loaded, load_config
 from llama_swap.errors import CannotListen, SwapError
+from llama_swap.metrics.store import first_number
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress
 
     from llama_swap.config.model import Config
+    from llama_swap.metrics.records import Records
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
@@ -53,12 +55,14 @@ class Settings:
     def read(cls, path: str, address: str | None) -> Settings:
         """Read the file at `path`; `address`, if given, wins over its `listen`.
 
-        @raise SwapError: the file cannot be used, or nobody can listen there.
+        @raise SwapError: the file cannot be used, or nobody can listen there, or the activity cannot be stored.
         """
         loaded = load_config(path, environ=os.environ)
         settings = cls(path, loaded, address or loaded.config.listen or listen.DEFAULT)
         listen.check(settings.address)
         _check_endpoint(settings.address)
+        if (store := settings.config.store.path) is not None:
+            first_number(store)
         return settings
 
     @property
@@ -141,6 +145,8 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
 
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.logs.observer import LineObserver, in_reactor
+    from llama_swap.metrics.records import Records
+    from llama_swap.metrics.worker import Worker
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.relay.status import get_status
     from llama_swap.reload import Reloading
@@ -161,13 +167,22 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         logs.writer(model)  # so that the log page offers models that have said nothing yet
     settings.log_remarks(settings.loaded)
 
+    worker = Worker(loop, "activity")
+    records = Records.keep(
+        loop,
+        worker,
+        path=config.store.path,
+        most_in_memory=config.metrics_max_in_memory,
+        capture_bytes=config.capture_buffer * 1024 * 1024,
+        session_headers=config.ui.activity.session_id,
+    )
     dialer = Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
     environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
     router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober, ReadAhead(_beside).begin)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
-    gate = _gate(config, router, dialer, streams)
+    gate = _gate(config, router, dialer, streams, records)
     site = SwapSite(gate, loop, config)
 
     def read_again() -> Deferred[Loaded]:
@@ -199,6 +214,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         reload=Reloading(read_again, apply).request,
         close_streams=close_streams,
         dismiss_guard=guard.stop,
+        close_records=lambda: records.activity.close().addBoth(lambda _: worker.stop()),
         announce=announce,
         opened=partial(_opened, config, gate),
         environ=os.environ,
@@ -238,11 +254,12 @@ def _check_endpoint(address: str) -> None:
         raise CannotListen(f"cannot listen on {address!r}: {error}") from None
 
 
-def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes) -> Gate:
+def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes, records: Records) -> Gate:
     """Wire the routes; return what every request passes first."""
     from klein import Klein
 
     from llama_swap.web import errors
+    from llama_swap.web.activity import ActivityRoutes
     from llama_swap.web.admin import AdminRoutes
     from llama_swap.web.forwarding import Forwarder
     from llama_swap.web.front import Front
@@ -252,12 +269,13 @@ def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes) ->
 
     app = Klein()
     errors.add_to(app)
-    forwarder = Forwarder(router, dialer)
+    forwarder = Forwarder(router, dialer, records.in_flight)
     inference = InferenceRoutes(forwarder)
     inference.add_to(app)
     PassThrough(forwarder).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
     streams.add_to(app)
+    ActivityRoutes(records).add_to(app)
     return Gate(Front(app, inference.direct()), config)
 
 

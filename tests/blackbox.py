@@ -52,10 +52,10 @@ def tested_environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
-def run_proxy(*args: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+def run_proxy(*args: str, timeout: float = 20, twistd: bool = False) -> subprocess.CompletedProcess[str]:
     """Run the program to its end, as for a configuration that it must refuse."""
     return subprocess.run(
-        [*CONSOLE, *args],
+        [*(TWISTD if twistd else CONSOLE), *args],
         env=tested_environment(),
         capture_output=True,
         text=True,

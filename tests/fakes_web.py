@@ -7,11 +7,13 @@ from typing import Any
 
 from attrs import field, frozen
 from klein import Klein
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
 from llama_swap.config.model import Config, ModelConfig
+from llama_swap.metrics.inflight import InFlight
+from llama_swap.metrics.records import Records
 from llama_swap.relay.pool import Pool
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
@@ -88,6 +90,13 @@ class Endpoints:
         """See `Dialer.pool`."""
         self.urls.append(url)
         return self.upstream.pool()
+
+
+def unwatched() -> InFlight:
+    """Return a registry of requests behind which nothing is kept."""
+    clock = Clock()
+    records = Records.keep(clock, maybeDeferred, path=None, most_in_memory=10, capture_bytes=0, session_headers=())
+    return records.in_flight
 
 
 def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:

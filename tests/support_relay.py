@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from llama_swap.relay.headers import OutboundRequest
+from llama_swap.errors import SwapError
+from llama_swap.relay.headers import Fields, OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.web.errors import refuse
 from tests.fakes_web import site_of
@@ -30,6 +31,8 @@ class Root(Resource):
         self.pool = self.upstream.pool()
         self.over = 0
         self.order: list[str] = []
+        self.errors: list[SwapError | None] = []
+        self.seen: list[object] = []
 
     def outbound(self, request: Request) -> OutboundRequest:
         """Return the request that goes upstream."""
@@ -39,14 +42,23 @@ class Root(Resource):
         """See `IResource.render`."""
         self.order.append(f"began {request.uri.decode()}")
 
-        def over() -> None:
+        def over(error: SwapError | None) -> None:
             self.over += 1
+            self.errors.append(error)
             self.order.append(f"over {request.uri.decode()}")
 
-        resource = ReverseProxyResource(
-            self.outbound(request), self.pool, "model m at http://h", refuse=refuse, over=over
+        self.relayed = ReverseProxyResource(
+            self.outbound(request), self.pool, "model m at http://h", refuse=refuse, over=over, observer=self
         )
-        return resource.render(request)
+        return self.relayed.render(request)
+
+    def begin(self, status: int, fields: Fields, *, chunked: bool) -> None:
+        """See `AnswerObserver.begin`."""
+        self.seen.append((status, chunked))
+
+    def data(self, data: bytes) -> None:
+        """See `AnswerObserver.data`."""
+        self.seen.append(data)
 
 
 class RelayTestCase(SynchronousTestCase):

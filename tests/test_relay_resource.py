@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llama_swap.errors import Cancelled
 from tests.fakes_wire import read_answer
 from tests.support_relay import OK, STREAM, RelayTestCase
 
@@ -209,3 +210,33 @@ class BackPressureTests(RelayTestCase):
         self.client.leave()
         self.assertTrue(wire.aborted)
         self.assertEqual(self.root.over, 1)
+
+
+class ObserverTests(RelayTestCase):
+    """Whoever watches sees what the client sees."""
+
+    def test_chunks(self) -> None:
+        """A body in chunks is shown as it is passed on; its end comes without an error."""
+        self.seen(STREAM, b"2\r\nab", b"\r\n0\r\n\r\n")
+        self.assertEqual(self.root.seen, [(200, True), b"2\r\nab", b"\r\n"])
+        self.assertEqual(self.root.errors, [None])
+
+    def test_without_chunks(self) -> None:
+        """Any other body is shown without the chunks that it may get on its way."""
+        for version in ("HTTP/1.1", "HTTP/1.0"):
+            self.setUp()
+            self.seen(OK + b"\r\nab", version=version)
+            self.assertEqual(self.root.seen, [(200, False), b"ab"])
+
+    def test_broken(self) -> None:
+        """The error that ended it is told, whether the client was told of it or not."""
+        for answer, error in ((OK + b"Content-Length: 5\r\n\r\nab", "UpstreamError"), (b"nonsense", "InvalidAnswer")):
+            self.setUp()
+            self.seen(answer)
+            self.assertEqual([type(each).__name__ for each in self.root.errors], [error])
+
+    def test_client_left(self) -> None:
+        """A client that leaves is an end like any other."""
+        self.ask()
+        self.client.leave()
+        self.assertIsInstance(self.root.errors[0], Cancelled)

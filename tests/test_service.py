@@ -79,6 +79,7 @@ class ServiceCase(SynchronousTestCase):
             reload=self.events.note("reload"),
             close_streams=self.events.note("streams closed"),
             dismiss_guard=lambda: succeed(self.events.done.append("guard dismissed")),
+            close_records=lambda: succeed(self.events.done.append("records closed")),
             announce=self.announced.append,
             opened=self.opened.append,
             environ={},
@@ -156,7 +157,7 @@ class DrainTests(ServiceCase):
         ended = self.service.stopService()
         self.assertEqual(self.events.done, ["STOPPING=1", "no longer listening", "streams closed"])
         self.launcher.child("a").exit()
-        self.assertEqual(self.events.done[3:], ["guard dismissed"])
+        self.assertEqual(self.events.done[3:], ["guard dismissed", "records closed"])
         self.successResultOf(ended)
 
     def test_waits_until_nobody_listens(self) -> None:

@@ -18,7 +18,7 @@ from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.gate import MOST_NOTED, Gate
 from llama_swap.web.inference import InferenceRoutes
-from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
+from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Answer, Client
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 8080)
@@ -321,7 +321,7 @@ class RelayedTests(SynchronousTestCase):
     def answer(self, fields: bytes, **headers: str) -> Answer:
         """Return what a client gets whose model's answer has these fields."""
         router, endpoints = FakeRouter(Config(models=models("a"))), Endpoints()
-        routes = InferenceRoutes(Forwarder(router, endpoints))
+        routes = InferenceRoutes(Forwarder(router, endpoints, unwatched()))
         gate = Gate(Front(app_with(routes.add_to), routes.direct()), Config(models={}, allowed_origins=(PAGE,)))
         client = Client(site_of(gate))
         client.ask("POST", CHAT, b'{"model": "a"}', headers)

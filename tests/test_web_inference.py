@@ -12,7 +12,7 @@ from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import PATHS, InferenceRoutes
-from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
+from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 
 CHAT = "/v1/chat/completions"
@@ -34,7 +34,7 @@ class InferenceTests(SynchronousTestCase):
         """Make the proxy and a client."""
         self.router = FakeRouter(CONFIG)
         self.upstream = (endpoints := Endpoints()).upstream
-        routes = InferenceRoutes(Forwarder(self.router, endpoints))
+        routes = InferenceRoutes(Forwarder(self.router, endpoints, unwatched()))
         self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=100_000))
 
     def sent(self) -> bytes:

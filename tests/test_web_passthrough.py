@@ -18,7 +18,7 @@ from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.passthrough import METHODS, PassThrough, split_target
-from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
+from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 
 CONFIG = Config(
@@ -136,7 +136,7 @@ class RouteTests(SynchronousTestCase):
         """Make the proxy and a client."""
         self.router = FakeRouter(CONFIG)
         self.endpoints = Endpoints()
-        routes = PassThrough(Forwarder(self.router, self.endpoints))
+        routes = PassThrough(Forwarder(self.router, self.endpoints, unwatched()))
         self.site = site_of(Front(app_with(self.add_page, routes.add_to)))
         self.client = Client(self.site)
 

@@ -15,7 +15,21 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from llama_swap.config.access import Hosts, Origins, Secrets
-from llama_swap.config.kinds import Address, Assignments, CheckPath, Flag, Kind, Later, Names, Section, Text
+from llama_swap.config.kinds import (
+    Address,
+    Assignments,
+    CheckPath,
+    FilePath,
+    Flag,
+    Headers,
+    Kind,
+    Later,
+    Names,
+    Schema,
+    Section,
+    Text,
+)
+from llama_swap.config.model import StoreConfig, UIActivityConfig, UIConfig
 from llama_swap.config.quantities import Seconds, Size, Whole
 from llama_swap.config.tree import Findings, MapNode, Node
 
@@ -42,6 +56,47 @@ class Key:
         return not isinstance(self.kind, Later)
 
 
+@frozen
+class Nested:
+    """A mapping with keys of its own; its value has them as attributes."""
+
+    table: tuple[Key, ...]
+    make: Callable[..., Any]
+    default: Any = field(init=False)
+
+    @default.default
+    def _default(self) -> Any:
+        return self.make(**{key.attribute: key.kind.default for key in self.table})
+
+    def read(self, node: Node, found: Findings) -> Any:
+        if not isinstance(node, MapNode):
+            found.error(node, f"must be a mapping of {', '.join(key.name for key in self.table)}, not {node.summary}")
+            return self.default
+        return self.make(**read_keys(node, self.table, lambda value: value, found))
+
+    def show(self, value: Any) -> dict[str, Any]:
+        return {key.name: key.kind.show(getattr(value, key.attribute)) for key in self.table}
+
+    def schema(self) -> Schema:
+        return section_schema(self.table)
+
+
+def section_schema(table: Sequence[Key], **forms: Schema) -> Schema:
+    """Return the JSON Schema of a section; `forms` has those of the sections in it."""
+    return {
+        "type": ["object", "null"],
+        "properties": {key.name: {**_property(key), **forms.get(key.name, {})} for key in table},
+        "patternProperties": {"^x-|^<<$": {}},
+        "additionalProperties": False,
+    }
+
+
+def _property(key: Key) -> Schema:
+    default = key.kind.default
+    shown = {} if default is None or isinstance(key.kind, Nested) else {"default": key.kind.show(default)}
+    return {"description": key.doc, **key.kind.schema(), **shown}
+
+
 def _later(*names: str) -> tuple[Key, ...]:
     return tuple(Key(name, Later(), "Known, but not supported by this version yet: ignored.") for name in names)
 
@@ -50,6 +105,18 @@ _TEXTS: Final = {"type": ["object", "null"], "additionalProperties": Text().sche
 _PROFILES: Final = {"type": ["object", "null"], "additionalProperties": {"type": ["array", "object", "null"]}}
 
 # fmt: off
+_STORE: Final = (
+    Key("path", FilePath(), "A file for the activity, so that it outlives llama-swap; none: kept in memory only."),
+)
+
+_ACTIVITY: Final = (
+    Key("session_id", Headers(("X-Session-ID", "X-Litellm-Session-Id")), "Headers that name a client's session."),
+)
+
+_UI: Final = (
+    Key("activity", Nested(_ACTIVITY, UIActivityConfig), "What is shown of the activity."),
+)
+
 TOP: Final = (
     Key("models", Section({}), "The models, by the name that requests use."),
     Key("profiles", Section(_PROFILES), "Models that run side by side: a list of names for each profile."),
@@ -68,7 +135,11 @@ TOP: Final = (
     Key("apiKeys", Secrets(), "Keys of which clients must show one; none: everybody may come in."),
     Key("allowedOrigins", Origins(), "Origins of web pages that may use llama-swap, such as https://chat.example."),
     Key("allowedHosts", Hosts(), "Names by which browsers may address a llama-swap that listens on loopback only."),
-    *_later("logLevel", "logTimeFormat", "logToStdout", "metricsMaxInMemory", "captureBuffer", "store", "ui"),
+    Key("metricsMaxInMemory", Whole(1000, "entries", zero_is_default=True), "How much activity is kept in memory."),
+    Key("captureBuffer", Whole(5, "MB", most=4096), "Memory for whole requests and answers; 0: none are kept."),
+    Key("store", Nested(_STORE, StoreConfig), "Where the activity is kept."),
+    Key("ui", Nested(_UI, UIConfig), "What observers are shown."),
+    *_later("logLevel", "logTimeFormat", "logToStdout"),
     *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks"),
     *_later("matrix", "selectors", "peers"),
 )

@@ -23,6 +23,7 @@ MACRO: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _VARIABLE = re.compile(r"[^=\0]+")
 _PATH = re.compile(r"[!-~]+")
+_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 
 
 class Kind(Protocol):
@@ -98,6 +99,20 @@ class Names:
         return {"type": ["array", "null"], "items": {"type": ["string", "number", "boolean", "null"]}}
 
 
+@frozen
+class Headers(Names):
+    """A list of header names, which differ by more than upper and lower case."""
+
+    def read(self, node: Node, found: Findings) -> tuple[str, ...]:
+        names: dict[str, str] = {}
+        for name in read_names(node, found):
+            if _TOKEN.fullmatch(name.text.strip()):
+                names.setdefault(name.text.strip().lower(), name.text.strip())
+            else:
+                found.error(name, f"must be the name of a header, such as X-Session-ID, not {name.summary}")
+        return tuple(names.values())
+
+
 def read_names(node: Node, found: Findings) -> list[Scalar]:
     """Return the names of a list with their places, without those that are no names."""
     if not isinstance(node, ListNode):
@@ -171,6 +186,23 @@ class CheckPath:
 
     def schema(self) -> Schema:
         return {"type": ["string", "null"], "pattern": r"^/|^none$|\$\{"}
+
+
+@frozen
+class FilePath(Plain):
+    """The path of a file.  Whether it can be used shows when it is."""
+
+    default: str | None = None
+
+    def read(self, node: Node, found: Findings) -> str | None:
+        text = node.text.strip() if isinstance(node, Scalar) else ""
+        if not text or "\0" in text:
+            found.error(node, f"must be the path of a file, not {node.summary}")
+            return self.default
+        return text
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "null"], "minLength": 1}
 
 
 @frozen

@@ -76,6 +76,29 @@ class Routing:
 
 
 @frozen(kw_only=True)
+class StoreConfig:
+    """`store`."""
+
+    path: str | None = None
+    """A file of SQLite for the activity; None: it is kept in memory."""
+
+
+@frozen(kw_only=True)
+class UIActivityConfig:
+    """`ui.activity`."""
+
+    session_id: tuple[str, ...] = ("X-Session-ID", "X-Litellm-Session-Id")
+    """Names of headers; the first that a request has says to which session of a client it belongs."""
+
+
+@frozen(kw_only=True)
+class UIConfig:
+    """`ui`."""
+
+    activity: UIActivityConfig = field(factory=UIActivityConfig)
+
+
+@frozen(kw_only=True)
 class Config:
     """A whole file."""
 
@@ -100,3 +123,9 @@ class Config:
     max_request_body: int = 256 * 1024 * 1024
     read_ahead: bool = True
     """Whether the files of the next model are read into memory while the one before it stops."""
+    metrics_max_in_memory: int = 1000
+    """Entries of the activity, where there is no `store`."""
+    capture_buffer: int = 5
+    """Megabytes of requests and answers that are kept to be looked at."""
+    store: StoreConfig = field(factory=StoreConfig)
+    ui: UIConfig = field(factory=UIConfig)

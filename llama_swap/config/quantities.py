@@ -15,6 +15,9 @@ _WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9_]*)(?:\.0+)?")
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _DURATION = re.compile(r"([0-9]{1,9}) ?(s|m|h|d)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
+_GO_DURATION = re.compile(rf"(?:{_GO_PART.pattern})+")
+_GO_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _SIZE = re.compile(r"([1-9][0-9_]*) ?(?:([KMGT])(?:i?B)?)?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -75,6 +78,34 @@ class Seconds(Plain):
 
     def schema(self) -> Schema:
         return {"anyOf": [{"type": ["number", "null"], "minimum": 0}, MACRO]}
+
+
+@frozen
+class Duration:
+    """A time as Go writes it, such as `500ms`, `5s` or `1m30s`; a plain number is taken as seconds."""
+
+    default: float
+    least: float = 0.0
+
+    def read(self, node: Node, found: Findings) -> float:
+        text = node.text.strip() if isinstance(node, Scalar) else ""
+        if _DECIMAL.fullmatch(text):
+            seconds = float(text)
+        elif text and _GO_DURATION.fullmatch(text):
+            seconds = sum(float(number) * _GO_UNITS[unit] for number, unit in _GO_PART.findall(text))
+        else:
+            found.error(node, f"must be a time, such as 5s or 1m30s, not {node.summary}")
+            return self.default
+        if not self.least <= seconds <= _MOST:
+            found.error(node, f"must be at least {self.show(self.least)}, got {text}")
+            return self.default
+        return seconds
+
+    def show(self, value: float) -> str:
+        return f"{value:g}s"
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": ["number", "null"]}, {"type": "string", "pattern": "^[0-9.]"}, MACRO]}
 
 
 @frozen

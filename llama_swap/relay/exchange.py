@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
-from llama_swap.errors import NobodyListens, UpstreamError
+from llama_swap.errors import NobodyListens, SwapError, UpstreamError
 from llama_swap.relay.answer import AnswerParser
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.headers import AnswerHead, OutboundRequest
@@ -32,7 +32,7 @@ class AnswerSink(Protocol):
     def end(self) -> None:
         """The answer is complete."""
 
-    def broken(self, error: UpstreamError) -> None:
+    def broken(self, error: SwapError) -> None:
         """No answer, or not all of it, will come."""
 
 
@@ -82,6 +82,13 @@ class Exchange:
             self._connection.leave()
         else:
             self._drop_connection()
+
+    def cancel(self, error: SwapError) -> None:
+        """Do the same, but let the sink know why."""
+        sink = self._sink
+        self.abort()
+        if sink is not None:
+            sink.broken(error)
 
     def _connect(self) -> None:
         self._connecting = self._pool.connect()

@@ -12,18 +12,19 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.errors import SwapError, UpstreamError
+from llama_swap.errors import Cancelled, SwapError, UpstreamError
 from llama_swap.relay.exchange import Exchange
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.pool import Pool
-from llama_swap.relay.response import ResponseRelay
+from llama_swap.relay.response import AnswerObserver, ResponseRelay
 from llama_swap.relay.tunnel import join
 
 
 class ReverseProxyResource(Resource):
     """Relays one request to an upstream.
 
-    `over` is called exactly once: when the answer was passed on, when the upstream failed, or when the client left.
+    `over` is called exactly once: when the answer was passed on, or with the error that ended it before, which is
+    `Cancelled` if the client left.
     """
 
     isLeaf = True
@@ -36,7 +37,8 @@ class ReverseProxyResource(Resource):
         upstream: str,
         *,
         refuse: Callable[[Request, SwapError], None],
-        over: Callable[[], None],
+        over: Callable[[SwapError | None], None],
+        observer: AnswerObserver,
     ) -> None:
         super().__init__()
         self._outbound = outbound
@@ -44,19 +46,28 @@ class ReverseProxyResource(Resource):
         self._upstream = upstream
         self._refuse = refuse
         self._over = over
+        self._observer = observer
         self._ended = False
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
-        relay = ResponseRelay(request, self._failed, self._end)
-        exchange = Exchange(self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(join, request))
+        relay = ResponseRelay(request, self._failed, self._end, self._observer)
+        self._exchange = exchange = Exchange(
+            self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(join, request)
+        )
         request.notifyFinish().addErrback(self._client_left, exchange)
         exchange.start()
         return NOT_DONE_YET
 
-    def _failed(self, request: Request, error: UpstreamError) -> None:
+    def cancel(self, error: Cancelled) -> None:
+        """Give up the request; its client gets `error`, or sees its answer break off."""
+        self._exchange.cancel(error)
+
+    def _failed(self, request: Request, error: SwapError) -> None:
         if request.startedWriting:
             self._log.warn("{upstream}: an answer broke off: {error}", upstream=self._upstream, error=error)
+        elif isinstance(error, Cancelled):
+            self._refuse(request, error)
         else:
             self._log.warn("{upstream}: {error}", upstream=self._upstream, error=error)
             self._refuse(request, UpstreamError(f"{self._upstream}: {error}"))
@@ -64,10 +75,10 @@ class ReverseProxyResource(Resource):
     def _client_left(self, _: Failure, exchange: Exchange) -> None:
         """Also called when the answer was cut here: then it is over already."""
         if not self._ended:
-            self._end()
+            self._end(Cancelled("the client left before it had all of the answer"))
             exchange.abort()
 
-    def _end(self) -> None:
+    def _end(self, error: SwapError | None) -> None:
         if not self._ended:
             self._ended = True
-            self._over()
+            self._over(error)

@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import Request
 
-from llama_swap.errors import UpstreamError
+from llama_swap.errors import SwapError
 from llama_swap.relay.chunked import LAST_CHUNK
-from llama_swap.relay.headers import AnswerHead, Framing
+from llama_swap.relay.headers import AnswerHead, Fields, Framing
 from llama_swap.relay.sending import send_now
+
+
+class AnswerObserver(Protocol):
+    """Sees an answer pass; each of its microseconds is one for every event of every stream."""
+
+    def begin(self, status: int, fields: Fields, *, chunked: bool) -> None:
+        """The answer begins; its body is shown in its chunks if `chunked`, else without."""
+
+    def data(self, data: bytes) -> None:
+        """A part of the body is passed on."""
 
 
 class ResponseRelay:
@@ -23,16 +33,21 @@ class ResponseRelay:
 
     `failed` is told when the answer breaks, and answers the request itself if it has no answer yet.
 
-    `finished` is called once, when all of the answer has come or it broke; the next request on the client's connection
-    begins after that.  Once the client has left, nothing may be called.
+    `finished` is called once, when all of the answer has come, or with the error that broke it; the next request on the
+    client's connection begins after that.  Once the client has left, nothing may be called.
     """
 
     def __init__(
-        self, request: Request, failed: Callable[[Request, UpstreamError], None], finished: Callable[[], None]
+        self,
+        request: Request,
+        failed: Callable[[Request, SwapError], None],
+        finished: Callable[[SwapError | None], None],
+        observer: AnswerObserver,
     ) -> None:
         self._request: Any = request
         self._failed = failed
         self._finished = finished
+        self._observer = observer
         self._waiting: list[bytes] = []  # what this turn has brought so far
         self._producer: IPushProducer | None = None
         self._registered = False
@@ -54,10 +69,12 @@ class ResponseRelay:
         self._adds_chunks = self._has_chunks and head.framing is Framing.UNTIL_CLOSE
         self._request.code = head.status
         self._request.startedWriting = 1
+        self._observer.begin(head.status, head.fields, chunked=self._has_chunks and not self._adds_chunks)
         self._waiting.append(_head_text(self._request, head, chunked=self._has_chunks))
 
     def data(self, data: bytes) -> None:
         """See `AnswerSink.data`."""
+        self._observer.data(data)
         self._waiting.append(b"%x\r\n%b\r\n" % (len(data), data) if self._adds_chunks else data)
 
     def flush(self) -> None:
@@ -74,13 +91,13 @@ class ResponseRelay:
             self._waiting.append(LAST_CHUNK)
         if self._waiting:
             self._send()
-        self._finished()
+        self._finished(None)
         self._unregister()
         self._request.finish()
 
-    def broken(self, error: UpstreamError) -> None:
+    def broken(self, error: SwapError) -> None:
         """See `AnswerSink.broken`: an error where there is still room for one, else a visibly broken answer."""
-        self._finished()
+        self._finished(error)
         has_begun = self._request.startedWriting
         self._failed(self._request, error)
         if has_begun:

@@ -6,7 +6,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 
-from llama_swap.errors import UpstreamError
+from llama_swap.errors import SwapError
 from llama_swap.relay.endpoints import Dialer
 from llama_swap.relay.exchange import Exchange
 from llama_swap.relay.headers import AnswerHead, OutboundRequest
@@ -57,5 +57,5 @@ class _StatusSink:
     def end(self) -> None:
         """Not reached either."""
 
-    def broken(self, error: UpstreamError) -> None:
+    def broken(self, error: SwapError) -> None:
         self.status.errback(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -15,6 +14,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import ModelConfig
+from llama_swap.errors import Cancelled, SwapError
+from llama_swap.metrics.inflight import InFlight, InFlightRequest
 from llama_swap.relay.headers import OutboundRequest, end_to_end
 from llama_swap.relay.pool import Pool
 from llama_swap.relay.resource import ReverseProxyResource
@@ -49,6 +50,7 @@ class Forwarder:
 
     router: Router
     _pools: Pools
+    _in_flight: InFlight
     _destinations: dict[str, Destination] = field(factory=dict, init=False)
 
     @property
@@ -57,22 +59,33 @@ class Forwarder:
         return self.router.names
 
     def forward(
-        self, request: Request, target: Target, uri: bytes, body: bytes | None, *, upgrade: bytes | None = None
+        self,
+        request: Request,
+        target: Target,
+        uri: bytes,
+        body: bytes | None,
+        *,
+        upgrade: bytes | None = None,
+        metered: bool = True,
     ) -> Forwarding:
-        """Return the resource that sends `request` to `target`, with `uri` as its path and query."""
+        """Return the resource that sends `request` to `target`, with `uri` as its path and query.
+
+        If it is not `metered`, what becomes of it is nobody's concern once it is over.
+        """
         client = client_host(request)
         fields = end_to_end(
             (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
         )
-        addressed = partial(
-            OutboundRequest,
+        noted = self._in_flight.add(
+            target.model,
             method=request.method,
+            path=uri.partition(b"?")[0],
             fields=fields,
             client=None if client is None else client.encode(),
             body=body,
-            upgrade=upgrade,
+            metered=metered,
         )
-        return Forwarding(self, target, uri, addressed)
+        return Forwarding(self, target, uri, noted, upgrade)
 
     def destination(self, model: ModelConfig) -> Destination:
         """Return where to send requests for `model`, with the connections that are kept to it."""
@@ -97,39 +110,68 @@ class Forwarding(Resource):
     isLeaf = True
 
     def __init__(
-        self, forwarder: Forwarder, target: Target, uri: bytes, addressed: Callable[..., OutboundRequest]
+        self, forwarder: Forwarder, target: Target, uri: bytes, noted: InFlightRequest, upgrade: bytes | None
     ) -> None:
         super().__init__()
         self._forwarder = forwarder
         self._target = target
         self._uri = uri
-        self._addressed = addressed
+        self._noted = noted
+        self._upgrade = upgrade
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
         waiting = self._forwarder.router.acquire(self._target)
+        self._noted.cancel = partial(self._give_up, waiting, request)
         if not waiting.called:
             request.notifyFinish().addErrback(_withdraw, waiting)
         waiting.addCallback(self._relay, request)
-        waiting.addErrback(_refuse, request)
+        waiting.addErrback(self._refuse, request)
         return NOT_DONE_YET
 
     def _relay(self, lease: Lease, request: Request) -> None:
         destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
-        outbound = self._addressed(
-            target=destination.path + self._uri, host=request.getHeader(b"host") or destination.authority
+        noted = self._noted
+        outbound = OutboundRequest(
+            method=noted.method,
+            target=destination.path + self._uri,
+            host=request.getHeader(b"host") or destination.authority,
+            fields=noted.fields,
+            client=noted.client,
+            body=noted.body,
+            upgrade=self._upgrade,
         )
         relay = ReverseProxyResource(
-            outbound, destination.pool, destination.description, refuse=refuse, over=lease.release
+            outbound,
+            destination.pool,
+            destination.description,
+            refuse=refuse,
+            over=partial(self._over, lease),
+            observer=noted,
         )
+        noted.grant()
+        noted.cancel = relay.cancel
         relay.render(request)
+
+    def _over(self, lease: Lease, error: SwapError | None) -> None:
+        lease.release()
+        self._noted.over(error)
+
+    def _give_up(self, waiting: Deferred[Lease], request: Request, error: Cancelled) -> None:
+        """Somebody does not want the request to wait any longer."""
+        self._noted.over(error)
+        waiting.cancel()
+        refuse(request, error)
+
+    def _refuse(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError):
+            self._noted.over(Cancelled("the client left while its request waited"))
+        else:
+            error = failure.value if isinstance(failure.value, SwapError) else SwapError(failure.getErrorMessage())
+            self._noted.over(error)
+            refuse_failure(request, failure)
 
 
 def _withdraw(_: Failure, waiting: Deferred[Lease]) -> None:
     """The client has left, perhaps before its turn came."""
     waiting.cancel()
-
-
-def _refuse(failure: Failure, request: Request) -> None:
-    if not failure.check(CancelledError):
-        refuse_failure(request, failure)

@@ -1,0 +1,55 @@
+"""What is remembered of each inference when it is over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define
+
+from llama_swap.metrics.rfc3339 import text_of
+from llama_swap.metrics.tokens import Tokens
+
+
+@define(eq=False)
+class Activity:
+    """One request that is over, and what came of it."""
+
+    number: int
+    ended: float
+    """Seconds since the epoch."""
+    model: str
+    path: str
+    content_type: str
+    """Of the answer; empty if there was none."""
+    status: int
+    """What the client got; 499 if it left, or was cut off, before an answer began."""
+    tokens: Tokens
+    duration_ms: int
+    """From the coming of the request to the last byte of its answer, waiting and loading included."""
+    error: str
+    """What went wrong; empty if nothing did."""
+    metadata: dict[str, str]
+
+    def as_json(self, *, has_capture: bool) -> dict[str, Any]:
+        """Return the entry as the API gives it."""
+        return {
+            "id": self.number,
+            "timestamp": text_of(self.ended),
+            "model": self.model,
+            "req_path": self.path,
+            "resp_content_type": self.content_type,
+            "resp_status_code": self.status,
+            "tokens": {
+                "cache_tokens": self.tokens.cached,
+                "draft_tokens": self.tokens.drafted,
+                "draft_acc_tokens": self.tokens.accepted,
+                "input_tokens": self.tokens.input,
+                "output_tokens": self.tokens.output,
+                "prompt_per_second": self.tokens.input_per_second,
+                "tokens_per_second": self.tokens.output_per_second,
+            },
+            "duration_ms": self.duration_ms,
+            "has_capture": has_capture,
+            "error_msg": self.error,
+            "metadata": self.metadata,
+        }

@@ -1,0 +1,127 @@
+"""The log of activity, as the reactor's thread sees it: entries go in at once, and into the store behind its back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from llama_swap.metrics.activity import Activity
+from llama_swap.metrics.query import ActivityQuery
+
+WRITE_EVERY = 0.5
+"""Seconds for which entries gather before they are written together: so much is lost when the proxy is killed."""
+MOST_WAITING = 10_000
+"""How many entries wait for a slow disk before the oldest are lost."""
+
+_T = TypeVar("_T")
+
+
+class Store(Protocol):
+    """Where entries are kept.  Its methods may block."""
+
+    def add(self, entries: list[Activity], /) -> None: ...
+    def page(self, query: ActivityQuery, /) -> tuple[list[Activity], int]: ...
+    def stats(self, model: str, /) -> dict[str, Any]: ...
+    def close(self) -> None: ...
+
+
+class Offload(Protocol):
+    """Runs functions one after the other, in another thread."""
+
+    def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]: ...
+
+
+class ActivityLog:
+    """Numbers entries, and hands them to the store in batches.
+
+    They are written every `write_every` seconds, or, if that is None, only when somebody asks; at most `most_waiting`
+    wait.
+    """
+
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        offload: Offload,
+        clock: IReactorTime,
+        *,
+        number: int,
+        write_every: float | None = None,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        self._store = store
+        self._offload = offload
+        self._clock = clock
+        self._next = number
+        self._write_every = write_every
+        self._waiting: deque[Activity] = deque(maxlen=most_waiting)
+        self._timer: IDelayedCall | None = None
+        self._writing = False
+
+    @property
+    def latest(self) -> int:
+        """The number of the latest entry; 0 if there has never been one."""
+        return self._next - 1
+
+    def take_number(self) -> int:
+        """Return the number for an entry that is about to be added."""
+        self._next += 1
+        return self._next - 1
+
+    def add(self, entry: Activity) -> None:
+        """Add the latest entry."""
+        self._waiting.append(entry)
+        if self._write_every is not None and self._timer is None:
+            self._timer = self._clock.callLater(self._write_every, self._write_in_time)
+
+    def page(self, query: ActivityQuery) -> Deferred[tuple[list[Activity], int]]:
+        """Return a page of entries, and how many there are on all pages."""
+        self._write()
+        return self._offload(partial(self._store.page, query))
+
+    def stats(self, model: str) -> Deferred[dict[str, Any]]:
+        """Return sums over all entries, or over those of one model, and how their speeds are spread."""
+        self._write()
+        return self._offload(partial(self._store.stats, model))
+
+    def close(self) -> Deferred[None]:
+        """Write what is meant to last.  Fires when that is done."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._write_every is None:
+            return succeed(None)
+        self._write()
+        return self._offload(self._store.close)
+
+    def _write_in_time(self) -> None:
+        assert self._write_every is not None
+        self._timer = None
+        if self._writing:  # a slow disk: what comes meanwhile is written together
+            self._timer = self._clock.callLater(self._write_every, self._write_in_time)
+        else:
+            self._write()
+
+    def _write(self) -> None:
+        if self._waiting:
+            entries = list(self._waiting)
+            self._waiting.clear()
+            self._writing = True
+            self._offload(partial(self._store.add, entries)).addBoth(self._written, len(entries))
+
+    def _written(self, result: object, count: int) -> None:
+        self._writing = False
+        if isinstance(result, Failure):
+            self._log.error(
+                "{count} entries of the activity are lost, since they cannot be written: {reason}",
+                count=count,
+                reason=result.getErrorMessage(),
+            )

@@ -1,0 +1,215 @@
+"""Activity in SQLite: in a file, or in memory.
+
+All of this may block, so it runs in one worker thread; only `first_number` is for whoever starts the proxy.  The table
+is that of the original llama-swap, whose files can be used as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import closing
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define
+
+from llama_swap.errors import CannotStore
+from llama_swap.metrics.activity import Activity
+from llama_swap.metrics.histogram import histogram
+from llama_swap.metrics.query import ActivityQuery
+from llama_swap.metrics.tokens import Tokens
+
+if TYPE_CHECKING:  # SQLite is loaded when it is needed, which without a file may be never
+    from sqlite3 import Connection, Row
+
+IN_MEMORY: Final = ":memory:"
+NEWEST_SPEEDS: Final = 10_000
+"""How many of the latest speeds make a histogram."""
+PATIENCE: Final = 5.0
+"""Seconds to wait while another program writes to the file."""
+
+_COLUMNS: Final = (
+    "id",
+    "ts_created",
+    "model_id",
+    "req_path",
+    "resp_content_type",
+    "resp_status_code",
+    "cache_tokens",
+    "draft_tokens",
+    "draft_acc_tokens",
+    "input_tokens",
+    "output_tokens",
+    "prompt_per_second",
+    "tokens_per_second",
+    "duration_ms",
+    "error_msg",
+    "metadata_json",
+)
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS activity (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    ts_created INTEGER NOT NULL,
+    model_id TEXT NOT NULL,
+    req_path TEXT NOT NULL DEFAULT '',
+    resp_content_type TEXT NOT NULL DEFAULT '',
+    resp_status_code INTEGER NOT NULL DEFAULT 0,
+    cache_tokens INTEGER NOT NULL DEFAULT 0,
+    draft_tokens INTEGER NOT NULL DEFAULT 0,
+    draft_acc_tokens INTEGER NOT NULL DEFAULT 0,
+    input_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0,
+    prompt_per_second REAL NOT NULL DEFAULT 0,
+    tokens_per_second REAL NOT NULL DEFAULT 0,
+    duration_ms INTEGER NOT NULL DEFAULT 0,
+    error_msg TEXT NOT NULL DEFAULT '',
+    metadata_json TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS idx_activity_created_id ON activity (ts_created DESC, id DESC);
+CREATE INDEX IF NOT EXISTS idx_activity_model_created_id ON activity (model_id, ts_created DESC, id DESC);
+"""
+_INSERT: Final = f"INSERT INTO activity ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_TOTALS: Final = """
+SELECT COUNT(*) AS total_requests,
+       COALESCE(SUM(MAX(input_tokens, 0)), 0) AS total_input_tokens,
+       COALESCE(SUM(MAX(output_tokens, 0)), 0) AS total_output_tokens,
+       COALESCE(SUM(MAX(cache_tokens, 0)), 0) AS total_cache_tokens
+FROM activity WHERE ? IN ('', model_id)
+"""
+
+
+def first_number(path: str) -> int:
+    """Make the file ready, for its owner alone; return the number of the entry that comes next.
+
+    @raise CannotStore: it cannot be written, or is no database.
+    """
+    from sqlite3 import Error
+
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open
+        with closing(_open(path)) as connection:
+            return int(connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM activity").fetchone()[0])
+    except (OSError, Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CannotStore(f"store.path: {path} cannot be used: {reason}") from None
+
+
+def _open(path: str) -> Connection:
+    from sqlite3 import Row, connect
+
+    connection = connect(path, timeout=PATIENCE, check_same_thread=False)
+    connection.row_factory = Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, enough for the end of a process, however sudden
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+@define
+class Store:
+    """The table of activity, opened when it is first needed."""
+
+    _path: str = IN_MEMORY
+    _most: int | None = None
+    """How many entries are kept; None: all."""
+    _connection: Connection | None = None
+
+    def add(self, entries: Iterable[Activity]) -> None:
+        """Write entries, all or none."""
+        with self._opened() as connection:
+            connection.executemany(_INSERT, map(_row, entries))
+            if self._most is not None:
+                newest = "(SELECT MAX(id) FROM activity)"
+                connection.execute(f"DELETE FROM activity WHERE id <= {newest} - ?", [self._most])  # noqa: S608
+
+    def page(self, query: ActivityQuery) -> tuple[list[Activity], int]:
+        """Return a page of entries, and how many there are on all pages."""
+        connection = self._opened()
+        where, values = query.where()  # which holds no text from outside
+        [total] = connection.execute(f"SELECT COUNT(*) FROM activity {where}", values).fetchone()  # noqa: S608
+        rows = connection.execute(
+            f"SELECT * FROM activity {where} ORDER BY {query.order} LIMIT ? OFFSET ?",  # noqa: S608
+            [*values, query.limit, (query.page - 1) * query.limit],
+        )
+        return [_entry(row) for row in rows], total
+
+    def stats(self, model: str) -> dict[str, Any]:
+        """Return sums over all entries, or those of one model, and how the speeds are spread."""
+        connection = self._opened()
+        totals = dict(connection.execute(_TOTALS, [model]).fetchone())
+        return {
+            **totals,
+            "prompt_histogram": histogram(self._speeds(connection, "prompt_per_second", model)),
+            "gen_histogram": histogram(self._speeds(connection, "tokens_per_second", model)),
+        }
+
+    def close(self) -> None:
+        """Write all of it into the one file, and close it."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _speeds(self, connection: Connection, column: str, model: str) -> list[float]:
+        rows = connection.execute(
+            f"SELECT {column} FROM activity WHERE ? IN ('', model_id) AND {column} > 0 ORDER BY id DESC LIMIT ?",  # noqa: S608
+            [model, NEWEST_SPEEDS],
+        )
+        return [speed for [speed] in rows]
+
+    def _opened(self) -> Connection:
+        if self._connection is None:
+            self._connection = _open(self._path)
+        return self._connection
+
+
+def pages(total: int, limit: int) -> int:
+    """Return on how many pages so many entries stand."""
+    return ceil(total / limit)
+
+
+def _row(entry: Activity) -> tuple[Any, ...]:
+    tokens = entry.tokens
+    return (
+        entry.number,
+        int(entry.ended),
+        entry.model,
+        entry.path,
+        entry.content_type,
+        entry.status,
+        tokens.cached,
+        tokens.drafted,
+        tokens.accepted,
+        tokens.input,
+        tokens.output,
+        tokens.input_per_second,
+        tokens.output_per_second,
+        entry.duration_ms,
+        entry.error,
+        json.dumps(entry.metadata) if entry.metadata else "",
+    )
+
+
+def _entry(row: Row) -> Activity:
+    return Activity(
+        row["id"],
+        row["ts_created"],
+        row["model_id"],
+        row["req_path"],
+        row["resp_content_type"],
+        row["resp_status_code"],
+        Tokens(
+            row["cache_tokens"],
+            row["draft_tokens"],
+            row["draft_acc_tokens"],
+            row["input_tokens"],
+            row["output_tokens"],
+            row["prompt_per_second"],
+            row["tokens_per_second"],
+        ),
+        row["duration_ms"],
+        row["error_msg"],
+        json.loads(row["metadata_json"] or "{}"),
+    )

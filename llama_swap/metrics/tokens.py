@@ -1,0 +1,115 @@
+"""Token counts and speeds, from what a model server says of them at the end of its answer.
+
+Pure.  An answer is not parsed for this, only looked at.  Of the objects named `usage` (OpenAI, Anthropic, vLLM) the
+last one counts, on top of the first one, since Anthropic's streams tell the prompt's size at their beginning.
+llama.cpp's `timings` are more exact, and win.  A quote inside a JSON string is escaped, so neither name can be mistaken
+for text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from attrs import define
+
+UNKNOWN: Final = -1
+
+_decode = json.JSONDecoder().raw_decode
+_TO_OBJECT = re.compile(r"[ \t\r\n]*:[ \t\r\n]*\{")
+_CHUNK_BORDER = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}(?:;[^\r\n]*)?\r\n")
+
+
+@define
+class Tokens:
+    """What one answer took; -1 where the server did not say."""
+
+    cached: int = UNKNOWN
+    """Tokens of the prompt that were in the server's cache."""
+    drafted: int = UNKNOWN
+    accepted: int = UNKNOWN
+    """Of the drafted ones, those that were right."""
+    input: int = UNKNOWN
+    output: int = UNKNOWN
+    input_per_second: float = UNKNOWN
+    output_per_second: float = UNKNOWN
+
+
+NOTHING_KNOWN: Final = Tokens()
+
+
+def read_tokens(first: bytes, last: bytes, *, chunked: bool) -> Tokens:
+    """Return what the two ends of an answer say; both are the same where the answer is short.
+
+    If `chunked`, they are parts of a body in its chunks (RFC 9112 §7.1), whose borders may be anywhere.
+    """
+    text = _text(last, chunked=chunked)
+    timings = _last_object(text, '"timings"')
+    usage = _last_object(text, '"usage"')
+    if not timings and "prompt_tokens" not in usage:
+        usage = {**_first_object(_text(first, chunked=chunked), '"usage"'), **usage}
+        if not usage:
+            return NOTHING_KNOWN
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    in_details = details.get("cached_tokens") if isinstance(details, dict) else None
+    cached = usage.get("cache_read_input_tokens", in_details)
+    if not timings:
+        return Tokens(
+            _whole(cached),
+            input=_whole(usage.get("prompt_tokens", usage.get("input_tokens"))),
+            output=_whole(usage.get("completion_tokens", usage.get("output_tokens"))),
+        )
+    return Tokens(
+        _whole(timings.get("cache_n", cached)),
+        _whole(timings.get("draft_n")),
+        _whole(timings.get("draft_n_accepted")),
+        _whole(timings.get("prompt_n")),
+        _whole(timings.get("predicted_n")),
+        _speed(timings.get("prompt_per_second")),
+        _speed(timings.get("predicted_per_second")),
+    )
+
+
+def _text(part: bytes, *, chunked: bool) -> str:
+    if chunked:
+        part = _CHUNK_BORDER.sub(b"", part)
+    return part.decode("latin-1")  # names and numbers are ASCII, whatever the rest is
+
+
+def _first_object(text: str, name: str) -> dict[str, Any]:
+    at = text.find(name)
+    while at >= 0:
+        if found := _object_after(text, at + len(name)):
+            return found
+        at = text.find(name, at + 1)
+    return {}
+
+
+def _last_object(text: str, name: str) -> dict[str, Any]:
+    at = text.rfind(name)
+    while at >= 0:
+        if found := _object_after(text, at + len(name)):
+            return found
+        at = text.rfind(name, 0, at)
+    return {}
+
+
+def _object_after(text: str, at: int) -> dict[str, Any]:
+    """Return the object that is the value of the name before `at`; nothing if it is none, or cut off."""
+    colon = _TO_OBJECT.match(text, at)
+    if colon is None:
+        return {}
+    try:
+        found: dict[str, Any] = _decode(text, colon.end() - 1)[0]
+    except (ValueError, RecursionError):
+        return {}
+    return found
+
+
+def _whole(value: object) -> int:
+    return value if type(value) is int and value >= 0 else UNKNOWN
+
+
+def _speed(value: object) -> float:
+    return value if isinstance(value, float | int) and value >= 0 else UNKNOWN

@@ -1,0 +1,31 @@
+"""A thread for what may block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+_T = TypeVar("_T")
+
+
+class Worker:
+    """One thread, started when it is first needed, that runs functions one after the other."""
+
+    def __init__(self, reactor: Any, name: str) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(0, 1, name)
+
+    def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]:
+        """Return the result of `function`, which runs when those before it have ended."""
+        if not self._pool.started:
+            self._pool.start()
+        return deferToThreadPool(self._reactor, self._pool, function)
+
+    def stop(self) -> None:
+        """End the thread, which should have nothing to do any more."""
+        if self._pool.started:
+            self._pool.stop()

@@ -1,0 +1,71 @@
+"""Activity, from outside: counted, kept in a file, and still there after the worst."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.blackbox import ProxyUnderTest, fake_model, fake_models, run_proxy
+from tests.support_client import CUT, at_once
+from tests.support_processes import wait_until
+
+
+class ActivityTests(SynchronousTestCase):
+    """The whole program keeps records."""
+
+    def test_killed(self) -> None:
+        """After SIGKILL amid requests the file is whole, and at most the last second is missing."""
+        path = Path(self.mktemp()).absolute()
+        answered: list[float] = []
+        models = {"a": fake_model("a", "--first-byte-delay 0.02")}
+        with ProxyUnderTest({"models": models, "store": {"path": str(path)}}) as proxy, at_once(8) as clients:
+            proxy.served("a")
+
+            def ask(_: int) -> None:
+                try:
+                    proxy.served("a")
+                except (*CUT, OSError):
+                    return
+                answered.append(time.time())
+
+            asking = [clients.submit(ask, number) for number in range(1000)]
+            wait_until(lambda: len(answered) > 600, 60, "six hundred answers")
+            proxy.kill()
+            killed = time.time()
+            for each in asking:
+                each.result()
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        with sqlite3.connect(path) as database:
+            self.assertEqual(database.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+            rows = database.execute("SELECT id, model_id, resp_status_code FROM activity ORDER BY id").fetchall()
+        database.close()
+        self.assertEqual([row[0] for row in rows], list(range(1, len(rows) + 1)))
+        self.assertEqual({row[1:] for row in rows}, {("a", 200)})
+        self.assertGreaterEqual(len(rows), sum(when < killed - 1 for when in answered))
+
+    def test_goes_on(self) -> None:
+        """What was recorded before the proxy ended, down to the last request, is there after its next start."""
+        path = Path(self.mktemp()).absolute()
+        config = fake_models("a", "b", store={"path": str(path)})
+        for _ in range(2):
+            with ProxyUnderTest(config) as proxy:
+                proxy.served("a")
+                proxy.served("b")
+        with ProxyUnderTest(config) as proxy:
+            page = proxy.get("/api/metrics/activity?order=asc").json()
+            self.assertEqual([(entry["id"], entry["model"]) for entry in page["data"]], [*enumerate("abab", 1)])
+            self.assertEqual(page["data"][0]["has_capture"], False)
+
+    def test_unusable_file(self) -> None:
+        """A file that cannot be written ends the start with a message."""
+        config = Path(self.mktemp()).absolute()
+        config.write_text("store: {path: /nowhere/activity.db}\nmodels: {a: {cmd: x --port 1}}\n")
+        for twistd in (False, True):
+            done = run_proxy("--config", str(config), "--listen", "127.0.0.1:0", twistd=twistd)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("store.path: /nowhere/activity.db cannot be used", done.stderr)
+            self.assertNotIn("Traceback", done.stderr)

@@ -1,0 +1,115 @@
+"""Captures: what is kept, what is left out, and that it stays within its bound."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.metrics.captures import OVERHEAD, Captures, without_chunks
+from llama_swap.metrics.headers import Fields
+
+JSON = [(b"Content-Type", b"application/json")]
+
+
+def store(captures: Captures, number: int, *parts: bytes, fields: Fields = JSON, **changes: Any) -> None:
+    """Record an answer of these parts, and keep it."""
+    recording = captures.recording(fields)
+    for part in parts:
+        if recording is not None:
+            recording.add(part)
+    request = {"path": b"/v1/chat/completions", "fields": JSON, "body": b"question", "chunked": False, **changes}
+    captures.store(number, answer_fields=fields, answer=recording, **request)
+
+
+def shown(captures: Captures, number: int) -> dict[str, Any]:
+    """Return a capture as people see it, with its bodies decoded."""
+    capture = captures.get(number)
+    assert capture is not None
+    found = capture.as_json(number)
+    return {**found, "req_body": b64decode(found["req_body"]), "resp_body": b64decode(found["resp_body"])}
+
+
+class CaptureTests(SynchronousTestCase):
+    """One capture."""
+
+    def test_whole(self) -> None:
+        """Bodies as they were, whatever bytes they had."""
+        captures = Captures(100_000)
+        store(captures, 7, b"an", b"swer\xff", body=b"\x00q")
+        found = shown(captures, 7)
+        self.assertEqual((found["id"], found["req_path"]), (7, "/v1/chat/completions"))
+        self.assertEqual((found["req_body"], found["resp_body"]), (b"\x00q", b"answer\xff"))
+        self.assertEqual(found["resp_headers"], {"Content-Type": "application/json"})
+
+    def test_secrets(self) -> None:
+        """Keys and cookies do not show."""
+        captures = Captures(100_000)
+        names = (b"Authorization", b"PROXY-AUTHORIZATION", b"Cookie", b"x-API-key", b"Api-Key")
+        fields = [(name, b"canary") for name in names]
+        cookie = [(b"Set-Cookie", b"canary")]
+        captures.store(1, path=b"/", fields=fields, body=None, answer_fields=cookie, answer=None, chunked=False)
+        found = shown(captures, 1)
+        self.assertNotIn("canary", str(found))
+        self.assertEqual(set(found["req_headers"].values()), {"[REDACTED]"})
+
+    def test_pictures_and_sound(self) -> None:
+        """Answers and uploads that nobody reads are left out."""
+        captures = Captures(100_000)
+        for number, kind in enumerate((b"audio/wav", b"image/png", b"Multipart/form-data; boundary=x")):
+            store(captures, number, b"noise", fields=[(b"content-type", kind)])
+            self.assertEqual(shown(captures, number)["resp_body"], b"")
+
+    def test_chunks(self) -> None:
+        """An answer in chunks shows without them, also if it broke off."""
+        captures = Captures(100_000)
+        store(captures, 1, b"2\r\nab", b"\r\n3;x=y\r\ncde\r\n", chunked=True)
+        self.assertEqual(shown(captures, 1)["resp_body"], b"abcde")
+        for cut, content in ((b"2\r\nab\r\n5\r\nc", b"abc"), (b"2\r\nab\r\n5", b"ab"), (b"2\r\na", b"a")):
+            self.assertEqual(without_chunks(cut), content)
+
+    def test_disabled(self) -> None:
+        """Without a buffer nothing is kept."""
+        captures = Captures(0)
+        store(captures, 1, b"x")
+        self.assertNotIn(1, captures)
+
+
+class BoundTests(SynchronousTestCase):
+    """The bound of all captures together."""
+
+    def test_oldest_go(self) -> None:
+        """Newer captures take the place of the oldest."""
+        captures = Captures(10 * (OVERHEAD + 5000))
+        for number in range(100):
+            store(captures, number, b"x" * 4096)
+        kept = [number for number in range(100) if number in captures]
+        self.assertEqual(kept, list(range(100 - len(kept), 100)))
+        self.assertGreaterEqual(len(kept), 9)
+
+    def test_too_large(self) -> None:
+        """What does not fit at all is not kept, and costs no other its place."""
+        captures = Captures(50_000)
+        store(captures, 1, b"x")
+        store(captures, 2, b"x" * 60_000)
+        store(captures, 3, b"x", body=b"y" * 60_000)
+        self.assertEqual([number for number in (1, 2, 3) if number in captures], [1])
+        self.assertEqual(captures._used, captures._stored[1].size)
+
+    def test_under_way(self) -> None:
+        """Answers that are still coming count: together they never take more than the bound."""
+        captures = Captures(100_000)
+        recordings = [captures.recording(JSON) for _ in range(50)]
+        for _ in range(100):
+            for recording in recordings:
+                assert recording is not None
+                recording.add(b"x" * 100)
+                taken = sum(len(other.body) for other in recordings if other is not None and other.body)
+                self.assertLessEqual(taken, 100_000)
+        for number, recording in enumerate(recordings):
+            captures.store(
+                number, path=b"/", fields=JSON, body=b"", answer_fields=JSON, answer=recording, chunked=False
+            )
+        self.assertLessEqual(captures._used, 100_000)
+        self.assertEqual(captures._used, sum(capture.size for capture in captures._stored.values()))
