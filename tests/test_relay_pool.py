@@ -102,6 +102,14 @@ class PoolTests(TestCase):
         self.assertEqual(sink.names, ["head", "data", "end"])
         return connection
 
+    async def trusted(self) -> socket.socket:
+        """Let the upstream leave a connection open for long enough; return its end of another one, which has rested."""
+        await self.answered()
+        self.clock.advance(pool.TRIAL)
+        connection = await self.answered()
+        self.clock.advance(2 * pool.REST)
+        return connection
+
     def nobody_connects(self) -> bool:
         """Whether no connection waits to be accepted."""
         try:
@@ -112,8 +120,7 @@ class PoolTests(TestCase):
 
     async def test_used_again(self) -> None:
         """After a rest, a connection carries the next request."""
-        connection = await self.answered()
-        self.clock.advance(pool.REST)
+        connection = await self.trusted()
         sink = self.ask()
         self.assertTrue((await self.request_on(connection)).startswith(b"POST"))
         connection.sendall(ANSWER)
@@ -123,6 +130,8 @@ class PoolTests(TestCase):
 
     async def test_not_before_it_has_rested(self) -> None:
         """Right after an answer, its connection is not trusted yet."""
+        await self.trusted()
+        self.clock.advance(pool.KEPT)
         first = await self.answered()
         self.ask()
         second = await self.accept()
@@ -133,15 +142,67 @@ class PoolTests(TestCase):
 
     async def test_not_for_long(self) -> None:
         """An idle connection is closed soon, and leaves no timer behind."""
-        connection = await self.answered()
+        connection = await self.trusted()
         self.clock.advance(pool.KEPT)
         await until(lambda: _ended(connection))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    async def test_not_on_trial(self) -> None:
+        """Until the upstream has left a connection open for a while, none is used again; only one is kept to see."""
+        first = await self.answered()
+        self.clock.advance(pool.KEPT)
+        second = await self.answered()
+        await until(lambda: _ended(second))
+        self.clock.advance(pool.TRIAL - pool.KEPT - 0.01)
+        third = await self.answered()
+        await until(lambda: _ended(third))
+        self.assertFalse(_ended(first))
+        self.clock.advance(0.01)
+        await until(lambda: _ended(first))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_closed_on_trial(self) -> None:
+        """An upstream that closes a connection too soon is not trusted, and for a while not even tried."""
+        connection = await self.answered()
+        self.clock.advance(pool.TRIAL * 0.9)
+        connection.close()
+        await until(lambda: not self.pool._idle)
+        for _ in range(3):
+            connection = await self.answered()
+            await until(lambda connection=connection: _ended(connection))  # type: ignore[misc]
+            self.clock.advance(pool.TRIAL)
+        self.clock.advance(pool.DOUBT)
+        await self.trusted()
+        self.assertIsNotNone(self.pool.take())
+        self.clock.advance(pool.KEPT)
+
+    async def test_closed_as_the_trial_ends(self) -> None:
+        """The kernel has the last word about whether the trial was passed."""
+        connection = await self.answered()
+        connection.close()
+        self.clock.advance(pool.TRIAL)  # in the same turn: Twisted has not looked since
+        await self.answered()
+        self.clock.advance(pool.REST)
+        self.assertIsNone(self.pool.take())
+
+    async def test_trust_is_lost(self) -> None:
+        """One connection that the upstream closes too soon, and all that are idle are given up."""
+        await self.trusted()
+        self.clock.advance(pool.KEPT)
+        sinks = [self.ask(), self.ask()]
+        ends = [await self.accept(), await self.accept()]
+        for end, sink in zip(ends, sinks, strict=True):
+            await self.request_on(end)
+            end.sendall(ANSWER)
+            await sink.over
+        ends[0].close()
+        await until(lambda: _ended(ends[1]))
+        self.assertEqual(len(self.pool._idle), 0)
+        self.clock.advance(pool.KEPT)
+
     async def test_closed_by_the_upstream(self) -> None:
         """A connection that the upstream has closed is seen to be, even before Twisted reads of it."""
-        connection = await self.answered()
-        self.clock.advance(pool.REST)
+        connection = await self.trusted()
         connection.close()
         sink = self.ask()  # in the same turn: Twisted has not looked since
         fresh = await self.accept()
@@ -153,20 +214,19 @@ class PoolTests(TestCase):
 
     async def test_at_most_once(self) -> None:
         """A request that arrived is not sent again, though its connection closes without an answer."""
-        connection = await self.answered()
-        self.clock.advance(pool.REST)
+        connection = await self.trusted()
         sink = self.ask()
         await self.request_on(connection)
         connection.close()
         await sink.over
         self.assertEqual(sink.names, ["broken"])
         self.assertTrue(self.nobody_connects())
+        self.assertEqual(len(self.pool._idle), 0)
         self.clock.advance(pool.KEPT)
 
     async def test_sent_again_where_nothing_arrived(self) -> None:
         """A request that met a closed socket is sent again, on a new connection."""
-        connection = await self.answered()
-        self.clock.advance(pool.REST)
+        connection = await self.trusted()
         kept = self.pool.take()
         assert kept is not None
         connection.close()  # after the kernel was asked, before the request is on its way
@@ -182,10 +242,9 @@ class PoolTests(TestCase):
 
     async def test_unasked_bytes(self) -> None:
         """A connection on which the upstream speaks without being asked is not used again."""
-        connection = await self.answered()
+        connection = await self.trusted()
         connection.sendall(b"HTTP/1.1 200 OK\r\n")
         await until(lambda: _ended(connection))
-        self.clock.advance(pool.REST)
         self.assertIsNone(self.pool.take())
         self.clock.advance(pool.KEPT)
 

@@ -38,7 +38,7 @@ class UpstreamConnection(Protocol):
     producer: IPushProducer
     """To be paused by whoever cannot take more."""
 
-    def __init__(self, idle_ended: Callable[[UpstreamConnection], None]) -> None:
+    def __init__(self, idle_ended: Callable[[], None]) -> None:
         self._idle_ended = idle_ended  # told when the connection ends, or is of no more use, while it carries nothing
         self._carried: Carried | None = None
         self._sent = 0
@@ -101,7 +101,7 @@ class UpstreamConnection(Protocol):
         if self._carried is not None:
             self._carried.received(data)
         else:
-            self._idle_ended(self)
+            self._idle_ended()
             self.abort()
 
     def readConnectionLost(self) -> None:
@@ -122,7 +122,7 @@ class UpstreamConnection(Protocol):
             self._idle_ended = _nobody
             carried.lost(cleanly=cleanly, delivered=delivered)
         else:
-            self._idle_ended(self)
+            self._idle_ended()
 
     def _bytes_acked(self) -> int:
         """Return how many bytes the upstream's kernel has acknowledged on this connection."""
@@ -133,5 +133,5 @@ class UpstreamConnection(Protocol):
             return 1 << 62  # not to be known here: as if all had arrived
 
 
-def _nobody(connection: UpstreamConnection) -> None:
+def _nobody() -> None:
     """Nobody waits to be told."""

@@ -122,10 +122,12 @@ class Exchange:
     def lost(self, *, cleanly: bool, delivered: bool) -> None:
         """See `Carried.lost`."""
         self._connection = None
-        if self._reused and not delivered and not self._parser.began:
-            self._reused = False
-            self._connect()
-            return
+        if self._reused and not self._parser.began:
+            self._pool.doubt()
+            if not delivered:
+                self._reused = False
+                self._connect()
+                return
         try:
             self._parser.close(cleanly=cleanly)
         except UpstreamError as error:
