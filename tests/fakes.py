@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from attrs import define, field
@@ -41,11 +43,13 @@ class FakeChild:
 
     model: ModelConfig
     _exited: Callable[[ExitStatus], None]
+    _left: Callable[[], None]
     lives: bool = True
     """What `alive` answers."""
     output: str = ""
     asked: list[float | str] = field(factory=list)
     """The grace of each `stop`, and "kill" for each kill."""
+    ended: bool = False
     gone: bool = False
 
     def stop(self, grace: float) -> None:
@@ -60,11 +64,23 @@ class FakeChild:
     def last_output(self) -> str:
         return self.output
 
-    def exit(self, code: int | None = 0, signal: int | None = None) -> None:
-        """Be gone."""
-        assert not self.gone, f"{self.model.id} is gone already"
-        self.lives, self.gone = False, True
+    def end(self, code: int | None = 0, signal: int | None = None) -> None:
+        """Exit, and leave something behind."""
+        assert not self.ended, f"{self.model.id} has exited already"
+        self.lives, self.ended = False, True
         self._exited(ExitStatus(code, signal))
+
+    def be_gone(self) -> None:
+        """Leave nothing behind."""
+        assert not self.gone, f"{self.model.id} is gone already"
+        self.gone = True
+        self._left()
+
+    def exit(self, code: int | None = 0, signal: int | None = None) -> None:
+        """Exit, and be gone."""
+        if not self.ended:
+            self.end(code, signal)
+        self.be_gone()
 
 
 @define(eq=False)
@@ -75,10 +91,10 @@ class FakeLauncher:
     refusals: dict[str, Exception] = field(factory=dict)
     """What launching a model raises."""
 
-    def launch(self, model: ModelConfig, exited: Callable[[ExitStatus], None]) -> FakeChild:
+    def launch(self, model: ModelConfig, ended: Callable[[ExitStatus], None], gone: Callable[[], None]) -> FakeChild:
         if model.id in self.refusals:
             raise self.refusals[model.id]
-        child = FakeChild(model, exited)
+        child = FakeChild(model, ended, gone)
         self.children.append(child)
         return child
 
@@ -102,8 +118,10 @@ class FakeGuard:
     watched: list[int] = field(factory=list)
     forgotten: list[int] = field(factory=list)
 
-    def environ(self) -> dict[str, str]:
-        return {"GUARDED": "yes"}
+    marks: Iterator[int] = field(factory=count)
+
+    def mark(self) -> str:
+        return f"fake-{os.getpid()}.{next(self.marks)}"
 
     def watch(self, group: int) -> None:
         self.watched.append(group)
@@ -151,6 +169,9 @@ class FakeListener:
 
     def failed(self, model: str, error: SwapError) -> None:
         self._hear("failed", ("failed", error))
+
+    def ending(self, model: str) -> None:
+        self._hear("ending", "ending")
 
     def gone(self, model: str) -> None:
         self._hear("gone", "gone")

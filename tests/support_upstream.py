@@ -30,7 +30,21 @@ class Run:
 
     logs: Broadcaster
     child: LocalChild = field(init=False)
+    ended: Deferred[ExitStatus] = field(factory=Deferred)
+    """Fires with how the program itself ended."""
     exited: Deferred[ExitStatus] = field(factory=Deferred)
+    """The same, when all of it is gone."""
+
+    is_gone: bool = False
+
+    def gone(self) -> None:
+        """All of it is gone; `exited` fires, unless the program itself could not be ended."""
+        self.is_gone = True
+        self.ended.addCallback(self._exit)
+
+    def _exit(self, status: ExitStatus) -> ExitStatus:
+        self.exited.callback(status)
+        return status
 
     def said(self, words: int = 1) -> Deferred[list[str]]:
         """Fire with the words of its output, once there are so many."""
@@ -66,7 +80,7 @@ class ProcessCase(TestCase):
         """Launch `cmd`; `model` goes into the fields of the model."""
         run = Run(logs or Broadcaster())
         launcher = LocalLauncher(LOOP, clock, run.logs, self.guard, os.environ if environ is None else environ)
-        run.child = launcher.launch(make_model("m", cmd=cmd, **model), run.exited.callback)
+        run.child = launcher.launch(make_model("m", cmd=cmd, **model), run.ended.callback, run.gone)
         self.addCleanup(kill_group, run.child.pid)
         return run
 
@@ -75,7 +89,7 @@ class ProcessCase(TestCase):
         logged: list[str] = []
 
         def note(event: dict[str, Any]) -> None:
-            if event["log_level"] == LogLevel.warn:
+            if event["log_level"] in (LogLevel.warn, LogLevel.error):
                 logged.append(formatEvent(event))
 
         globalLogPublisher.addObserver(note)

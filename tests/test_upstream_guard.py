@@ -34,8 +34,10 @@ class GuardTests(ProcessCase):
     async def test_forgets(self) -> None:
         """A group that is gone is not remembered: its number may be somebody else's."""
         guard, self.guard = self.guard, FakeGuard()
-        groups = [self.run_shell("exec sleep 1000") for _ in range(3)]
+        groups = [self.run_shell("echo up; exec sleep 1000") for _ in range(3)]
+        await gatherResults([run.said() for run in groups])
         for run in groups:
+            guard.mark()
             guard.watch(run.child.pid)
         guard.forget(groups[1].child.pid)
         await guard.stop()

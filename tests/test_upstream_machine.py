@@ -130,7 +130,9 @@ class StartingTests(MachineCase):
         """A process that exits before it is ready ends the probing; the error has its status and last output."""
         self.start()
         self.child.output = "CUDA: out of memory"
-        self.child.exit(3)
+        self.child.end(3)
+        self.assertEqual((self.core.state, self.events()), ("stopping", ["failed"]))
+        self.child.be_gone()
         self.assertEqual((self.core.state, self.events()), ("stopped", ["failed", "gone"]))
         self.assertEqual(self.readiness.cancelled, ["m"])
         self.assertIsInstance(self.failure(), StartFailed)
@@ -175,7 +177,9 @@ class StoppingTests(MachineCase):
         self.process.stop()
         self.assertEqual((self.core.state, self.readiness.cancelled), ("stopping", ["m"]))
         self.assertEqual(self.child.asked, [7])
-        self.child.exit(None, 15)
+        self.child.end(None, 15)
+        self.assertEqual(self.core.state, "stopping")
+        self.child.be_gone()
         self.assertEqual((self.core.state, self.events()), ("stopped", ["gone"]))
 
     def test_while_ready(self) -> None:
@@ -190,10 +194,14 @@ class StoppingTests(MachineCase):
         self.assertIsNone(self.core.child)
 
     def test_crash(self) -> None:
-        """A ready process that ends by itself is gone, and can be started again."""
+        """A ready process that ends by itself is of no more use at once, and can be started again once it is gone."""
         self.make_ready()
-        self.child.exit(1)
-        self.assertEqual((self.core.state, self.events()), ("stopped", ["ready", "gone"]))
+        self.child.end(1)
+        self.assertEqual((self.core.state, self.events()), ("stopping", ["ready", "ending"]))
+        self.process.stop()
+        self.assertEqual(self.child.asked, [])
+        self.child.be_gone()
+        self.assertEqual((self.core.state, self.events()), ("stopped", ["ready", "ending", "gone"]))
         self.make_ready()
         self.assertEqual(self.launcher.launched(), ["m", "m"])
 
@@ -253,7 +261,7 @@ class ReentrancyTests(MachineCase):
         self.assertEqual(self.core.state, "stopped")
 
 
-HAPPENINGS = ["start", "stop", "free", "taken", "healthy", "late", "exit", "dead", "refused"]
+HAPPENINGS = ["start", "stop", "free", "taken", "healthy", "late", "end", "exit", "dead", "refused"]
 
 
 class LawTests(SynchronousTestCase):
@@ -262,7 +270,7 @@ class LawTests(SynchronousTestCase):
     @settings(max_examples=200, deadline=None, derandomize=True, database=None)
     @given(st.lists(st.sampled_from(HAPPENINGS)))
     def test_every_start_ends_once(self, events: list[str]) -> None:
-        """Each start that leads out of stopped has one `gone`, after at most one of `ready` and `failed`."""
+        """Each start that leads out of stopped has one `gone`, after at most one of `ready` and `failed`, and `ending` only if ready."""
         case = MachineCase()
         case.setUp()
         case.readiness.occupied = True
@@ -273,7 +281,7 @@ class LawTests(SynchronousTestCase):
         self.assertEqual(case.core.state, "stopped")
         self.assertEqual(case.events().count("gone"), starts)
         for life in " ".join(case.events()).split("gone"):
-            self.assertIn(life.split(), ([], ["ready"], ["failed"]))
+            self.assertIn(life.split(), ([], ["ready"], ["ready", "ending"], ["failed"]))
         self.assertTrue(all(child.gone for child in case.launcher.children))
 
 
@@ -294,6 +302,8 @@ def _happen(case: MachineCase, event: str) -> None:
             probing.callback(None)
         case "late" if not probing.called:
             probing.errback(LATE)
+        case "end" if case.core.child is not None and not case.child.ended:
+            case.child.end()
         case "exit" if case.core.child is not None:
             case.child.exit()
         case "dead" if case.core.child is not None:

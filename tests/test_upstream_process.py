@@ -34,12 +34,12 @@ class LaunchTests(ProcessCase):
     async def test_environment(self) -> None:
         """The environment is inherited, but for what the service manager told us; the model's own wins."""
         run = self.run_shell(
-            'echo "$ONE-$TWO-$THREE-$NOTIFY_SOCKET-$GUARDED"',
+            'echo "$ONE-$TWO-$THREE-$NOTIFY_SOCKET-$LLAMA_SWAP_PROXY"',
             environ={"ONE": "1", "TWO": "old", "NOTIFY_SOCKET": "/run/notify", "PATH": os.defpath},
             env={"TWO": "new", "THREE": "3"},
         )
         self.assertEqual(await run.exited, ExitStatus(code=0))
-        self.assertEqual(run.child.last_output(), "1-new-3--yes")
+        self.assertEqual(run.child.last_output(), f"1-new-3--fake-{os.getpid()}.0")
 
     async def test_standard_input_is_at_its_end(self) -> None:
         """Who reads standard input finds its end, instead of waiting for ever."""

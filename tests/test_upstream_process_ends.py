@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import signal
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from llama_swap.logs.broadcaster import Broadcaster
-from llama_swap.upstream import process
+from llama_swap.upstream import group
+from llama_swap.upstream.ending import KILLED_PATIENCE, LEFTOVER_GRACE
+from llama_swap.upstream.group import ProcessGroup
 from llama_swap.upstream.launcher import ExitStatus
-from llama_swap.upstream.process import LEFTOVER_GRACE, LocalChild
+from llama_swap.upstream.output import Output
+from llama_swap.upstream.spawning import OUTPUT_PATIENCE
 from tests.support_processes import is_alive, wait_until
 from tests.support_upstream import KILLED, LOOP, TERMINATED, ProcessCase
 
@@ -50,10 +54,10 @@ class ExitTests(ProcessCase):
 
     def test_last_output_of_two_streams(self) -> None:
         """An unfinished line of one stream does not run into what the other one says."""
-        child = LocalChild(Clock(), "m", Broadcaster(), lambda status: None)
+        output = Output("m", Broadcaster())
         for stream, text in [(1, b"one"), (2, b"two"), (1, b"thr"), (1, b"ee"), (2, b"\n"), (1, b"four")]:
-            child.childDataReceived(stream, text)
-        self.assertEqual(child.last_output().split(), ["one", "two", "three", "four"])
+            output.write(stream, text)
+        self.assertEqual(output.last().split(), ["one", "two", "three", "four"])
 
     async def test_last_output_without_an_end(self) -> None:
         """Of a line without an end the last part is told."""
@@ -114,8 +118,7 @@ class ExitTests(ProcessCase):
 
     async def test_does_not_wait_for_ever(self) -> None:
         """A group that the kernel cannot end, though it was killed, is given up after a while."""
-        self.patch(process, "_members", lambda group: {os.getpid()})
-        self.patch(process, "_runs_in", lambda group, pid: True)
+        self.patch(group, "_runs_in", lambda group, pid: True)
         run = self.run_shell("trap '' TERM; echo up; sleep 1000 & wait; exit 5")
         await run.said()
         os.kill(run.child.pid, signal.SIGKILL)
@@ -123,9 +126,9 @@ class ExitTests(ProcessCase):
         self.assertEqual(await run.exited, KILLED)
 
     async def test_does_not_wait_for_strangers(self) -> None:
-        """A process that left the group and holds the output does not delay the end."""
+        """A process that left the group, without its mark, and holds the output does not delay the end."""
         run = self.run_python(
-            "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)"
+            "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True, env={}).pid)"
         )
         warnings = self.warnings()
         (stranger,) = map(int, await run.said())
@@ -135,6 +138,54 @@ class ExitTests(ProcessCase):
         self.assertLess(LOOP.seconds() - began, 2)
         self.assertTrue(is_alive(stranger))
         self.assertIn(str(stranger), " ".join(warnings))
+
+
+    async def test_takes_strays_along(self) -> None:
+        """Who has left the group is known by the mark, and named; its model is gone when it is gone."""
+        run = self.run_python(
+            "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)"
+        )
+        warnings = self.warnings()
+        (stray,) = await run.said()
+        await run.exited
+        self.assertFalse(is_alive(int(stray)))
+        self.assertIn(stray, " ".join(warnings))
+
+    async def test_takes_stubborn_strays_along(self) -> None:
+        """They have the same grace as the group."""
+        stubborn = "trap '' TERM; echo $$; sleep 1000; sleep 1000"
+        run = self.run_shell(f"echo up; setsid sh -c {shlex.quote(stubborn)} & exec sleep 1000")
+        _up, stray = await run.said(2)
+        began = LOOP.seconds()
+        run.child.stop(0.5)
+        await run.exited
+        self.assertFalse(is_alive(int(stray)))
+        self.assertTrue(0.4 < LOOP.seconds() - began < 2)
+
+    async def test_leaves_strays_of_others_alone(self) -> None:
+        """The mark tells one model from another."""
+        other = self.run_shell("exec sleep 1000")
+        run = self.run_shell("exit 0")
+        await run.exited
+        self.assertTrue(other.child.alive())
+        other.child.stop(10)
+        await other.exited
+
+    async def test_cannot_be_ended(self) -> None:
+        """A leader whose exit never comes, though it was killed, is given up after a while, and said to be there."""
+        clock = Clock()
+        run = self.run_shell("exec sleep 1000", clock=clock)
+        self.patch(ProcessGroup, "signal", lambda self, number: True)
+        logged = self.warnings()
+        run.child.stop(1)
+        clock.advance(1)
+        clock.advance(KILLED_PATIENCE)
+        clock.advance(OUTPUT_PATIENCE)
+        self.assertTrue(run.is_gone)
+        self.assertEqual(clock.getDelayedCalls(), [])
+        self.assertIn("cannot be ended", " ".join(logged))
+        os.kill(run.child.pid, signal.SIGKILL)
+        self.assertEqual(await run.ended, KILLED)
 
 
 class StopTests(ProcessCase):

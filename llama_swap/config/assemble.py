@@ -16,7 +16,7 @@ from llama_swap.config.command import port_option, read_command, split, warn_mis
 from llama_swap.config.keys import MODEL, meant, read_keys
 from llama_swap.config.kinds import is_name
 from llama_swap.config.macros import Scope
-from llama_swap.config.model import LOOPBACK_NAMES, ModelConfig
+from llama_swap.config.model import LOOPBACK_NAMES, PID, ModelConfig
 from llama_swap.config.ports import MOST, assign_ports, base_url, host_of, port_of
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 
@@ -129,9 +129,18 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
         found.error(draft.node, f"no port is left for it between startPort, {top['start_port']}, and {MOST}")
     cmd = read_command(draft.written, draft.cmd.replace(_PORT, str(port)), found) if draft.written else ()
     values["cmd"], values["proxy"] = cmd, _proxy(draft, port, cmd)
+    values["cmd_stop"] = _stop_command(draft, scope.giving(PID=PID))
     values["ttl"] = top["global_ttl"] if values["ttl"] < 0 else values["ttl"]
     values["unload_timeout"] = values["unload_timeout"] or top["unload_timeout"]
     return ModelConfig(id=draft.id, port=port, **values)
+
+
+def _stop_command(draft: _Draft, scope: Scope) -> tuple[str, ...]:
+    written = _text(draft.node, "cmdStop", scope.found)
+    if written is None or written.is_null or not without_comments(written.text).strip():
+        return ()
+    expanded = scope.text(written.saying(without_comments(written.text), plain=False))
+    return read_command(written, expanded.text, scope.found)
 
 
 def _proxy(draft: _Draft, port: int | None, cmd: tuple[str, ...]) -> str:

@@ -146,6 +146,7 @@ TOP: Final = (
 
 MODEL: Final = (
     Key("cmd", Section({"type": "string", "minLength": 1}), "The command that starts the model's server."),
+    Key("cmdStop", Section({"type": ["string", "null"]}), "The command that stops it, instead of SIGTERM."),
     Key("proxy", Section({"type": ["string", "null"]}), "The URL where that server is reached."),
     Key("aliases", Names(), "Other names for this model."),
     Key("env", Assignments(), "Environment variables for the command, as NAME=value."),
@@ -158,7 +159,7 @@ MODEL: Final = (
     Key("name", Text(), "A name for people to read."),
     Key("description", Text(), "A text for people to read."),
     Key("macros", Section(_TEXTS), "Macros of this model; they win over global ones."),
-    *_later("cmdStop", "filters", "timeouts", "capabilities", "compat", "metadata", "sendLoadingState"),
+    *_later("filters", "timeouts", "capabilities", "compat", "metadata", "sendLoadingState"),
 )
 # fmt: on
 

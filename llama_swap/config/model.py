@@ -13,6 +13,9 @@ from attrs import field, frozen
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
+PID = "${PID}"
+"""Stands in `cmd_stop` for what is known when the model runs."""
+
 
 @frozen(kw_only=True)
 class ModelConfig:
@@ -21,6 +24,8 @@ class ModelConfig:
     id: str
     cmd: tuple[str, ...]
     """The argument vector; never empty."""
+    cmd_stop: tuple[str, ...] = ()
+    """The argument vector of what stops it, with `PID` where the process id belongs; (): a signal does."""
     proxy: str
     """Base URL of the server that `cmd` starts, without a trailing slash."""
     port: int | None = field(default=None, eq=False)

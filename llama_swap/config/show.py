@@ -42,6 +42,8 @@ def _routing(routing: Routing) -> dict[str, Any]:
 
 def _model(model: ModelConfig) -> dict[str, Any]:
     shown = {"cmd": shlex.join(masked(model.cmd)), "proxy": model.proxy, **dict(_shown(MODEL, model))}
+    if model.cmd_stop:
+        shown["cmdStop"] = shlex.join(masked(model.cmd_stop))
     shown["env"] = masked(shown["env"])
     return shown
 

@@ -182,6 +182,11 @@ class Router:
         self._upstreams[model].backoff.failed(error, self._clock.seconds())
         self._execute(self._scheduler.failed(model, error))
 
+    def ending(self, model: str) -> None:
+        """See `Listener.ending`."""
+        self._upstreams[model].idle.stop()
+        self._scheduler.ending(model)
+
     def gone(self, model: str) -> None:
         """See `Listener.gone`."""
         upstream = self._upstreams[model]

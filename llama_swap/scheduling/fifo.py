@@ -111,6 +111,11 @@ class FIFOScheduler:
         self._unhindered.clear()
         return self._reject_waiting(model, error) + self._drain()
 
+    def ending(self, model: str) -> None:
+        """A ready model has ended by itself: nobody else is sent to it.  `stopped` follows when it is gone."""
+        self._ready.discard(model)
+        self._stopping.add(model)
+
     def stopped(self, model: str) -> list[Command]:
         """A model's process is gone, by our will or not."""
         for models in (self._ready, self._stopping, self._retiring):

@@ -8,6 +8,7 @@ this proxy in its environment, which is how children are found that made themsel
 from __future__ import annotations
 
 import os
+from itertools import count
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -49,17 +50,23 @@ class Guard(ProcessProtocol):
     def __init__(self, reactor: IReactorProcess) -> None:
         self._reactor = reactor
         self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
+        self._numbers = count(1)
         self._groups: set[int] = set()
         self._ended: Deferred[None] | None = None
 
-    def environ(self) -> dict[str, str]:
-        """Return what a model's environment must have, so that the guard knows the model's children."""
-        return {MARK: self._mark}
+    def mark(self) -> str:
+        """Return what `MARK` is to be in the environment of a model that is about to be launched, and of no other.
 
-    def watch(self, group: int) -> None:
-        """Kill `group` if the proxy dies."""
+        By it the guard knows the model's children, and so can whoever stops the model.
+
+        @raise OSError: there is no guard, and none can be started.
+        """
         if self._ended is None:
             self._start()
+        return f"{self._mark}.{next(self._numbers)}"
+
+    def watch(self, group: int) -> None:
+        """Kill `group`, which was launched with the latest mark, if the proxy dies."""
         self._groups.add(group)
         self.transport.write(b"+ %d\n" % group)
 
@@ -82,18 +89,18 @@ class Guard(ProcessProtocol):
             ended.callback(None)
 
     def _start(self) -> None:
-        self._ended = Deferred()
         nowhere = os.open(os.devnull, os.O_RDWR)
         try:
             # The mark stands in its arguments, not in its environment: it must not find itself.
             self._reactor.spawnProcess(
                 self,
                 "setsid",
-                ["setsid", "sh", "-c", _SCRIPT, "llama-swap-guard", f"{MARK}={self._mark}"],
+                ["setsid", "sh", "-c", _SCRIPT, "llama-swap-guard", f"{MARK}={self._mark}."],
                 env={"PATH": os.environ.get("PATH", os.defpath)},
                 childFDs={0: "w", 1: nowhere, 2: nowhere},
             )
         finally:
             os.close(nowhere)
+        self._ended = Deferred()
         for group in self._groups:
             self.transport.write(b"+ %d\n" % group)

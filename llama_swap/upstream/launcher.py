@@ -34,7 +34,10 @@ class Child(Protocol):
     """A model that was launched."""
 
     def stop(self, grace: float) -> None:
-        """Ask it to leave; make it leave after `grace` seconds.  May be called again, to no further effect."""
+        """Ask it to leave; make it leave after `grace` seconds.  May be called again, to no further effect.
+
+        What ends by itself is asked and made to leave as well, as far as it is still there.
+        """
 
     def kill(self) -> None:
         """Make it leave now."""
@@ -49,8 +52,11 @@ class Child(Protocol):
 class Launcher(Protocol):
     """Starts models."""
 
-    def launch(self, model: ModelConfig, exited: Callable[[ExitStatus], None]) -> Child:
-        """Start `model`; `exited` is called once, when nothing of it is left.
+    def launch(self, model: ModelConfig, ended: Callable[[ExitStatus], None], gone: Callable[[], None]) -> Child:
+        """Start `model`.
 
-        @raise StartFailed: it cannot be started; `exited` is not called then.
+        `ended` is called when its own process has exited, which is the end of its use, and `gone`, later or at once,
+        when nothing of it is left: each at most once, and `gone` always.
+
+        @raise StartFailed: it cannot be started; neither is called then.
         """

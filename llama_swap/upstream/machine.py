@@ -2,10 +2,10 @@
 
               start          address free           healthy
     stopped ────────▶ clearing ───────────▶ starting ─────────▶ ready
-       ▲                 │ stop, cannot start  │ stop, unhealthy   │ stop
-       ├◀────────────────┘                     ▼                   ▼
-       ├◀───────────────────────────────── stopping ◀──────────────┘
-       └◀── exited, from every state with a process
+       ▲                 │ stop, cannot start  │ stop, unhealthy,  │ stop,
+       ├◀────────────────┘                     │ ended             │ ended
+       │          gone                         ▼                   ▼
+       └◀───────────────────────────────── stopping ◀──────────────┘
 
 Whether to start or stop is decided here, in the state that is, never from a copy of it.  Every input returns None, so
 it may arrive while another is being worked on: automat then runs it right after.
@@ -36,6 +36,9 @@ class Listener(Protocol):
     def failed(self, model: str, error: SwapError) -> None:
         """It will not become ready; `gone` follows."""
 
+    def ending(self, model: str) -> None:
+        """It was ready, and has ended by itself; `gone` follows."""
+
     def gone(self, model: str) -> None:
         """Nothing of it is left."""
 
@@ -61,7 +64,7 @@ class Core:
     state: str = "stopped"
     """As `/running` shows it: stopped, starting, ready or stopping."""
     child: Child | None = None
-    """Set from launch to exit."""
+    """Set from launch until nothing of it is left."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -79,6 +82,7 @@ class Core:
     def crashed(self, status: ExitStatus) -> None:
         """Say that the child ended by itself while it was of use."""
         self._log.warn("{model} ended by itself with {status}", model=self.model.id, status=status)
+        self.enter("stopping")
 
     def puzzled(self, failure: Failure) -> None:
         """Say what went wrong that nobody foresaw."""
@@ -112,8 +116,11 @@ class Process(Protocol):
     def unhealthy(self, error: SwapError) -> None:
         """The health check was not answered in time."""
 
-    def exited(self, status: ExitStatus) -> None:
-        """The process and its group are gone."""
+    def ended(self, status: ExitStatus) -> None:
+        """The process has exited, asked or not.  Others of its group may be there still."""
+
+    def gone(self) -> None:
+        """Nothing of it is left."""
 
 
 def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of transitions, not a path through code
@@ -129,12 +136,12 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
 
     def launch(process: Process, core: Core) -> Deferred[None]:
         try:
-            core.child = child = core.launcher.launch(core.model, process.exited)
+            core.child = child = core.launcher.launch(core.model, process.ended, process.gone)
         except Exception:  # noqa: BLE001 -- whatever it is, nobody may wait for ever for a process that is not there
             process.cannot_start(_explained(core, Failure()))
             return Deferred()
         answered = core.readiness.healthy(core.model)
-        # If our own child is dead, a stranger answered; `exited` is about to arrive.
+        # If our own child is dead, a stranger answered; `ended` is about to arrive.
         _report(core, answered, lambda: process.healthy() if child.alive() else None, process.unhealthy)
         return answered
 
@@ -152,6 +159,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     ready.upon(Process.start).loop().returns(None)
     stopping.upon(Process.stop).loop().returns(None)
     stopping.upon(Process.healthy).loop().returns(None)
+    stopping.upon(Process.ended).loop().returns(None)
 
     @clearing.upon(Process.stop).to(stopped)
     def not_needed(process: Process, core: Core, clearing: Deferred[None]) -> None:
@@ -179,23 +187,23 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
         probe.cancel()
         core.end()
 
-    @starting.upon(Process.exited).to(stopped)
+    @starting.upon(Process.ended).to(stopping)
     def died_young(process: Process, core: Core, probe: Deferred[None], status: ExitStatus) -> None:
         probe.cancel()
+        core.enter("stopping")
         core.listener.failed(core.model.id, _died_young(core, status))
-        core.gone()
 
     @ready.upon(Process.stop).to(stopping)
     def unwanted(process: Process, core: Core) -> None:
         core.end()
 
-    @ready.upon(Process.exited).to(stopped)
+    @ready.upon(Process.ended).to(stopping)
     def crashed(process: Process, core: Core, status: ExitStatus) -> None:
         core.crashed(status)
-        core.gone()
+        core.listener.ending(core.model.id)
 
-    @stopping.upon(Process.exited).to(stopped)
-    def left(process: Process, core: Core, status: ExitStatus) -> None:
+    @stopping.upon(Process.gone).to(stopped)
+    def left(process: Process, core: Core) -> None:
         core.gone()
 
     return machine.build()

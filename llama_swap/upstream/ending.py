@@ -1,0 +1,138 @@
+"""How a model's processes are brought to their end: asked, waited for, and killed if that is what it takes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import ClassVar
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from llama_swap.upstream.group import ProcessGroup, signal_all
+from llama_swap.upstream.stop_command import StopCommand
+
+POLL = 0.02
+"""Pause between looks at processes whose exit nobody reports: they are other people's children."""
+LEFTOVER_GRACE = 1.0
+"""What is left of a model has between SIGTERM and SIGKILL, when its leader left unasked or `cmdStop` did not help."""
+KILLED_PATIENCE = 1.0
+"""After SIGKILL a process goes in a moment, unless the kernel itself is stuck with it; that is not waited for."""
+
+
+@define(eq=False)
+class Ending:
+    """The end of one model.  `over` is called once: when nobody is left, or nothing more can be done.
+
+    It is asked to leave by `cmdStop`, if it has one, else by SIGTERM.  Whoever has left the group is asked when the
+    group is gone: until then it may be of use, as the network of a container is.
+    """
+
+    _clock: IReactorTime
+    _model: str
+    _group: ProcessGroup
+    _stop_command: StopCommand | None
+    _stop_command_grace: float
+    """For `cmdStop`, when the leader has left unasked."""
+    _over: Callable[[], None]
+    _begun: bool = field(default=False, init=False)
+    _asking: bool = field(default=False, init=False)
+    """Whether `cmdStop` runs."""
+    _killed: bool = field(default=False, init=False)
+    _is_over: bool = field(default=False, init=False)
+    _strays: set[int] = field(factory=set, init=False)
+    _next_step: IDelayedCall | None = field(default=None, init=False)
+    _next_look: IDelayedCall | None = field(default=None, init=False)
+
+    _log: ClassVar[Logger] = Logger()
+
+    def begin(self, grace: float) -> None:
+        """Ask the model to leave; after `grace` seconds it is made to.  Only the first call counts."""
+        if self._begun:
+            return
+        self._begun = True
+        if self._stop_command is None:
+            self._later(grace, self.kill)
+            self._group.signal(signal.SIGTERM)
+        else:
+            self._later(grace, self._insist)
+            self._asking = True
+            self._stop_command.run(self._group.leader).addCallback(self._asked)
+
+    def leader_left(self) -> None:
+        """The leader of the group has exited, asked or not."""
+        self._group.leader_lives = False
+        if not self._begun:
+            self.begin(LEFTOVER_GRACE if self._stop_command is None else self._stop_command_grace)
+        elif self._stop_command is not None and not self._asking:
+            self._group.signal(signal.SIGTERM)  # whom `cmdStop` has not reached
+        self._look()
+
+    def kill(self) -> None:
+        """Make everybody leave now."""
+        if self._killed or self._is_over:
+            return
+        self._begun = self._killed = True
+        self._log.warn("{model} did not leave when asked: killed", model=self._model)
+        self._later(KILLED_PATIENCE, self._give_up)
+        self._signal_all(signal.SIGKILL)
+
+    def _asked(self, succeeded: bool) -> None:
+        """`cmdStop` has ended.  If it is of no help, or what it stopped has left others behind, a signal may do."""
+        self._asking = False
+        if not succeeded or not self._group.leader_lives:
+            self._group.signal(signal.SIGTERM)
+        self._look()
+
+    def _insist(self) -> None:
+        """`cmdStop` had its time."""
+        self._log.warn("{model} has not left in time, by cmdStop: SIGTERM", model=self._model)
+        self._later(LEFTOVER_GRACE, self.kill)
+        self._signal_all(signal.SIGTERM)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        if self._asking and self._stop_command is not None:
+            self._stop_command.kill()
+        self._group.signal(number)
+        signal_all(self._strays, number)
+
+    def _look(self) -> None:
+        """See whether anybody is left, and look again if so.  Exits of the leader and of `cmdStop` are reported."""
+        if self._asking or self._group.leader_lives or self._is_over:
+            return
+        call_off(self._next_look)
+        if self._group.runs() or self._strays_run():
+            self._next_look = self._clock.callLater(POLL, self._look)
+        else:
+            self._finish()
+
+    def _strays_run(self) -> bool:
+        strays = self._group.strays(among=self._strays)
+        if found := strays - self._strays:
+            pids = ", ".join(map(str, sorted(found)))
+            self._log.warn("{model} has left processes outside its group: pid {pids}", model=self._model, pids=pids)
+            signal_all(found, signal.SIGKILL if self._killed else signal.SIGTERM)
+        self._strays = strays
+        return bool(strays)
+
+    def _give_up(self) -> None:
+        """Not even SIGKILL helps: the kernel is stuck with it, or it is somebody else's."""
+        self._log.error("{model} cannot be ended: it goes on, although killed", model=self._model)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._is_over = True
+        call_off(self._next_step)
+        call_off(self._next_look)
+        self._over()
+
+    def _later(self, seconds: float, step: Callable[[], None]) -> None:
+        call_off(self._next_step)
+        self._next_step = self._clock.callLater(seconds, step)
+
+
+def call_off(call: IDelayedCall | None) -> None:
+    """Cancel what may have been called already."""
+    if call is not None and call.active():
+        call.cancel()

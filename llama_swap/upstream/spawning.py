@@ -1,0 +1,50 @@
+"""Programs without a shell, each the leader of a session and a process group of its own.
+
+`setsid` (util-linux) makes the program lead them, and is replaced by it: the pid stays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.error import ProcessTerminated
+from twisted.internet.interfaces import IReactorProcess
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from llama_swap.errors import StartFailed
+from llama_swap.upstream.launcher import ExitStatus
+
+OUTPUT_PATIENCE = 0.25
+"""How long the pipes of a process that exited may stay open (somebody else holds them) before we stop reading."""
+
+
+def spawn(
+    reactor: IReactorProcess, protocol: ProcessProtocol, argv: Sequence[str], environ: Mapping[str, str], key: str
+) -> None:
+    """Run `argv`, which the configuration has under `key`, with pipes for output and nobody to type.
+
+    @raise StartFailed: it cannot be run; the message says why, for the end of a sentence.
+    """
+    program = shutil.which(argv[0], path=environ.get("PATH", os.defpath))
+    if program is None:
+        raise StartFailed(f"no program {argv[0]!r} to run ({key}). Install it, or write its full path")
+    try:
+        reactor.spawnProcess(
+            protocol,
+            "setsid",
+            ["setsid", program, *argv[1:]],
+            env=dict(environ),
+            childFDs={0: "w", 1: "r", 2: "r"},
+        )
+    except (OSError, ValueError) as error:  # the latter for what no system takes, such as a null byte
+        raise StartFailed(f"setsid {program}: {error}") from error
+
+
+def status_of(reason: Failure) -> ExitStatus:
+    """Return how a process ended, as Twisted tells it."""
+    if isinstance(reason.value, ProcessTerminated):
+        return ExitStatus(code=reason.value.exitCode, signal=reason.value.signal)
+    return ExitStatus(code=0)
