@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import CONSOLE, ProxyUnderTest, fake_model, fake_models, tested_environment
 from tests.support_client import at_once
-from tests.support_processes import is_alive, wait_until
+from tests.support_processes import command_line, is_alive, wait_until
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -146,11 +148,24 @@ class ModelStopTests(SynchronousTestCase):
             self.assertEqual(proxy.journal.events("exit", "a")[0]["status"], 0)
 
     def test_session_leader(self) -> None:
-        """A grandchild in a session of its own that holds stdout hangs nothing; a warning names it."""
+        """A stubborn grandchild in a session of its own is named by a warning, and gone with its model."""
         with ProxyUnderTest(self.stopping("--setsid-grandchild")) as proxy:
             proxy.served("a")
             pid = proxy.journal.events("start", "a+grandchild")[0]["pid"]
             self.assertLess(proxy.get("/unload").seconds, 3)
-            self.assertEqual(proxy.served("b"), "b")
+            self.assertFalse(is_alive(pid))
             proxy.wait_for_log(str(pid))
+            self.assertEqual(proxy.served("b"), "b")
+
+    def test_unknown_session_leader(self) -> None:
+        """One that cannot be known for the model's, since it has no environment, hangs nothing; a warning names it."""
+        server = fake_model("a")
+        idle = f"{shlex.quote(sys.executable)} -ESc 'import time; time.sleep(60)'"
+        script = f"env -i setsid {idle} & exec {server['cmd']}"
+        with ProxyUnderTest({"models": {"a": {**server, "cmd": f"sh -c {shlex.quote(script)}"}}}) as proxy:
+            proxy.served("a")
+            self.assertLess(proxy.get("/unload").seconds, 3)
+            proxy.wait_for_log("goes on outside its group: pid ")
+            pid = int(proxy.log().rpartition("outside its group: pid ")[2].split()[0])
+            self.assertIn("time.sleep", command_line(pid))
             os.kill(pid, signal.SIGKILL)

@@ -21,7 +21,8 @@ class RenderTests(SynchronousTestCase):
     def test_round_trip(self) -> None:
         """What is shown can be loaded again, and is then the same, but for what is not shown."""
         names = "models:\n  no: {cmd: 'x --port ${PORT} ''a b'' \"\" é', checkEndpoint: none, env: ['A=b c']}\n"
-        names += "  '010': {cmd: x --port 1, aliases: [1e3, ~], name: 'null'}\n  'a: b': {cmd: x --port 2}\n"
+        names += "  '010': {cmd: x --port 1, aliases: [1e3, ~], name: 'null'}\n"
+        names += "  'a: b': {cmd: x --port 2, cmdStop: 'kill ${PID} ''a b'''}\n"
         for text in (EXAMPLE, names + "profiles: {12:30: [no, 1e3]}\n"):
             config = load(text).config
             shown = render_effective(config).replace("'***'", "shown")
@@ -38,7 +39,8 @@ class RenderTests(SynchronousTestCase):
 
     def test_secrets_are_masked(self) -> None:
         """Neither arguments nor variables show what is nobody's business."""
-        lines = "cmd: x --port 1 --api-key hush -e HF_TOKEN=hush\nenv: [HF_TOKEN=hush, A=1, WANDB_API_KEY=hush]"
+        lines = "cmd: x --port 1 --api-key hush -e HF_TOKEN=hush\ncmdStop: x --api-key hush\n"
+        lines += "env: [HF_TOKEN=hush, A=1, WANDB_API_KEY=hush]"
         text = render_effective(load(one_model(lines)).config)
         self.assertNotIn("hush", text)
         self.assertIn("HF_TOKEN=***", text)

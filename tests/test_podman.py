@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -121,10 +122,9 @@ class PodmanTests(SynchronousTestCase):
             self.assertNotIn("killed", proxy.log())
 
     def test_server_that_ignores_sigterm(self) -> None:
-        """With the wrapper of docs/containers.md such a container is gone before the next model starts."""
-        run = self.run_command("a", "--ignore-term")
-        wrapped = f"sh -c 'trap \"podman stop -t 1 {self.tag}-a\" TERM; {run} & wait; wait'"
-        models = {"a": {"cmd": wrapped}, "b": {"cmd": self.run_command("b")}}
+        """With the `cmdStop` of docs/containers.md such a container is gone before the next model starts."""
+        stubborn = {"cmd": self.run_command("a", "--ignore-term"), "cmdStop": f"podman stop -t 1 {self.tag}-a"}
+        models = {"a": stubborn, "b": {"cmd": self.run_command("b")}}
         with ProxyUnderTest({"startPort": free_port(), "models": models}) as proxy:
             for name in ("a", "b", "a"):
                 self.assertEqual(proxy.served(name), name)
@@ -132,6 +132,29 @@ class PodmanTests(SynchronousTestCase):
             proxy.stop()
             self.assert_nothing_left()
             self.assertNotIn("killed", proxy.log())
+
+    def test_killed_client(self) -> None:
+        """A container whose client was killed is stopped by `cmdStop` before the model starts anew, under its name."""
+        model = {"cmd": self.run_command("a"), "cmdStop": f"podman stop -t 1 {self.tag}-a"}
+        with ProxyUnderTest({"startPort": free_port(), "models": {"a": model}}) as proxy:
+            self.assertEqual(proxy.served("a"), "a")
+            os.kill(int(proxy.log().partition("a: process ")[2].split()[0]), signal.SIGKILL)
+            wait_until(lambda: proxy.running() != {"a": "ready"}, 5, "the end of the client is noticed")
+            self.assertEqual(proxy.served("a"), "a")
+            self.assertEqual(len(proxy.journal.events("exit", "a")), 1)
+            self.assertEqual(proxy.journal.most_alive(), 1)
+            proxy.stop()
+            self.assert_nothing_left()
+
+    def test_stubborn_server_with_the_mark(self) -> None:
+        """A container with the mark is ended with its client, when that is killed after `unloadTimeout`."""
+        models = {"a": {"cmd": self.marked("--ignore-term"), "unloadTimeout": 1}, "b": {"cmd": self.run_command("b")}}
+        with ProxyUnderTest({"startPort": free_port(), "models": models}) as proxy:
+            for name in ("a", "b", "a"):
+                self.assertEqual(proxy.served(name), name)
+                wait_until(lambda name=name: self.containers() == [name], 5, f"only {name}: {self.containers()}")
+            proxy.stop()
+            self.assert_nothing_left()
 
     def test_killed_proxy(self) -> None:
         """With the proxy's mark in its environment a container does not outlive a proxy that was killed outright."""

@@ -270,7 +270,10 @@ class LawTests(SynchronousTestCase):
     @settings(max_examples=200, deadline=None, derandomize=True, database=None)
     @given(st.lists(st.sampled_from(HAPPENINGS)))
     def test_every_start_ends_once(self, events: list[str]) -> None:
-        """Each start that leads out of stopped has one `gone`, after at most one of `ready` and `failed`, and `ending` only if ready."""
+        """Each start that leads out of stopped has one `gone`, after at most one of `ready` and `failed`.
+
+        `ending` comes only after `ready`.
+        """
         case = MachineCase()
         case.setUp()
         case.readiness.occupied = True

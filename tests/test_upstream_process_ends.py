@@ -139,7 +139,6 @@ class ExitTests(ProcessCase):
         self.assertTrue(is_alive(stranger))
         self.assertIn(str(stranger), " ".join(warnings))
 
-
     async def test_takes_strays_along(self) -> None:
         """Who has left the group is known by the mark, and named; its model is gone when it is gone."""
         run = self.run_python(

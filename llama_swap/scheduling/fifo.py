@@ -115,6 +115,7 @@ class FIFOScheduler:
         """A ready model has ended by itself: nobody else is sent to it.  `stopped` follows when it is gone."""
         self._ready.discard(model)
         self._stopping.add(model)
+        self._unhindered.clear()
 
     def stopped(self, model: str) -> list[Command]:
         """A model's process is gone, by our will or not."""

@@ -39,6 +39,7 @@ class Ending:
     _begun: bool = field(default=False, init=False)
     _asking: bool = field(default=False, init=False)
     """Whether `cmdStop` runs."""
+    _terminated: bool = field(default=False, init=False)
     _killed: bool = field(default=False, init=False)
     _is_over: bool = field(default=False, init=False)
     _strays: set[int] = field(factory=set, init=False)
@@ -54,7 +55,7 @@ class Ending:
         self._begun = True
         if self._stop_command is None:
             self._later(grace, self.kill)
-            self._group.signal(signal.SIGTERM)
+            self._terminate()
         else:
             self._later(grace, self._insist)
             self._asking = True
@@ -65,8 +66,8 @@ class Ending:
         self._group.leader_lives = False
         if not self._begun:
             self.begin(LEFTOVER_GRACE if self._stop_command is None else self._stop_command_grace)
-        elif self._stop_command is not None and not self._asking:
-            self._group.signal(signal.SIGTERM)  # whom `cmdStop` has not reached
+        elif not self._asking:
+            self._terminate()
         self._look()
 
     def kill(self) -> None:
@@ -76,26 +77,33 @@ class Ending:
         self._begun = self._killed = True
         self._log.warn("{model} did not leave when asked: killed", model=self._model)
         self._later(KILLED_PATIENCE, self._give_up)
-        self._signal_all(signal.SIGKILL)
+        self._end_stop_command()
+        self._group.signal(signal.SIGKILL)
+        signal_all(self._strays, signal.SIGKILL)
 
     def _asked(self, succeeded: bool) -> None:
         """`cmdStop` has ended.  If it is of no help, or what it stopped has left others behind, a signal may do."""
         self._asking = False
         if not succeeded or not self._group.leader_lives:
-            self._group.signal(signal.SIGTERM)
+            self._terminate()
         self._look()
 
     def _insist(self) -> None:
         """`cmdStop` had its time."""
-        self._log.warn("{model} has not left in time, by cmdStop: SIGTERM", model=self._model)
+        self._log.warn("{model} is still there in spite of cmdStop: SIGTERM", model=self._model)
         self._later(LEFTOVER_GRACE, self.kill)
-        self._signal_all(signal.SIGTERM)
+        self._end_stop_command()
+        self._terminate()
 
-    def _signal_all(self, number: signal.Signals) -> None:
+    def _terminate(self) -> None:
+        """Send SIGTERM, once: to many servers a second one means to drop what they are finishing."""
+        if not self._terminated:
+            self._terminated = True
+            self._group.signal(signal.SIGTERM)
+
+    def _end_stop_command(self) -> None:
         if self._asking and self._stop_command is not None:
             self._stop_command.kill()
-        self._group.signal(number)
-        signal_all(self._strays, number)
 
     def _look(self) -> None:
         """See whether anybody is left, and look again if so.  Exits of the leader and of `cmdStop` are reported."""
