@@ -121,8 +121,12 @@ class World:
         self.alive[model] = "stopping"
         self._obey(self.scheduler.failed(model, ERROR))
 
+    def crash(self, model: str) -> None:
+        self.alive[model] = "stopping"
+        self.scheduler.ending(model)
+
     def vanish(self, model: str) -> None:
-        """The process is gone: it was told to, or failed, or was ready and crashed."""
+        """The process is gone: it was told to, or failed, or has crashed."""
         del self.alive[model]
         self._obey(self.scheduler.stopped(model))
 

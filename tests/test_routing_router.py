@@ -157,6 +157,43 @@ class LeavingTests(RouterCase):
         self.assert_at_rest()
 
 
+class CrashTests(RouterCase):
+    """Models that end by themselves."""
+
+    def test_what_it_left_behind(self) -> None:
+        """Nobody is sent to a model that has ended; who asks for it, or for another, waits until all of it is gone."""
+        self.load("a").release()
+        self.child("a").end(1)
+        self.assertEqual(self.router.states(), {"a": "stopping"})
+        granted, other = self.acquire("a"), self.acquire("b")
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.child("a").be_gone()
+        self.assertEqual(self.launcher.launched(), ["a", "a"])
+        self.make_ready("a")
+        self.successResultOf(granted).release()
+        self.assertNoResult(other)
+
+    def test_with_answers(self) -> None:
+        """Answers that broke with the model are released before or after it is gone."""
+        for early in (True, False):
+            lease = self.load("a")
+            self.child("a").end(1)
+            if early:
+                lease.release()
+            self.child("a").be_gone()
+            lease.release()
+            self.assert_at_rest()
+
+    def test_unloaded_meanwhile(self) -> None:
+        """To unload it waits for its end."""
+        self.load("a").release()
+        self.child("a").end(1)
+        unloaded = self.router.unload(["a"])
+        self.assertNoResult(unloaded)
+        self.child("a").be_gone()
+        self.successResultOf(unloaded)
+
+
 class ErrorTests(RouterCase):
     """Models that do not come up, or do not stay."""
 

@@ -111,7 +111,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.world.doing("ready"))
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
-        self.world.vanish(data.draw(st.sampled_from(self.world.doing("ready"))))
+        self.world.crash(data.draw(st.sampled_from(self.world.doing("ready"))))
 
     @precondition(lambda self: self.world.doing("ready"))
     @rule(data=st.data())
