@@ -185,6 +185,7 @@ class World:
                     self._stop(model, successor, may_cut=model == may_cut)
                 case Start(model):
                     self._start(model)
+        self.after = {model: later for model, later in self.after.items() if self.scheduler._loading.get(model)}
 
     def _serve(self, ticket: Ticket) -> None:
         assert self.alive.get(ticket.model) == "ready", f"served by {ticket.model}, which is not ready"
@@ -214,6 +215,7 @@ class World:
         others = self.alive.keys() - self.after.get(model, set())
         assert self.may_start(model, others), f"{model} starts while {sorted(others)} are alive"
         decided = [other for other, awaited in self.scheduler._loading.items() if awaited]
-        self.after = {other: self.after.get(other, set()) | {model} for other in decided}
+        for other in decided:
+            self.after.setdefault(other, set()).add(model)
         self.alive[model] = "starting"
         self.starts[model] += 1

@@ -15,7 +15,17 @@ from llama_swap.upstream.process import LocalChild
 from tests.support_processes import is_alive
 from tests.support_upstream import KILLED, LOOP, ProcessCase, Run
 
-SERVER = "trap 'echo TERM; exit 0' TERM; trap 'echo USR1; exit 7' USR1; echo up; sleep 1000 & wait; wait"
+SERVER = """
+import os, signal
+heeded = {HEEDED}
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, *heeded})
+print("up", flush=True)
+number = signal.sigwait(heeded)
+print(number.name, flush=True)
+os._exit(heeded[number])
+"""
+POLITE = SERVER.replace("{HEEDED}", "{signal.SIGTERM: 0, signal.SIGUSR1: 7}")
+STUBBORN = SERVER.replace("{HEEDED}", "{signal.SIGUSR1: 7}")
 BY_SIGNAL = ("kill", "-USR1", "${PID}")
 
 
@@ -29,22 +39,22 @@ class StopCommandTests(ProcessCase):
 
     async def up(self, server: str, cmd_stop: tuple[str, ...], **more: Any) -> Run:
         """Return a running model."""
-        run = self.run_shell(server, cmd_stop=cmd_stop, **more)
+        run = self.run_python(server, cmd_stop=cmd_stop, **more)
         await run.said()
         return run
 
     async def test_instead_of_a_signal(self) -> None:
         """It is told the pid, and the model gets no SIGTERM while it may work."""
-        run = await self.up(SERVER, BY_SIGNAL)
+        run = await self.up(POLITE, BY_SIGNAL)
         run.child.stop(10)
         self.assertEqual(await run.ended, ExitStatus(code=7))
         await run.exited
-        self.assertIn(b"USR1", run.logs.history("m"))
+        self.assertIn(b"SIGUSR1", run.logs.history("m"))
         self.assertNotIn(b"TERM", run.logs.history("m"))
 
     async def test_finds(self) -> None:
         """It has the model's environment, runs beside the model, and what it says is in the model's log."""
-        run = await self.up(SERVER, script("echo $NAME; ps -o pgid= -p $$; kill -USR1 ${PID}"), env={"NAME": "value"})
+        run = await self.up(POLITE, script("echo $NAME; ps -o pgid= -p $$; kill -USR1 ${PID}"), env={"NAME": "value"})
         run.child.stop(10)
         await run.exited
         said = run.logs.history("m").split()
@@ -54,7 +64,7 @@ class StopCommandTests(ProcessCase):
     async def test_runs_once(self) -> None:
         """However often the model is told to leave, and however it leaves."""
         marker = Path(self.mktemp())
-        run = await self.up(SERVER, script(f"echo x >> {marker.absolute()}; sleep 0.2; kill -USR1 ${{PID}}"))
+        run = await self.up(POLITE, script(f"echo x >> {marker.absolute()}; sleep 0.2; kill -USR1 ${{PID}}"))
         run.child.stop(10)
         run.child.stop(10)
         await run.exited
@@ -64,7 +74,7 @@ class StopCommandTests(ProcessCase):
     async def test_after_a_crash(self) -> None:
         """What the program was a client of may be there still: it runs as well if the program ended by itself."""
         marker = Path(self.mktemp())
-        run = await self.up(SERVER, script(f"sleep 0.3; echo stopped > {marker.absolute()}; false"))
+        run = await self.up(POLITE, script(f"sleep 0.3; echo stopped > {marker.absolute()}; false"))
         os.kill(run.child.pid, signal.SIGKILL)
         self.assertEqual(await run.ended, KILLED)
         self.assertFalse(run.is_gone)
@@ -73,7 +83,7 @@ class StopCommandTests(ProcessCase):
 
     async def test_time(self) -> None:
         """It has the whole of the grace, and the model is left alone meanwhile."""
-        run = await self.up(SERVER, script("sleep 1; kill -USR1 ${PID}"))
+        run = await self.up(POLITE, script("sleep 1; kill -USR1 ${PID}"))
         run.child.stop(3)
         self.assertEqual(await run.exited, ExitStatus(code=7))
 
@@ -81,7 +91,7 @@ class StopCommandTests(ProcessCase):
         """If it fails, or is not there, a signal is sent at once, and the log says why."""
         for cmd_stop in (("false",), ("no-such-program", "stop")):
             warnings = self.warnings()
-            run = await self.up(SERVER, cmd_stop)
+            run = await self.up(POLITE, cmd_stop)
             began = LOOP.seconds()
             run.child.stop(10)
             self.assertEqual(await run.exited, ExitStatus(code=0))
@@ -91,7 +101,7 @@ class StopCommandTests(ProcessCase):
 
     async def test_does_not_help(self) -> None:
         """If the model is still there when the grace is over, it is sent SIGTERM, and a second later SIGKILL."""
-        for server, status in ((SERVER, ExitStatus(code=0)), (SERVER.replace("'echo TERM; exit 0'", "''"), KILLED)):
+        for server, status in ((POLITE, ExitStatus(code=0)), (STUBBORN, KILLED)):
             run = await self.up(server, ("true",))
             began = LOOP.seconds()
             run.child.stop(0.5)
@@ -100,7 +110,7 @@ class StopCommandTests(ProcessCase):
 
     async def test_hangs(self) -> None:
         """If it hangs it is killed itself when the grace is over."""
-        run = await self.up(SERVER, script("echo pid $$; trap '' TERM; sleep 1000; sleep 1000"))
+        run = await self.up(POLITE, script("echo pid $$; trap '' TERM; sleep 1000; sleep 1000"))
         run.child.stop(0.5)
         *_, pid = await run.said(3)
         self.assertEqual(await run.exited, ExitStatus(code=0))
@@ -108,14 +118,14 @@ class StopCommandTests(ProcessCase):
 
     async def test_kill(self) -> None:
         """A kill waits for nothing."""
-        run = await self.up(SERVER, ("sleep", "1000"))
+        run = await self.up(POLITE, ("sleep", "1000"))
         run.child.stop(1000)
         run.child.kill()
         self.assertEqual(await run.exited, KILLED)
 
     async def test_leaves_something_behind(self) -> None:
         """What it leaves running is not taken for the model's server: it is ended."""
-        run = await self.up(SERVER, script("setsid sleep 1000 & echo stray $!; kill -USR1 ${PID}"))
+        run = await self.up(POLITE, script("setsid sleep 1000 & echo stray $!; kill -USR1 ${PID}"))
         run.child.stop(3)
         await run.exited
         words = run.logs.history("m").split()
@@ -133,7 +143,7 @@ class StopCommandTests(ProcessCase):
         ]
         for cmd_stop, act in ways:
             clock = Clock()
-            run = await self.up(SERVER, cmd_stop, clock=clock)
+            run = await self.up(POLITE, cmd_stop, clock=clock)
             act(run.child)
             keep_pace = LoopingCall(clock.advance, 0.01)
             keep_pace.start(0.01)
