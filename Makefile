@@ -7,7 +7,7 @@ VENV = .venv
 RUN = $(VENV)/bin/python
 
 .NOTPARALLEL: # `make -j clean all` must not build what is being removed
-.PHONY: all clean demo help lint test
+.PHONY: all audit clean demo help lint test
 
 all: build/llama-swap.pyz ## build the wheel and the single-file program into build/
 
@@ -22,6 +22,9 @@ lint: $(VENV)/with-dev ## check style, types and import rules
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+audit: $(VENV)/with-audit ## ask PyPI for known vulnerabilities of what llama-swap depends on
+	$(VENV)/bin/pip-audit --strict --progress-spinner off .
 
 clean: ## remove what was built; .venv stays
 	rm -rf build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis
