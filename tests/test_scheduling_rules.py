@@ -8,9 +8,10 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Routing
-from llama_swap.errors import NotFound
-from llama_swap.scheduling.commands import Command, Serve, Start, Stop, Ticket
-from llama_swap.scheduling.rules import head_starts, rules_of
+from llama_swap.errors import NotFound, TooManyRequests
+from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Ticket
+from llama_swap.scheduling.groups import Groups
+from llama_swap.scheduling.rules import MOST_WAITING, Rules, head_starts, rules_of
 from tests.fakes import make_config
 from tests.support_scheduling import MAX_WAIT, SchedulerCase, group, groups_of
 
@@ -124,3 +125,37 @@ class ReconfiguredTests(SchedulerCase):
         self.assertEqual(self.configure("a b c", stale="a"), [Stop("a")])
         self.assertEqual(self.scheduler.stopped("a"), [Start("a")])
         self.assertEqual(self.scheduler.ready("a"), [Serve(waiting)])
+
+
+class MostWaitingTests(SchedulerCase):
+    """How many may wait, of all models together."""
+
+    models = " ".join(f"m{number}" for number in range(MOST_WAITING + 2))
+    limit = 1
+
+    def test_full(self) -> None:
+        """When so many wait, the next is refused, unless its model is ready; when one goes, another may come."""
+        serving = self.serve("m0")
+        waiting = [self.ask(f"m{number}")[0] for number in range(1, MOST_WAITING + 1)]
+        ticket, commands = self.ask(f"m{MOST_WAITING + 1}")
+        [refusal] = commands
+        assert isinstance(refusal, Reject)
+        self.assertIs(refusal.ticket, ticket)
+        self.assertIsInstance(refusal.error, TooManyRequests)
+        self.assertIn(f"{MOST_WAITING} wait", str(refusal.error))
+        self.assertEqual(self.scheduler.waiting(), MOST_WAITING)
+        self.scheduler.cancelled(waiting.pop())
+        self.assertEqual(self.ask(f"m{MOST_WAITING + 1}")[1], [])
+        self.scheduler.released(serving)
+
+    def test_raised_limits(self) -> None:
+        """Whoever raises the limits of models wants as many to wait."""
+        for limits, most in (
+            ([10] * 50, 100),
+            ([1] * 500, 100),
+            ([60, 30, 10], 100),
+            ([60, 60, 10], 120),
+            ([5000], 5000),
+        ):
+            rules = Rules(Groups({}), {str(number): limit for number, limit in enumerate(limits)}, MAX_WAIT)
+            self.assertEqual(rules.most_waiting, most, limits)

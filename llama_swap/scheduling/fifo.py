@@ -73,6 +73,8 @@ class FIFOScheduler:
         limit = self._rules.limits[model]
         if self._serving[model] + self._queue.count(model) >= limit:
             return [Reject(ticket, _too_many(model, limit))]
+        if model not in self._ready and len(self._queue) >= self._rules.most_waiting:
+            return [Reject(ticket, _too_many_waiting(self._rules.most_waiting))]
         if ticket.target in self._unhindered and self._queue.is_empty():
             self._serving[model] += 1
             return [Serve(ticket)]
@@ -276,3 +278,7 @@ def _too_many(model: str, limit: int) -> TooManyRequests:
     return TooManyRequests(
         f"Too many requests: model {model} has {limit} in flight or waiting already (models.{model}.concurrencyLimit)"
     )
+
+
+def _too_many_waiting(limit: int) -> TooManyRequests:
+    return TooManyRequests(f"Too many requests: {limit} wait for models already, and this one would have to wait, too")

@@ -12,6 +12,11 @@ from llama_swap.scheduling.commands import Policy
 from llama_swap.scheduling.groups import Groups
 from llama_swap.scheduling.profiles import ListProfiles
 
+MOST_WAITING = 100
+"""Of all models together, unless the limits that were raised for some of them come to more."""
+USUAL_LIMIT = 10
+"""What `concurrencyLimit` is by default."""
+
 
 @frozen
 class Rules:
@@ -24,6 +29,12 @@ class Rules:
     """How many seconds a ticket lets others keep models busy."""
     head_starts: Mapping[str, float] = field(factory=dict)
     """By how many seconds the tickets of a model go before others that came when they did."""
+    most_waiting: int = field(init=False)
+    """How many tickets may wait for models that are not ready, of all models together."""
+
+    @most_waiting.default
+    def _(self) -> int:
+        return max(MOST_WAITING, sum(limit for limit in self.limits.values() if limit > USUAL_LIMIT))
 
 
 def rules_of(config: Config) -> Rules:
