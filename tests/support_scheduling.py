@@ -9,7 +9,7 @@ from typing import ClassVar
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Group, Routing
+from llama_swap.config.model import Group, Matrix, Routing
 from llama_swap.errors import StartFailed, SwapError
 from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
@@ -28,6 +28,11 @@ def scheduler_of(names: str, limit: int = 10, routing: Routing | None = None, **
 def groups_of(**groups: Group) -> Routing:
     """Return what a configuration says that has these groups and nothing else."""
     return Routing(groups=groups)
+
+
+def matrix_of(*combinations: str) -> Routing:
+    """Return what a configuration says that has these combinations of models, and nothing else."""
+    return Routing(matrix=Matrix(combinations=tuple(frozenset(together.split()) for together in combinations)))
 
 
 def group(members: str, **settings: bool) -> Group:

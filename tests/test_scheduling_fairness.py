@@ -19,7 +19,7 @@ from llama_swap.scheduling.fifo import FIFOScheduler
 from llama_swap.scheduling.queue import Queue
 from llama_swap.scheduling.rules import Rules, rules_of
 from tests.fakes import make_config
-from tests.support_scheduling import ERROR, MAX_WAIT, group, groups_of, target_for
+from tests.support_scheduling import ERROR, MAX_WAIT, group, groups_of, matrix_of, target_for
 
 Name = str
 
@@ -212,3 +212,9 @@ class FairnessTests(SynchronousTestCase):
         apart = groups_of(one=group("a b", exclusive=False), two=group("x", persistent=True))
         self.assert_fair(TinyWorld("a b x", {}, ("a", "b"), "x", routing=apart))
         self.assert_fair(TinyWorld("a x c", {}, ("x", "c"), "a", routing=groups_of(side=group("a c", swap=False))))
+
+    def test_matrix(self) -> None:
+        """Traffic for models that fit together cannot starve one that fits with only some of them."""
+        self.assert_fair(TinyWorld("a b x", {}, ("a", "b"), "x", routing=matrix_of("a b", "a x")))
+        self.assert_fair(TinyWorld("a b x", {}, ("a", "b"), "x", routing=matrix_of("a b", "b x", "a x")))
+        self.assert_fair(TinyWorld("a b c x", {}, ("b", "c"), "x", routing=matrix_of("x a", "x b c", "a b c")))

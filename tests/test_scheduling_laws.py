@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Routing
-from tests.support_scheduling import MAX_WAIT, World, group, groups_of, scheduler_of
+from tests.support_scheduling import MAX_WAIT, World, group, groups_of, matrix_of, scheduler_of
 
 LIMIT = 4
 PROFILES = {"p": "a b", "q": "a c", "r": "b c d", "s": "a d twin"}
@@ -38,6 +38,8 @@ GOES = {
     "g": "a b c d e f x",
 }
 """For whom each model must be gone before it starts, by these groups; those that are in none go as all others do."""
+
+COMBINATIONS = [set(members.split()) for members in ("a b c", "a d", "b d e", "c e", "f")]
 
 
 @frozen
@@ -68,6 +70,11 @@ def in_profiles(model: str, alive: set[str]) -> bool:
 def in_groups(model: str, alive: set[str]) -> bool:
     """A model starts when all those are gone that must be gone for it."""
     return alive.isdisjoint(GOES.get(model, "a b c d e f x").split())
+
+
+def in_matrix(model: str, alive: set[str]) -> bool:
+    """A model starts when it is part of one combination with all that are alive."""
+    return not alive or any(alive | {model} <= allowed for allowed in COMBINATIONS)
 
 
 class Histories(RuleBasedStateMachine):
@@ -156,7 +163,7 @@ class LawTests(SynchronousTestCase):
         """No ticket is lost or answered twice, no answer cut, no forbidden pair alive, nobody waits for ever."""
         run_state_machine_as_test(
             lambda: Histories(setting),
-            settings=settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True, database=None),
+            settings=settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None),
         )
 
     def test_profiles(self) -> None:
@@ -166,6 +173,11 @@ class LawTests(SynchronousTestCase):
     def test_groups(self) -> None:
         """With groups of every kind."""
         self.check(Setting("a b c d e f g x", in_groups, routing=GROUPS))
+
+    def test_matrix(self) -> None:
+        """With a matrix, one of whose models is in no set."""
+        routing = matrix_of(*(" ".join(sorted(together)) for together in COMBINATIONS))
+        self.check(Setting("a b c d e f x", in_matrix, routing=routing))
 
     def test_priorities(self) -> None:
         """With models that go before others."""

@@ -121,6 +121,7 @@ TOP: Final = (
     Key("models", Section({}), "The models, by the name that requests use."),
     Key("profiles", Section(_PROFILES), "Models that run side by side: a list of names for each profile."),
     Key("groups", Section({}), "Models that take turns or run side by side, and what their loading unloads."),
+    Key("matrix", Section({}), "Instead of groups: all the combinations of models that may run together."),
     Key("routing", Section({}), "The same and more, in a newer form."),
     Key("macros", Section(_TEXTS), "Texts to use as ${name} in the values of this file."),
     Key("healthCheckTimeout", Whole(120, "seconds", raise_to=15), "How long a model may take to become ready."),
@@ -141,7 +142,7 @@ TOP: Final = (
     Key("ui", Nested(_UI, UIConfig), "What observers are shown."),
     *_later("logLevel", "logTimeFormat", "logToStdout"),
     *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks"),
-    *_later("matrix", "selectors", "peers"),
+    *_later("selectors", "peers"),
 )
 
 MODEL: Final = (

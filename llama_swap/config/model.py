@@ -71,11 +71,27 @@ class Group:
 
 
 @frozen(kw_only=True)
+class Matrix:
+    """The section `matrix`."""
+
+    variables: Mapping[str, str] = field(factory=dict)
+    """Short names of models, to ids."""
+    evict_costs: Mapping[str, int] = field(factory=dict)
+    """What unloading a model costs; 1 for those that are not here."""
+    sets: Mapping[str, str] = field(factory=dict)
+    """Expressions by name, as written."""
+    combinations: tuple[frozenset[str], ...] = ()
+    """What these stand for: models that may run together, in the order of their definition."""
+
+
+@frozen(kw_only=True)
 class Routing:
     """Which models may run together, and whose requests go first."""
 
     groups: Mapping[str, Group] = field(factory=dict)
     """By name.  Models in none of them are a group of their own."""
+    matrix: Matrix | None = None
+    """Instead of groups."""
     priority: Mapping[str, int] = field(factory=dict)
     """By model; the higher goes first; 0 for those that are not here."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import cached_property
 
 from attrs import frozen
 
 from llama_swap.config.model import ModelConfig
-from llama_swap.config.tree import Findings, Node
+from llama_swap.config.tree import Findings, Node, Scalar
 
 
 @frozen
@@ -25,13 +27,29 @@ class Known:
         meant = f"; did you mean {close[0]!r}?" if close else ""
         return f"there is no model or alias {name!r}{meant}"
 
+    def model(self, node: Node, found: Findings) -> str | None:
+        """Return the id of the model that a node names; report it if there is none."""
+        if not isinstance(node, Scalar) or node.is_null:
+            found.error(node, f"must be the name of a model, not {node.summary}")
+            return None
+        if node.text not in self.names:
+            found.error(node, self.unknown(node.text))
+        return self.names.get(node.text)
+
+    @cached_property
+    def _shared(self) -> dict[str, tuple[str, int]]:
+        """The addresses of those models that do not have them for themselves."""
+        addresses = {model.id: model.address for model in self.models.values()}
+        models = Counter(addresses.values())
+        return {model: address for model, address in addresses.items() if models[address] > 1}
+
     def warn_of_shared_addresses(self, together: Iterable[str], at: Node, found: Findings) -> None:
         """Warn about models that are to run at the same time, and cannot."""
         if found.errors:
             return  # perhaps about an address
         sharing: dict[tuple[str, int], list[str]] = {}
-        for model in together:
-            sharing.setdefault(self.models[model].address, []).append(model)
+        for model in sorted(self._shared.keys() & set(together)):
+            sharing.setdefault(self._shared[model], []).append(model)
         for (host, port), ids in sharing.items():
             if len(ids) > 1:
                 turns = "they take turns instead of running side by side; give each a port of its own"

@@ -11,6 +11,7 @@ from llama_swap.config.groups import read_groups
 from llama_swap.config.keys import Key, read_keys
 from llama_swap.config.kinds import Section, Text
 from llama_swap.config.macros import Scope
+from llama_swap.config.matrix import read_matrix
 from llama_swap.config.model import Routing
 from llama_swap.config.quantities import Whole
 from llama_swap.config.references import Known
@@ -57,15 +58,18 @@ def read_routing(top: Mapping[str, Any], known: Known, scope: Scope) -> Routing:
     """Return what the sections `routing`, `groups` and `matrix` of the top level say."""
     routing = _values(top["routing"], ROUTING, scope)
     written = _choice(top, routing["router"], scope)
-    groups = read_groups(written.groups, known, scope) if written.groups else {}
-    return Routing(groups=groups, priority=_priority(routing["scheduler"], known, scope))
+    return Routing(
+        groups=read_groups(written.groups, known, scope) if written.groups else {},
+        matrix=read_matrix(written.matrix, known, scope) if written.matrix else None,
+        priority=_priority(routing["scheduler"], known, scope),
+    )
 
 
 def _choice(top: Mapping[str, Any], router: Node | None, scope: Scope) -> _Written:
     """Return where the file has the one kind of rules that it uses."""
     values = _values(router, ROUTER, scope)
     settings = _values(values["settings"], ROUTER_SETTINGS, scope)
-    old = _Written(_present(top["groups"]), _present(top.get("matrix")))
+    old = _Written(_present(top["groups"]), _present(top["matrix"]))
     new = _Written(_present(settings["groups"]), _present(settings["matrix"]))
     if old.any and new.any:
         where = "and `routing.router.settings` has some too; keep one of the two places"

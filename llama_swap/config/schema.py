@@ -11,6 +11,7 @@ from pathlib import Path
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP, section_schema
 from llama_swap.config.kinds import Schema
+from llama_swap.config.matrix import MATRIX
 from llama_swap.config.routing import FIFO, ROUTER, ROUTER_SETTINGS, ROUTING, SCHEDULER, SCHEDULER_SETTINGS
 
 PATH = Path(__file__).parents[2] / "docs" / "config-schema.json"
@@ -23,6 +24,7 @@ def schema() -> Schema:
     forms = {
         "models": _named({"$ref": "#/definitions/model"}),
         "groups": _named({"$ref": "#/definitions/group"}),
+        "matrix": {"$ref": "#/definitions/matrix"},
         "routing": _routing(),
     }
     for name, form in forms.items():
@@ -33,7 +35,7 @@ def schema() -> Schema:
         **top,
         "type": "object",
         "required": ["models"],
-        "definitions": {"model": model, "group": section_schema(GROUP)},
+        "definitions": {"model": model, "group": section_schema(GROUP), "matrix": section_schema(MATRIX)},
     }
 
 
@@ -46,7 +48,7 @@ def _routing() -> Schema:
     """Return the form of `routing`, whose sections stand in each other."""
     groups = _named({"$ref": "#/definitions/group"})
     priority = _named({"type": "integer"})
-    settings = section_schema(ROUTER_SETTINGS, groups=groups)
+    settings = section_schema(ROUTER_SETTINGS, groups=groups, matrix={"$ref": "#/definitions/matrix"})
     fifo = section_schema(SCHEDULER_SETTINGS, fifo=section_schema(FIFO, priority=priority))
     return section_schema(
         ROUTING, router=section_schema(ROUTER, settings=settings), scheduler=section_schema(SCHEDULER, settings=fifo)

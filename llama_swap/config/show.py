@@ -31,13 +31,20 @@ def render_effective(config: Config) -> str:
 
 
 def _routing(routing: Routing) -> dict[str, Any]:
+    return {
+        "router": _router(routing),
+        "scheduler": {"use": "fifo", "settings": {"fifo": {"priority": dict(routing.priority)}}},
+    }
+
+
+def _router(routing: Routing) -> dict[str, Any]:
+    if (matrix := routing.matrix) is not None:
+        sections = {"vars": matrix.variables, "evict_costs": matrix.evict_costs, "sets": matrix.sets}
+        return {"use": "matrix", "settings": {"matrix": {name: dict(section) for name, section in sections.items()}}}
     groups = {
         name: {**dict(_shown(GROUP, group)), "members": list(group.members)} for name, group in routing.groups.items()
     }
-    return {
-        "router": {"use": "group", "settings": {"groups": groups}},
-        "scheduler": {"use": "fifo", "settings": {"fifo": {"priority": dict(routing.priority)}}},
-    }
+    return {"use": "group", "settings": {"groups": groups}}
 
 
 def _model(model: ModelConfig) -> dict[str, Any]:

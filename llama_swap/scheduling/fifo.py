@@ -10,7 +10,7 @@ A ticket is decided by these rules, in this order:
 3.  It needs a model gone that still answers somebody: wait; no answer is cut by a swap.
 4.  It would be served at the cost of a ticket before it: wait until that one has had its turn.  It may neither stop the
     model of the other one, nor start one that must go for it, nor, if it came after the other one had already waited
-    `max_wait`, use such a model any longer.
+    `max_wait`, use such a model any longer, or change which models those are.
 5.  Otherwise: stop what must go, start what is missing, and serve it if its model is ready.
 
 The order is that of arrival, but a model of high priority has a head start, of at most `max_wait`.  Tickets for one
@@ -212,8 +212,7 @@ class FIFOScheduler:
 
     def _yields(self, waiting: Waiting, stops: frozenset[str], starts: Iterable[str]) -> bool:
         """Whether a ticket, with what stops and starts for it, must let one before it have its turn first."""
-        arrived, started = waiting.ticket.arrived, frozenset(starts)
-        used = started | {waiting.ticket.model}
+        arrived, model, started = waiting.ticket.arrived, waiting.ticket.model, frozenset(starts)
         for before in self._queue:
             if before >= waiting:
                 continue
@@ -221,9 +220,13 @@ class FIFOScheduler:
             if other.model in stops:
                 return True
             overdue = arrived >= other.arrived + self._rules.max_wait
-            in_its_way = used if overdue else started
-            if in_its_way and in_its_way & self._rules.policy.plan(other.target, self._alive() | in_its_way).evict:
+            evicted = self._plan(other.target).evict
+            if overdue and model in evicted:
                 return True
+            if started:
+                then = self._rules.policy.plan(other.target, self._alive() | started).evict
+                if then & started or (overdue and then != evicted):
+                    return True
         return False
 
     def _plan(self, target: Target) -> Plan:

@@ -10,6 +10,7 @@ from llama_swap.config.model import Config
 from llama_swap.scheduling.addresses import DistinctAddresses
 from llama_swap.scheduling.commands import Policy
 from llama_swap.scheduling.groups import Groups
+from llama_swap.scheduling.matrix import Combinations
 from llama_swap.scheduling.profiles import ListProfiles
 
 MOST_WAITING = 100
@@ -39,11 +40,12 @@ class Rules:
 
 def rules_of(config: Config) -> Rules:
     """Return the rules of a configuration."""
-    groups = config.routing.groups
+    groups, matrix = config.routing.groups, config.routing.matrix
     persistent = frozenset(member for group in groups.values() if group.persistent for member in group.members)
+    otherwise = Groups(groups) if matrix is None else Combinations(matrix.combinations, matrix.evict_costs)
     return Rules(
         DistinctAddresses(
-            ListProfiles(config.profiles, Groups(groups), persistent),
+            ListProfiles(config.profiles, otherwise, persistent),
             {model.id: model.address for model in config.models.values()},
         ),
         {model.id: model.concurrency_limit for model in config.models.values()},

@@ -1,0 +1,149 @@
+"""The language of a matrix: `(a | b) & c` stands for the combinations `a & c` and `b & c`.  Pure.
+
+    alternatives = together *( "|" together )
+    together     = part *( "&" part )
+    part         = NAME | "+" NAME | "(" alternatives ")"
+
+A NAME is a model, and with `+` in front of it another expression.  What an expression stands for grows quickly with
+its length, so every combination that is made is counted against a budget.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import product
+from typing import Final
+
+from attrs import define, field, frozen
+
+MOST: Final = 20_000
+"""How many combinations may be made for one matrix, those of parts of expressions included."""
+
+Combinations = tuple[frozenset[str], ...]
+"""Sets of models that may run together, in the order of their definition; none is there twice."""
+
+_TOKEN = re.compile(r"\s*([A-Za-z0-9._-]+|[&|()+])")
+_SIGNS = frozenset("&|()+")
+
+
+class ExpressionError(ValueError):
+    """What is wrong with an expression, and where."""
+
+
+@define
+class Budget:
+    """How many more combinations may be made."""
+
+    left: int = MOST
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether more were made than there may be, so that there is no sense in going on."""
+        return self.left < 0
+
+    def spend(self, combinations: int) -> None:
+        """@raise ExpressionError: that is more than there may be."""
+        self.left -= combinations
+        if self.is_spent:
+            raise ExpressionError(f"the matrix stands for more than {MOST:,} combinations; use `|` more sparingly")
+
+
+@frozen
+class Meaning:
+    """What the names in an expression stand for; both may raise `ExpressionError`."""
+
+    model: Callable[[str], str]
+    """From the name of a model to its id."""
+    expression: Callable[[str], Combinations]
+    """From the name of another expression to what it stands for."""
+
+
+def combinations(text: str, meaning: Meaning, budget: Budget) -> Combinations:
+    """Return what an expression stands for.
+
+    @raise ExpressionError: it is not an expression, or one that stands for too much.
+    """
+    reader = _Reader(text, meaning, budget)
+    try:
+        found = reader.alternatives()
+    except RecursionError:
+        raise ExpressionError("parentheses, or references, are nested too deeply") from None
+    if reader.token:
+        raise reader.unexpected("`&`, `|` or the end")
+    return found
+
+
+@define
+class _Reader:
+    """Reads an expression from left to right, one token ahead."""
+
+    _text: str
+    _meaning: Meaning
+    _budget: Budget
+    token: str = ""
+    """The one that comes next; empty at the end."""
+    _at: int = field(init=False, default=0)
+    """Where it begins."""
+    _end: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        self._advance()
+
+    def alternatives(self) -> Combinations:
+        """Read what is joined by `|`."""
+        found = dict.fromkeys(self._together())
+        if self.token != "|":  # noqa: S105 -- no password
+            return tuple(found)
+        while self._accept("|"):
+            found.update(dict.fromkeys(self._together()))
+        self._budget.spend(len(found))
+        return tuple(found)
+
+    def _together(self) -> Combinations:
+        found = self._part()
+        while self._accept("&"):
+            other = self._part()
+            self._budget.spend(len(found) * len(other))
+            found = tuple(dict.fromkeys(one | another for one, another in product(found, other)))
+        return found
+
+    def _part(self) -> Combinations:
+        if self._accept("("):
+            found = self.alternatives()
+            if not self._accept(")"):
+                raise self.unexpected("`&`, `|` or `)`")
+            return found
+        refers = self._accept("+")
+        if not self.token or self.token in _SIGNS:
+            raise self.unexpected("the name of a set" if refers else "the name of a model, `+` or `(`")
+        try:
+            found = self._meaning.expression(self.token) if refers else (frozenset({self._meaning.model(self.token)}),)
+        except ExpressionError as error:
+            raise self._wrong(str(error)) from None
+        self._advance()
+        return found
+
+    def unexpected(self, wanted: str) -> ExpressionError:
+        """Return the error for a token where something else belongs."""
+        return self._wrong(f"{wanted} belongs here, not {f'`{self.token}`' if self.token else 'the end'}")
+
+    def _wrong(self, what: str) -> ExpressionError:
+        before, after = self._text[max(0, self._at - 30) : self._at], self._text[self._at : self._at + 30]
+        return ExpressionError(f"{what}, at character {self._at + 1}, in `{before}{after}`")
+
+    def _accept(self, sign: str) -> bool:
+        if self.token != sign:
+            return False
+        self._advance()
+        return True
+
+    def _advance(self) -> None:
+        match = _TOKEN.match(self._text, self._end)
+        if match:
+            self.token, self._at, self._end = match[1], match.start(1), match.end()
+            return
+        rest = self._text[self._end :].lstrip()
+        self.token, self._at = "", len(self._text) - len(rest)
+        if rest:
+            raise self._wrong(f"{rest[0]!r} cannot stand here; for a model with such a name, add one to `vars`")
