@@ -7,7 +7,7 @@ VENV = .venv
 RUN = $(VENV)/bin/python
 
 .NOTPARALLEL: # `make -j clean all` must not build what is being removed
-.PHONY: all audit clean demo help lint test
+.PHONY: all audit clean demo help lint long-checks soak test
 
 all: build/llama-swap.pyz ## build the wheel and the single-file program into build/
 
@@ -16,6 +16,12 @@ demo: $(VENV)/with-llamacpp ## serve a small real model under two names, on http
 
 test: $(VENV)/with-llamacpp $(VENV)/with-test ## run the tests; TESTS=tests.test_listen runs some
 	$(RUN) -m twisted.trial $(or $(TESTS),tests)
+
+soak: $(VENV)/with-test ## run a long mixed load; SECONDS=1800 says how long
+	$(RUN) -m tests.soak $(SECONDS)
+
+long-checks: $(VENV)/with-test build/bench/upstream ## run the checks that take minutes; CHECKS="swaps idle" runs some, CHECKS=--list names them
+	$(RUN) -m tests.soak.checks $(CHECKS)
 
 lint: $(VENV)/with-dev ## check style, types and import rules
 	$(VENV)/bin/ruff check .
