@@ -40,12 +40,18 @@ class FakeRouter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.names = Names(config)
+        self.free: set[str] = set()
+        """Models for which nobody has to wait."""
         self.waiting: list[tuple[Target, Deferred[FakeLease]]] = []
         self.targets: list[Target] = []
         self.cancelled = 0
         self.alive: dict[str, str] = {}
         self.unloading: Deferred[None] = Deferred()
         self.unloads = 0
+
+    def acquire_now(self, target: Target) -> FakeLease | None:
+        """See `Router.acquire_now`."""
+        return FakeLease(self.config.models[target.model]) if target.model in self.free else None
 
     def acquire(self, target: Target) -> Deferred[FakeLease]:
         """See `Router.acquire`."""

@@ -7,6 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from llama_swap.errors import NotReadyInTime, StartFailed, TooManyRequests
 from llama_swap.routing.router import Lease
+from llama_swap.scheduling.commands import Target
 from tests.fakes import FakeChild
 from tests.support_routing import GRACE, RouterCase
 
@@ -32,6 +33,25 @@ class LeaseTests(RouterCase):
         for lease in leases:
             lease.release()
         self.assert_at_rest()
+
+    def test_nothing_to_wait_for(self) -> None:
+        """A ready model with room gives leases at once; a cold or busy one, or one that others wait for, none."""
+        self.make_router(concurrency_limit=2)
+        self.assertIsNone(self.router.acquire_now(Target("a")))
+        self.assertEqual(self.launcher.launched(), [])
+        self.load("a").release()
+        first, second = self.router.acquire_now(Target("a")), self.router.acquire_now(Target("a"))
+        assert first is not None
+        assert second is not None
+        self.assertIsNone(self.router.acquire_now(Target("a")))
+        second.release()
+        waiting = self.acquire("b")
+        self.assertIsNone(self.router.acquire_now(Target("a", "p")))
+        self.assertIsNone(self.router.acquire_now(Target("a")))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        first.release()
+        self.assertIsNotNone(self.router.acquire_now(Target("a")))
 
     def test_one_start_for_many(self) -> None:
         """Requests that come together cause one start, and are granted together."""

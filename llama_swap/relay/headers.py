@@ -65,23 +65,24 @@ class OutboundRequest:
 
     def head(self) -> bytes:
         """Return the request line and header section, the empty line included (RFC 9112 §2.1)."""
-        fields = [
-            (b"Host", self.host),
-            *((name, value) for name, value in self.fields if name.lower() not in WRITTEN_HERE),
-        ]
+        lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host)]
+        forwarded = []
+        for name, value in self.fields:
+            lower = name.lower()
+            if lower not in WRITTEN_HERE:
+                lines.append(b"%b: %b" % (name, value))
+            elif lower == b"x-forwarded-for":
+                forwarded.append(value)
         if self.last:
-            fields.append((b"Connection", b"close"))
+            lines.append(b"Connection: close")
         if self.upgrade is not None:
-            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", self.upgrade)]
-        forwarded = [value for name, value in self.fields if name.lower() == b"x-forwarded-for"]
+            lines.append(b"Connection: Upgrade\r\nUpgrade: %b" % self.upgrade)
         if self.client is not None:
             forwarded.append(self.client)
         if forwarded:
-            fields.append((b"X-Forwarded-For", b", ".join(forwarded)))
+            lines.append(b"X-Forwarded-For: %b" % b", ".join(forwarded))
         if self.body is not None:
-            fields.append((b"Content-Length", b"%d" % len(self.body)))
-        lines = [b"%b %b HTTP/1.1" % (self.method, self.target)]
-        lines += [b"%b: %b" % field for field in fields]
+            lines.append(b"Content-Length: %d" % len(self.body))
         return b"\r\n".join([*lines, b"", b""])
 
 

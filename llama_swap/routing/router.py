@@ -95,6 +95,11 @@ class Router:
         models = [upstream.core.model for upstream in self._upstreams.values()]
         return {model.id: model.port for model in models if model.port is not None}
 
+    def acquire_now(self, target: Target) -> Lease | None:
+        """Return a lease if there is nothing to wait for; else None, and nothing has happened."""
+        ticket = Ticket(target, self._clock.seconds())
+        return self._lease(ticket) if not self._executing and self._scheduler.grants(ticket) else None
+
     def acquire(self, target: Target) -> Deferred[Lease]:
         """Wait for the right to send a request to `target`; whatever that takes starts now.
 
@@ -239,14 +244,17 @@ class Router:
             upstream.process.start()
 
     def _serve(self, ticket: Ticket) -> None:
-        upstream = self._upstreams[ticket.model]
-        upstream.idle.stop()
-        lease = Lease(upstream.core.model, partial(self._released, ticket))
+        lease = self._lease(ticket)
         granted = self._waiting.pop(ticket, None)
         if granted is None:
             lease.release()  # the client left at this very moment
         else:
             granted.callback(lease)
+
+    def _lease(self, ticket: Ticket) -> Lease:
+        upstream = self._upstreams[ticket.model]
+        upstream.idle.stop()
+        return Lease(upstream.core.model, partial(self._released, ticket))
 
     def _released(self, ticket: Ticket) -> None:
         self._execute(self._scheduler.released(ticket))
@@ -284,7 +292,7 @@ class Router:
         self._execute(self._scheduler.overdue(model))
 
     def _notice_quiet(self) -> None:
-        if not self._scheduler.in_flight():
+        if self._awaiting_quiet and not self._scheduler.in_flight():
             waiting, self._awaiting_quiet = self._awaiting_quiet, []
             for quiet in waiting:
                 quiet.callback(None)

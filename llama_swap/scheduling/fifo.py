@@ -75,11 +75,23 @@ class FIFOScheduler:
             return [Reject(ticket, _too_many(model, limit))]
         if model not in self._ready and len(self._queue) >= self._rules.most_waiting:
             return [Reject(ticket, _too_many_waiting(self._rules.most_waiting))]
-        if ticket.target in self._unhindered and self._queue.is_empty():
-            self._serving[model] += 1
+        if self.grants(ticket):
             return [Serve(ticket)]
         waiting = self._queue.add(ticket, ticket.arrived - self._rules.head_starts.get(model, 0.0))
         return self._decide(waiting) if self._queue.first(ticket.target) is waiting else []
+
+    def grants(self, ticket: Ticket) -> bool:
+        """Serve a request that just came in, if that takes no thought; else it was not heard of.
+
+        Its model is ready and has room, and nobody waits: with most requests it is so.
+        """
+        model = ticket.model
+        if ticket.target not in self._unhindered or not self._queue.is_empty() or self._closed:
+            return False
+        if self._serving[model] >= self._rules.limits[model]:
+            return False
+        self._serving[model] += 1
+        return True
 
     def cancelled(self, ticket: Ticket) -> list[Command]:
         """The client of a ticket is gone before it heard anything.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
@@ -60,6 +60,7 @@ class SwapChannel(HTTPChannel):
         self._tunnel: Callable[[bytes], None] | None = None  # takes what comes, once the connection has left HTTP
         self._deadline: float | None = None
         self._timer: IDelayedCall | None = None
+        self._ends: tuple[IAddress, IAddress] | None = None
 
     # -- from the transport -----------------------------------------------------------------------------------
 
@@ -101,6 +102,20 @@ class SwapChannel(HTTPChannel):
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
         self._read()
+
+    def getPeer(self) -> IAddress:  # noqa: N802  # twisted.web's name
+        """Return the client's address."""
+        return self._addresses()[0]
+
+    def getHost(self) -> IAddress:  # noqa: N802
+        """Return the address at which the client has reached us."""
+        return self._addresses()[1]
+
+    def _addresses(self) -> tuple[IAddress, IAddress]:
+        """Ask the kernel once, and not before the first request: behind `haproxy:` it is not known before."""
+        if self._ends is None:
+            self._ends = (self.transport.getPeer(), self.transport.getHost())
+        return self._ends
 
     # -- from the request -------------------------------------------------------------------------------------
 

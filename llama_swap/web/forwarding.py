@@ -121,9 +121,13 @@ class Forwarding(Resource):
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
+        lease = self._forwarder.router.acquire_now(self._target)
+        if lease is not None:
+            self._relay(lease, request)
+            return NOT_DONE_YET
         waiting = self._forwarder.router.acquire(self._target)
         self._noted.cancel = partial(self._give_up, waiting, request)
-        if not waiting.called:
+        if not waiting.called:  # refused already
             request.notifyFinish().addErrback(_withdraw, waiting)
         waiting.addCallback(self._relay, request)
         waiting.addErrback(self._refuse, request)
