@@ -160,19 +160,23 @@ class Problem:
     path: str
     """The key path, such as `models.llama.ttl`; empty for the file as a whole."""
     message: str
+    file: str | None = None
+    """The file, where it is one of several."""
 
     def render(self, filename: str) -> str:
         """Return `FILE:LINE: PATH: MESSAGE`, leaving out what is not known."""
-        where = filename if self.line is None else f"{filename}:{self.line}"
+        file = self.file or filename
+        where = file if self.line is None else f"{file}:{self.line}"
         return ": ".join(part for part in (where, self.path, self.message) if part)
 
 
 class ConfigError(SwapError):
-    """A configuration that cannot be used, with every problem found in it."""
+    """A configuration that cannot be used, with every problem found in it, and what else there is to say about it."""
 
     code = "invalid_configuration"
 
-    def __init__(self, filename: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, filename: str, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
         self.filename = filename
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         super().__init__("\n".join(problem.render(filename) for problem in self.problems))

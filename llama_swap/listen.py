@@ -5,19 +5,91 @@ from __future__ import annotations
 import errno
 import re
 import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.endpoints import quoteStringArgument
-from twisted.internet.interfaces import IAddress
+from twisted.internet.endpoints import SSL4ServerEndpoint, quoteStringArgument, serverFromString
+from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
 from llama_swap.errors import CannotListen
 
+if TYPE_CHECKING:
+    from twisted.internet.ssl import CertificateOptions
+
 DEFAULT = "127.0.0.1:8080"
+DEFAULT_TLS = "127.0.0.1:8443"
 BACKLOG = 4096
 """Connections that may wait to be accepted.  With Twisted's 50, a burst of clients is a second late."""
 
 # `tcp:8080` is an endpoint, and no host of that name
 _HOST_PORT = re.compile(r"(?!(tcp6?|ssl|unix):)(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):(?P<port>\d{1,5})")
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@frozen
+class Certificate:
+    """Two PEM files: the certificate with the chain to its authority, and its key."""
+
+    certificate: str
+    key: str
+
+    def options(self) -> CertificateOptions:
+        """Return both in the form that Twisted takes.
+
+        @raise CannotListen: they cannot be read, or do not fit together.
+        """
+        try:
+            from OpenSSL import SSL, crypto
+            from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
+        except ImportError:
+            raise CannotListen("TLS needs two more packages: pip install 'llama-swap[tls]'") from None
+        try:
+            leaf, *chain = _PEM.findall(Path(self.certificate).read_bytes()) or [b""]
+            options = CertificateOptions(
+                privateKey=KeyPair.load(Path(self.key).read_bytes(), crypto.FILETYPE_PEM).original,
+                certificate=Certificate.loadPEM(leaf).original,
+                extraCertChain=[Certificate.loadPEM(issuer).original for issuer in chain],
+            )
+            options.getContext()
+        except OSError as error:
+            raise CannotListen(f"{error.filename}: {error.strerror}") from None
+        except (SSL.Error, crypto.Error, ValueError, TypeError) as error:
+            files = f"{self.certificate} and {self.key}"
+            raise CannotListen(
+                f"{files} are not a certificate and its key, without a password, in PEM: {error}"
+            ) from None
+        return options
+
+
+@frozen
+class Address:
+    """Where to listen, as users write it, and with which certificate, if the address does not say so itself."""
+
+    text: str
+    certificate: Certificate | None = None
+
+    def endpoint(self, reactor: Any) -> IStreamServerEndpoint:
+        """Return the endpoint.
+
+        @raise CannotListen: there can be none.
+        """
+        if self.certificate is None:
+            return serverFromString(reactor, endpoint_description(self.text))
+        if (split := _split(self.text)) is None:
+            raise CannotListen(
+                f"cannot listen on {self.text!r} with -tls-cert-file: write HOST:PORT, or name the certificate there, "
+                "as in ssl:8443:certKey=cert.pem:privateKey=key.pem"
+            )
+        host, port = split
+        return SSL4ServerEndpoint(reactor, port, self.certificate.options(), BACKLOG, host)
+
+    def url(self, listening: IAddress) -> str:
+        """Return what to type to reach it, now that it is listening."""
+        secure = self.certificate is not None or self.text.startswith("ssl:")
+        return url_of(listening, "https" if secure else "http")
 
 
 def endpoint_description(listen: str) -> str:
@@ -83,10 +155,10 @@ def is_wide(address: IAddress) -> bool:
     return isinstance(address, (IPv4Address, IPv6Address)) and not is_loopback(address)
 
 
-def url_of(address: object) -> str:
+def url_of(address: object, scheme: str = "http") -> str:
     """Return what to type to reach a listening address."""
     if isinstance(address, IPv4Address):
-        return f"http://{address.host}:{address.port}"
+        return f"{scheme}://{address.host}:{address.port}"
     if isinstance(address, IPv6Address):
-        return f"http://[{address.host}]:{address.port}"
+        return f"{scheme}://[{address.host}]:{address.port}"
     return str(address)

@@ -7,20 +7,19 @@ answers may finish.  A second signal cuts that short.  In the end no model is le
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.web.server import Site
 
 from llama_swap.errors import CannotListen
-from llama_swap.listen import endpoint_description, url_of
+from llama_swap.listen import Address
 from llama_swap.notify import notify
 from llama_swap.routing.router import Router
 
@@ -42,7 +41,7 @@ class SwapService(Service):
         site: Site,
         router: Router,
         *,
-        listen: str,
+        address: Address,
         reload: Callable[[], None],
         close_streams: Callable[[], None],
         dismiss_guard: Callable[[], Deferred[None]],
@@ -50,11 +49,13 @@ class SwapService(Service):
         announce: Callable[[str], None],
         opened: Callable[[IAddress], None],
         environ: Mapping[str, str],
+        beside: Sequence[Service] = (),
     ) -> None:
+        """`beside` are services that run while this one serves."""
         self._reactor = reactor
         self._site = site
         self._router = router
-        self._listen = listen
+        self._address = address
         self._reload = reload
         self._close_streams = close_streams
         self._dismiss_guard = dismiss_guard
@@ -62,6 +63,7 @@ class SwapService(Service):
         self._announce = announce
         self._opened = opened
         self._environ = environ
+        self._beside = beside
         self._port: IListeningPort | None = None
         self._draining: Deferred[None] | None = None
         self._killing: IDelayedCall | None = None
@@ -74,11 +76,11 @@ class SwapService(Service):
         @raise CannotListen: that is not possible.
         """
         super().startService()
-        listening = serverFromString(self._reactor, endpoint_description(self._listen)).listen(self._site)
+        listening = self._address.endpoint(self._reactor).listen(self._site)
         failures: list[Exception] = []
         listening.addCallbacks(self._keep_port, lambda failure: failures.append(failure.value))
         if failures:
-            raise CannotListen(f"cannot listen on {self._listen}: {failures[0]}")
+            raise CannotListen(f"cannot listen on {self._address.text}: {failures[0]}")
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None]:
@@ -105,14 +107,18 @@ class SwapService(Service):
         self._take_signals()
         assert self._port is not None, "startService has seen to that"
         address = self._port.getHost()
-        self._announce(f"llama-swap listening on {url_of(address)}")
+        self._announce(f"llama-swap listening on {self._address.url(address)}")
         self._opened(address)
+        for service in self._beside:
+            service.startService()
         notify("READY=1", self._environ)
 
     # -- the end ----------------------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
         notify("STOPPING=1", self._environ)
+        for service in self._beside:
+            service.stopService()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         self._close_streams()

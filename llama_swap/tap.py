@@ -7,11 +7,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -24,15 +23,17 @@ from twisted.logger import (
 from twisted.python import usage
 
 from llama_swap import __version__, listen
-from llama_swap.config.load import Loaded, load_config
+from llama_swap.config.load import Loaded
 from llama_swap.errors import CannotListen, SwapError
 from llama_swap.metrics.store import first_number
+from llama_swap.settings import Flags, Settings, explained, load, with_double_dashes
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress
 
     from llama_swap.config.model import Config
+    from llama_swap.listen import Address
     from llama_swap.metrics.records import Records
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.routing.router import Router
@@ -41,48 +42,6 @@ if TYPE_CHECKING:
     from llama_swap.web.streams import LogRoutes
 
 _log = Logger()
-
-
-@frozen
-class Settings:
-    """What the command line and the configuration file say together."""
-
-    path: str
-    loaded: Loaded
-    address: str
-
-    @classmethod
-    def read(cls, path: str, address: str | None) -> Settings:
-        """Read the file at `path`; `address`, if given, wins over its `listen`.
-
-        @raise SwapError: the file cannot be used, or nobody can listen there, or the activity cannot be stored.
-        """
-        loaded = load_config(path, environ=os.environ)
-        settings = cls(path, loaded, address or loaded.config.listen or listen.DEFAULT)
-        listen.check(settings.address)
-        _check_endpoint(settings.address)
-        if (store := settings.config.store.path) is not None:
-            first_number(store)
-        return settings
-
-    @property
-    def config(self) -> Config:
-        """What the file says."""
-        return self.loaded.config
-
-    def read_again(self, ports: Mapping[str, int]) -> Loaded:
-        """Return what the file says now, where models keep their `ports`.
-
-        @raise ConfigError: it cannot be used.
-        """
-        return load_config(self.path, environ=os.environ, ports=ports)
-
-    def log_remarks(self, loaded: Loaded) -> None:
-        """Log what is to be said about the file, without being an error."""
-        for note in loaded.notes:
-            _log.info("{note}", note=note.render(self.path))
-        for warning in loaded.warnings:
-            _log.warn("{warning}", warning=warning.render(self.path))
 
 
 class Options(usage.Options):
@@ -95,10 +54,18 @@ class Options(usage.Options):
     )
     optParameters = (
         ("config", "c", None, "The YAML file that describes the models."),
+        ("config-dir", None, None, "A directory whose *.yml and *.yaml files are added to it."),
         ("listen", "l", None, f"HOST:PORT, :PORT or a Twisted endpoint string; default {listen.DEFAULT}."),
+        ("tls-cert-file", None, None, f"The certificate, in PEM: serve TLS; default address {listen.DEFAULT_TLS}."),
+        ("tls-key-file", None, None, "Its key, in PEM."),
     )
+    optFlags = (("watch-config", None, "Reload when a file of the configuration changes."),)
 
     settings: Settings
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """See `usage.Options.parseOptions`; one dash will do."""
+        super().parseOptions(list(with_double_dashes(options or ())))
 
     def opt_version(self) -> None:
         """Print the version of llama-swap, and exit."""
@@ -107,12 +74,32 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the configuration, here, where an error still ends twistd with a message instead of a traceback."""
-        if self["config"] is None:
-            raise usage.UsageError("--config FILE is missing: the YAML file that describes the models")
+        flags = {name.replace("-", "_"): value for name, value in self.items()}
         try:
-            self.settings = Settings.read(self["config"], self["listen"])
+            self.settings = read_settings(Flags(**{**flags, "watch_config": bool(flags["watch_config"])}))
         except SwapError as error:
-            sys.exit(f"llama-swap: {error}")  # a UsageError would hide it behind a page of twistd's options
+            sys.exit(explained(error))  # a UsageError would hide it behind a page of twistd's options
+
+
+def read_settings(flags: Flags) -> Settings:
+    """Read the configuration, and try what it names outside itself, while an error can still be told in one message.
+
+    @raise SwapError: nothing can be served like this.
+    """
+    settings = Settings.read(flags)
+    address = settings.address
+    listen.check(address.text)
+    try:
+        address.endpoint(_reactor())
+    except CannotListen:
+        raise
+    except LookupError:
+        raise CannotListen(f"cannot listen on {address.text!r}: systemd handed over no such socket") from None
+    except Exception as error:  # noqa: BLE001 - a missing certificate, a wrong number: each kind fails in its own way
+        raise CannotListen(f"cannot listen on {address.text!r}: {error}") from None
+    if (store := settings.config.store.path) is not None:
+        first_number(store)
+    return settings
 
 
 def makeService(options: Options) -> SwapService:
@@ -156,6 +143,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     from llama_swap.upstream.process import LocalLauncher
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
+    from llama_swap.watch import Watch
     from llama_swap.web.site import SwapSite
     from llama_swap.web.streams import LogRoutes
 
@@ -165,7 +153,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     globalLogPublisher.addObserver(_of_interest(LineObserver(in_reactor(loop, logs.publish_proxy))))
     for model in config.models:
         logs.writer(model)  # so that the log page offers models that have said nothing yet
-    settings.log_remarks(settings.loaded)
+    _log_remarks(settings, settings.loaded)
 
     worker = Worker(loop, "activity")
     records = Records.keep(
@@ -186,7 +174,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     site = SwapSite(gate, loop, config)
 
     def read_again() -> Deferred[Loaded]:
-        return deferToThreadPool(loop, loop.getThreadPool(), settings.read_again, router.ports())
+        return deferToThreadPool(loop, loop.getThreadPool(), load, settings.sources, router.ports())
 
     def apply(loaded: Loaded) -> None:
         config = loaded.config
@@ -198,7 +186,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         prober.timeout = config.health_check_timeout
         for model in difference.added:
             logs.writer(model)
-        settings.log_remarks(loaded)
+        _log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 
     def close_streams() -> None:
@@ -206,18 +194,21 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         site.end_tunnels()
 
     loop.callWhenRunning(_settle)
+    reload = Reloading(read_again, apply).request
+    watch = [] if settings.watched is None else [Watch(loop, settings.sources.stamps, settings.watched, reload)]
     return SwapService(
         loop,
         site,
         router,
-        listen=settings.address,
-        reload=Reloading(read_again, apply).request,
+        address=settings.address,
+        reload=reload,
         close_streams=close_streams,
         dismiss_guard=guard.stop,
         close_records=lambda: records.activity.close().addBoth(lambda _: worker.stop()),
         announce=announce,
-        opened=partial(_opened, config, gate),
+        opened=partial(_opened, config, gate, settings.address),
         environ=os.environ,
+        beside=watch,
     )
 
 
@@ -240,18 +231,6 @@ def _settle() -> None:
     """Spare the garbage collector what is there to stay: looking through it would hold everybody up for 30 ms."""
     gc.collect()
     gc.freeze()
-
-
-def _check_endpoint(address: str) -> None:
-    """Let Twisted judge the address, while an error can still be told before everything else begins."""
-    from twisted.internet.endpoints import serverFromString
-
-    try:
-        serverFromString(_reactor(), listen.endpoint_description(address))
-    except LookupError:
-        raise CannotListen(f"cannot listen on {address!r}: systemd handed over no such socket") from None
-    except Exception as error:  # noqa: BLE001 - a missing certificate, a wrong number: each kind fails in its own way
-        raise CannotListen(f"cannot listen on {address!r}: {error}") from None
 
 
 def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes, records: Records) -> Gate:
@@ -279,14 +258,22 @@ def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes, re
     return Gate(Front(app, inference.direct()), config)
 
 
-def _opened(config: Config, gate: Gate, address: IAddress) -> None:
-    """Judge those who come to `address`; say so if they can do with the models what they like."""
-    gate.listens_at(address)
-    if listen.is_wide(address) and not config.api_keys:
+def _log_remarks(settings: Settings, loaded: Loaded) -> None:
+    """Log what is to be said about the configuration, without being an error."""
+    for note in loaded.notes:
+        _log.info("{note}", note=note.render(str(settings.sources)))
+    for warning in loaded.warnings:
+        _log.warn("{warning}", warning=warning.render(str(settings.sources)))
+
+
+def _opened(config: Config, gate: Gate, address: Address, listening: IAddress) -> None:
+    """Judge those who come to where the proxy listens; say so if they can do with the models what they like."""
+    gate.listens_at(listening)
+    if listen.is_wide(listening) and not config.api_keys:
         _log.warn(
             "Every machine that can reach {url} can use, start and stop the models. If that is not what you want, "
             "set apiKeys in the configuration, or listen on 127.0.0.1",
-            url=listen.url_of(address),
+            url=address.url(listening),
         )
 
 

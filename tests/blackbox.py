@@ -31,7 +31,7 @@ FAKELLM = shlex.join([sys.executable, "-ES", str(HERE / "fakellm.py")])
 CONSOLE = [sys.executable, "-m", "llama_swap.cli"]
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "llama-swap"]
 MARK = "LLAMA_SWAP_TEST_RUN"
-LISTENING = re.compile(r"llama-swap listening on http://127\.0\.0\.1:(\d+)")
+LISTENING = re.compile(r"llama-swap listening on https?://127\.0\.0\.1:(\d+)")
 
 
 def fake_model(name: str, knobs: str = "", /, *, port: int | None = None, **config: Any) -> dict[str, Any]:
@@ -67,14 +67,20 @@ def run_proxy(*args: str, timeout: float = 20, twistd: bool = False) -> subproce
 class ProxyUnderTest:
     """A running proxy; leaving the `with` block ends it and checks that it leaves nothing behind.
 
-    `config` is YAML text, or a mapping (written as JSON, which is YAML).  Checked at the end: exit status 0
-    within 35 s of SIGTERM, no process alive that it or its models started, no traceback in what it printed.
+    `config` is YAML text, or a mapping (written as JSON, which is YAML); `options` go to the command line.
+    Checked at the end: exit status 0 within 35 s of SIGTERM, no process alive that it or its models started, no
+    traceback in what it printed.
     """
 
     def __init__(
-        self, config: str | Mapping[str, Any], *, env: Mapping[str, str] | None = None, twistd: bool = False
+        self,
+        config: str | Mapping[str, Any],
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        twistd: bool = False,
     ) -> None:
         self._config = config if isinstance(config, str) else json.dumps(config, indent=1)
+        self._options = options
         self._env = dict(env or {})
         self._twistd = twistd
         self._mark = uuid.uuid4().hex
@@ -91,7 +97,7 @@ class ProxyUnderTest:
         door = TWISTD if self._twistd else CONSOLE
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [*door, "--config", self.config_path, "--listen", "127.0.0.1:0"],
+                [*door, "--config", self.config_path, "--listen", "127.0.0.1:0", *self._options],
                 cwd=self.directory,
                 env=tested_environment(**extra),
                 stdin=subprocess.DEVNULL,

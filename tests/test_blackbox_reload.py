@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -158,3 +159,36 @@ class ReloadTests(SynchronousTestCase):
         with ProxyUnderTest(fake_models("a"), twistd=True) as proxy:
             reload(proxy, fake_models("b"))
             self.assertEqual(proxy.served("b"), "b")
+
+
+class WatchTests(SynchronousTestCase):
+    """`--watch-config`, and `--config-dir`."""
+
+    def assert_seen(self, proxy: ProxyUnderTest, served: str) -> None:
+        """Within five seconds a new model is served, after one reload."""
+        before = proxy.log().count(RELOADED)
+        wait_until(lambda: proxy.log().count(RELOADED) > before, 5, RELOADED)
+        self.assertEqual(proxy.served(served), served)
+        self.assertEqual(proxy.log().count(RELOADED), before + 1)
+
+    def test_edits(self) -> None:
+        """Files are seen to change, in place or replaced, and those that come into the directory."""
+        with tempfile.TemporaryDirectory() as name:
+            directory = Path(name)
+            (directory / "a.yaml").write_text(json.dumps(fake_models("a")))
+            with ProxyUnderTest(fake_models("m"), "-watch-config", "-config-dir", name) as proxy:
+                self.assertEqual([proxy.served("a"), proxy.served("m")], ["a", "m"])
+                write(proxy, fake_models("in-place"))
+                self.assert_seen(proxy, "in-place")
+                (directory / "b.yml").write_text(json.dumps(fake_models("b")))
+                self.assert_seen(proxy, "b")
+                (directory / ".new").write_text(json.dumps(fake_models("replaced")))
+                (directory / ".new").rename(directory / "a.yaml")
+                self.assert_seen(proxy, "replaced")
+                self.assertEqual(proxy.chat("a").status, 404)
+
+    def test_daemon_door(self) -> None:
+        """The service of twistd watches as well."""
+        with ProxyUnderTest(fake_models("m"), "--watch-config", twistd=True) as proxy:
+            write(proxy, fake_models("n"))
+            self.assert_seen(proxy, "n")

@@ -12,9 +12,9 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import __version__, cli, tap
-from llama_swap.tap import Settings
+from llama_swap.settings import Settings
 
-GOOD = "models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
+GOOD = "models: {a: {cmd: sh, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
 BAD = "models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800', ttl: never}}\nprofiles: {p: [nobody]}\n"
 
 
@@ -44,7 +44,8 @@ class CliTestCase(SynchronousTestCase):
 
     def serve(self, settings: Settings, greeting: str) -> None:
         """Take note, instead of serving."""
-        self.served.append((settings.path, settings.address, greeting))
+        self.settings = settings
+        self.served.append((str(settings.sources), settings.address.text, greeting))
 
     def run_main(self, *argv: str) -> Outcome:
         """Run a command line, and exit as a process would."""
@@ -76,6 +77,31 @@ class SpellingTests(CliTestCase):
             outcome = self.run_main(*argv)
             self.assertEqual(outcome, Outcome(0, "", ""), argv)
             self.assertEqual(self.served, [(self.path, "127.0.0.2:0", "")])
+
+    def test_file_alone(self) -> None:
+        """A file needs no option before it."""
+        for argv in ([self.path, "--listen", "127.0.0.2:0"], ["-listen=127.0.0.2:0", self.path]):
+            self.run_main(*argv)
+        self.assertEqual(self.served, [(self.path, "127.0.0.2:0", "")] * 2)
+
+    def test_go_flags(self) -> None:
+        """Flags can be set with a value, as Go's can; without a file it is said what is missing."""
+        for word, watched in (("-watch-config", True), ("--watch-config=true", True), ("-watch-config=false", False)):
+            self.run_main("-config", self.path, word)
+            self.assertEqual(self.settings.watched is not None, watched, word)
+        for argv in ([], ["check"]):
+            missing = "llama-swap: at least one of -config or -config-dir must be provided\n"
+            self.assertEqual(self.run_main(*argv), Outcome(1, "", missing))
+
+    def test_directory(self) -> None:
+        """The files of a directory are added to the one file, or do without it."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "more.yaml").write_text("models: {b: {cmd: sh, proxy: 'http://127.0.0.1:5801'}}\n")
+        self.run_main("-config", self.path, "-config-dir", str(directory))
+        self.assertEqual(list(self.settings.config.models), ["a", "b"])
+        self.run_main(f"--config-dir={directory}", "--listen=127.0.0.1:0")
+        self.assertEqual(list(self.settings.config.models), ["b"])
 
     def test_listen(self) -> None:
         """The flag wins over the file's `listen`."""
@@ -110,11 +136,10 @@ class SpellingTests(CliTestCase):
     def test_misspelled(self) -> None:
         """What is no command line gets the usage, and status 2."""
         for argv, named in (
-            ([], "--config"),
-            (["check"], "--config"),
             (["--config"], "--config"),
+            ([self.path, "other.yaml"], "other.yaml"),
+            (["check", "--config", self.path, "other.yaml"], "other.yaml"),
             (["--config", self.path, "--lisen=x"], "--lisen"),
-            (["serve", "--config", self.path], "serve"),
             (["--config", self.path, "--port=1"], "--port"),
         ):
             outcome = self.run_main(*argv)
@@ -129,15 +154,16 @@ class CheckTests(CliTestCase):
 
     def test_good(self) -> None:
         """A file that can be used is shown as it is meant; nothing is served."""
-        for argv in (["check", "--config", self.path], ["-config", self.path, "check"]):
+        for argv in (["check", "--config", self.path], ["-config", self.path, "check"], ["check", self.path]):
             outcome = self.run_main(*argv)
             self.assertEqual((outcome.status, outcome.err), (0, ""))
             self.assertIn("http://127.0.0.1:5800", outcome.out)
+            self.assertNotIn("null", outcome.out)
         self.assertEqual(self.served, [])
 
     def test_warnings(self) -> None:
         """Warnings are on stderr, each with its place, and change neither output nor status."""
-        path = self.write(GOOD.replace("cmd: serve", "cmd: serve, tttl: 5"))
+        path = self.write(GOOD.replace("cmd: sh", "cmd: sh, tttl: 5"))
         outcome = self.run_main("check", "--config", path)
         self.assertEqual((outcome.status, outcome.out), (0, self.run_main("check", "--config", self.path).out))
         self.assertTrue(outcome.err.startswith(f"warning: {path}:1: models.a.tttl: "), outcome.err)
@@ -149,6 +175,23 @@ class CheckTests(CliTestCase):
         self.assertEqual((outcome.status, outcome.out), (1, ""))
         self.assertIn(f"llama-swap: {path}:1: models.a.ttl", outcome.err)
         self.assertIn(f"{path}:2: profiles.p", outcome.err)
+
+    def test_warnings_beside_errors(self) -> None:
+        """A file with errors gets its warnings as well, and so does one that is to be served."""
+        path = self.write(BAD.replace("cmd: serve", "cmd: serve, tttl: 5"))
+        for argv in (["check", path], [path]):
+            outcome = self.run_main(*argv)
+            self.assertEqual(outcome.status, 1)
+            self.assertIn(f"\nwarning: {path}:1: models.a.tttl: ", outcome.err)
+
+    def test_missing_program(self) -> None:
+        """A command that this machine cannot run is a warning: it may be meant for another one."""
+        path = self.write(GOOD.replace("cmd: sh", "cmd: no-such-program"))
+        outcome = self.run_main("check", path)
+        self.assertEqual(outcome.status, 0)
+        self.assertIn("models.a.cmd: there is no program 'no-such-program' here", outcome.err)
+        elsewhere = self.write(GOOD.replace("cmd: sh", "cmd: sh, env: [PATH=/nowhere]"))
+        self.assertIn("no program 'sh'", self.run_main("check", elsewhere).err)
 
     def test_does_not_listen(self) -> None:
         """A file may be checked while the proxy that uses it runs."""

@@ -17,6 +17,7 @@ from twisted.web.server import Site
 
 from llama_swap import service as service_module
 from llama_swap.errors import CannotListen
+from llama_swap.listen import Address
 from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
 from llama_swap.service import ANSWERS_MAY_TAKE, HURRIED_MODELS_MAY_TAKE, MODELS_MAY_TAKE, SwapService
@@ -75,7 +76,7 @@ class ServiceCase(SynchronousTestCase):
             self.loop,
             Site(Resource()),
             self.router,
-            listen=listen,
+            address=Address(listen),
             reload=self.events.note("reload"),
             close_streams=self.events.note("streams closed"),
             dismiss_guard=lambda: succeed(self.events.done.append("guard dismissed")),

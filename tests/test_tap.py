@@ -25,7 +25,8 @@ from zope.interface.verify import verifyObject
 
 from llama_swap import __version__, listen, tap
 from llama_swap.logs.observer import event_lines
-from llama_swap.tap import Options, Settings, makeService
+from llama_swap.settings import Flags, Settings
+from llama_swap.tap import Options, makeService
 from tests.fakes_wire import Answer, Client
 
 GOOD = "models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
@@ -64,7 +65,7 @@ class OptionsTests(TapTestCase):
         """Long and short options mean the same."""
         for argv in (("--config", self.path, "--listen", "127.0.0.2:0"), ("-c", self.path, "-l", "127.0.0.2:0")):
             settings = self.options(*argv).settings
-            self.assertEqual((settings.path, settings.address), (self.path, "127.0.0.2:0"))
+            self.assertEqual((str(settings.sources), settings.address.text), (self.path, "127.0.0.2:0"))
             self.assertEqual(list(settings.config.models), ["a"])
 
     def test_address(self) -> None:
@@ -77,11 +78,11 @@ class OptionsTests(TapTestCase):
             (plain, ["-l", ":99"], ":99"),
             (plain, [], "127.0.0.1:8080"),
         ):
-            self.assertEqual(self.options("-c", path, *flag).settings.address, address)
+            self.assertEqual(self.options("-c", path, *flag).settings.address.text, address)
 
     def test_no_config(self) -> None:
         """Without a file there is nothing to serve."""
-        self.assertIn("--config FILE is missing", self.refused())
+        self.assertIn("at least one of -config or -config-dir must be provided", self.refused())
 
     def test_bad_config(self) -> None:
         """A file that cannot be used is refused with every problem in it."""
@@ -235,5 +236,5 @@ class SettingsTests(TapTestCase):
 
     def test_relative_path(self) -> None:
         """A file is found from where the command was typed."""
-        settings = Settings.read(os.path.relpath(self.path), None)
+        settings = Settings.read(Flags(os.path.relpath(self.path)))
         self.assertEqual(list(settings.config.models), ["a"])

@@ -99,7 +99,7 @@ class _Composer:
         elif isinstance(event, yaml.SequenceStartEvent):
             node = ListNode(line, parent, key)
         else:
-            node = MapNode(line, parent, key)
+            node = MapNode(line, parent, key, origin=self._found.filename if parent is None else None)
         if event.tag not in _TAGS:  # such as !!python/object, which would run code
             name = event.tag.replace(_CORE, "!!")
             self._found.error(node, f"the YAML tag {name} is not allowed here; write a plain value")

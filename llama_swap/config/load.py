@@ -14,6 +14,7 @@ from llama_swap.config.assemble import read_aliases, read_models
 from llama_swap.config.compose import compose
 from llama_swap.config.keys import TOP, read_keys
 from llama_swap.config.macros import Scope
+from llama_swap.config.merge import merge
 from llama_swap.config.model import Config
 from llama_swap.config.profiles import read_profiles
 from llama_swap.config.references import Known
@@ -39,25 +40,21 @@ class Loaded:
     """Decisions that were left to us, such as a port taken from `cmd`."""
 
 
-def load_config(path: str, *, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE) -> Loaded:
-    """Read the file at `path`.
+def load_config(*paths: str, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE) -> Loaded:
+    """Read the files at `paths`, each of which adds to those before it.
 
-    `environ` fills `${env.NAME}`; `ports` is what `${PORT}` stood for, by model, when the file was read before.
+    `environ` fills `${env.NAME}`; `ports` is what `${PORT}` stood for, by model, when the files were read before.
 
-    @raise ConfigError: it cannot be used; with every problem in it.
+    @raise ConfigError: they cannot be used; with every problem in them.
     """
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-            is_public = os.fstat(file.fileno()).st_mode & stat.S_IROTH
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ConfigError(path, [Problem(None, "", f"cannot be read: {reason}")]) from None
-    loaded = parse_config(content, filename=path, environ=environ, ports=ports)
-    if is_public and any(key.encode() in content for key in loaded.config.api_keys):
+    contents = {path: _content(path) for path in paths}
+    loaded = _loaded({path: content for path, (content, _) in contents.items()}, environ, ports)
+    public = [path for path, (content, is_public) in contents.items() if is_public and _tells(content, loaded.config)]
+    if public:
         remedy = "`chmod o-r` it, or take the keys from the environment with ${env.NAME}"
-        warning = Problem(None, "apiKeys", f"every user of this machine can read the keys in this file; {remedy}")
-        loaded = evolve(loaded, warnings=(*loaded.warnings, warning))
+        message = f"every user of this machine can read the keys in this file; {remedy}"
+        warnings = [Problem(None, "apiKeys", message, path) for path in public]
+        loaded = evolve(loaded, warnings=(*loaded.warnings, *warnings))
     return loaded
 
 
@@ -65,16 +62,54 @@ def parse_config(
     text: str | bytes, *, filename: str, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE
 ) -> Loaded:
     """Read `text`, which messages call `filename`; otherwise as `load_config`."""
-    found = Findings(filename)
+    return _loaded({filename: text}, environ, ports)
+
+
+def _content(path: str) -> tuple[bytes, bool]:
+    """Return what is in a file, as far as it is wanted, and whether everybody may read it."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MAX_BYTES + 1), bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigError(path, [Problem(None, "", f"cannot be read: {reason}")]) from None
+
+
+def _tells(content: bytes, config: Config) -> bool:
+    return any(key.encode() in content for key in config.api_keys)
+
+
+def _loaded(texts: Mapping[str, str | bytes], environ: Mapping[str, str], ports: Mapping[str, int]) -> Loaded:
+    """Return what texts say together, by the names of their files."""
+    first = next(iter(texts))
+    found = Findings(first)
+    roots: list[MapNode] = []
+    unreadable: list[Problem] = []
+    for found.filename, text in texts.items():
+        try:
+            root = _root(text, environ, found)
+        except ConfigError as error:
+            unreadable += error.problems
+        else:
+            roots += [root] if root is not None else []
+    if unreadable:
+        raise ConfigError(first, tuple(dict.fromkeys((*found.errors, *unreadable))), found.warnings)
+    found.filename = first
+    if not roots:
+        raise found.refusal("the file is empty; it needs at least `models:`")
+    config = _config(merge(roots, found), found, ports)
+    if found.errors:
+        raise ConfigError(first, found.errors, found.warnings)
+    return Loaded(config, found.warnings, found.notes)
+
+
+def _root(text: str | bytes, environ: Mapping[str, str], found: Findings) -> MapNode | None:
     root = compose(_decoded(text, found), environ, found)
     if root is None or root.is_empty:
-        raise found.refusal("the file is empty; it needs at least `models:`")
+        return None
     if not isinstance(root, MapNode):
         raise found.refusal(f"must be a mapping with at least `models:`, not {root.summary}", line=root.line)
-    config = _config(root, found, ports)
-    if found.errors:
-        raise ConfigError(filename, found.errors)
-    return Loaded(config, found.warnings, found.notes)
+    return root
 
 
 def _decoded(text: str | bytes, found: Findings) -> str:

@@ -56,7 +56,9 @@ def _model(model: ModelConfig) -> dict[str, Any]:
 
 
 def _shown(table: Sequence[Key], values: Config | ModelConfig | Group) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of the keys that `values` has, but for sections."""
+    """Yield names and values of the keys that are set, by the file or by default, but for sections."""
     for key in table:
         if hasattr(values, key.attribute) and not isinstance(key.kind, Section):
-            yield key.name, key.kind.show(getattr(values, key.attribute))
+            shown = key.kind.show(getattr(values, key.attribute))
+            if shown is not None:
+                yield key.name, shown

@@ -40,6 +40,14 @@ class Place:
             place = place.parent
         return "".join(reversed(names)).removeprefix(".")
 
+    @property
+    def file(self) -> str | None:
+        """The file in which this was written."""
+        place: Place = self
+        while place.parent is not None:
+            place = place.parent
+        return getattr(place, "origin", None)
+
     def placed(self, line: int, parent: Place | None, key: str | int | None) -> Self:
         """Return a copy that stands where an alias names it; what it contains stays where it was written."""
         twin = copy(self)
@@ -105,6 +113,8 @@ class MapNode(Place):
 
     entries: dict[str, Node] = field(factory=dict)
     size: int = 0
+    origin: str | None = None
+    """The file, in the root of a document."""
     is_null: ClassVar = False
     summary: ClassVar = "a mapping"
 
@@ -118,9 +128,10 @@ Node: TypeAlias = Scalar | ListNode | MapNode
 
 @define
 class Findings:
-    """What is to be said about one file.  Each thing is said once, however often an alias repeats it."""
+    """What is to be said about a configuration.  Each thing is said once, however often an alias repeats it."""
 
     filename: str
+    """The file that is being read."""
     most: int = 500
     """After so many errors, reading ends: whatever this is, it was not written as a configuration."""
     _errors: dict[Problem, None] = field(factory=dict, init=False)
@@ -129,17 +140,17 @@ class Findings:
 
     def error(self, at: Place, message: str, *, line: int | None = None) -> None:
         """The file cannot be used because of this; `line` where it is known better than by the node."""
-        self._errors[Problem(line or at.line, at.path, message)] = None
+        self._errors[Problem(line or at.line, at.path, message, at.file)] = None
         if len(self._errors) >= self.most:
             raise self.refusal("too many errors; reading ends here")
 
     def warn(self, at: Place, message: str) -> None:
         """The file can be used, but this is likely not what its author meant."""
-        self._warnings[Problem(at.line, at.path, message)] = None
+        self._warnings[Problem(at.line, at.path, message, at.file)] = None
 
     def note(self, at: Place, message: str) -> None:
         """Nothing is wrong, but a decision was made that its author may want to know."""
-        self._notes[Problem(at.line, at.path, message)] = None
+        self._notes[Problem(at.line, at.path, message, at.file)] = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -155,8 +166,8 @@ class Findings:
 
     def refusal(self, message: str, *, line: int | None = None, path: str = "") -> ConfigError:
         """Return the error for something that makes reading on pointless, with all that was found before."""
-        return ConfigError(self.filename, (*self.errors, Problem(line, path, message)))
+        return ConfigError(self.filename, (*self.errors, Problem(line, path, message, self.filename)), self.warnings)
 
 
 def _by_line(problems: dict[Problem, None]) -> tuple[Problem, ...]:
-    return tuple(sorted(problems, key=lambda problem: problem.line or 0))
+    return tuple(sorted(problems, key=lambda problem: (problem.file or "", problem.line or 0)))

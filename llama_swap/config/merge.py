@@ -1,0 +1,59 @@
+"""Several files as one: what each says is added to what was said before, and nothing is said twice.
+
+Everything keeps the place where it was written, so that messages name the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Final
+
+from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
+
+NAMES: Final = frozenset(
+    {
+        "models",
+        "groups",
+        "profiles",
+        "selectors",
+        "peers",
+        "matrix",
+        "routing.router.settings.groups",
+        "routing.router.settings.matrix",
+    }
+)
+"""Sections whose keys are names: what goes by one name comes from one file."""
+
+
+def merge(roots: Sequence[MapNode], found: Findings) -> MapNode:
+    """Return what these files say together.  What they contradict each other about goes to `found`."""
+    return reduce(lambda first, second: _merged_maps(first, second, found), roots)
+
+
+def _merged(first: Node, second: Node, found: Findings) -> Node:
+    if second.is_null:
+        return first
+    if first.is_null:
+        return second
+    if isinstance(first, MapNode) and isinstance(second, MapNode):
+        return _merged_maps(first, second, found)
+    if isinstance(first, ListNode) and isinstance(second, ListNode):
+        return ListNode(first.line, first.parent, first.key, [*first.items, *second.items])
+    if not (isinstance(first, Scalar) and isinstance(second, Scalar) and first.text == second.text):
+        message = f'conflict at "{second.path}": {second.file} sets a different value than a previous source'
+        found.error(second, message)
+    return first
+
+
+def _merged_maps(first: MapNode, second: MapNode, found: Findings) -> MapNode:
+    entries = dict(first.entries)
+    for name, node in second.entries.items():
+        if name not in entries:
+            entries[name] = node
+        elif second.path in NAMES:
+            kind = f'{second.key} "{name}"'
+            found.error(node, f"duplicate {kind} found in {node.file} (already defined in another config source)")
+        else:
+            entries[name] = _merged(entries[name], node, found)
+    return MapNode(first.line, first.parent, first.key, entries, origin=first.origin)

@@ -1,0 +1,99 @@
+"""What the command line and the configuration say together, whichever door the proxy was started by."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import frozen
+
+from llama_swap.config.load import Loaded, load_config
+from llama_swap.config.model import Config
+from llama_swap.config.sources import Sources, Stamp
+from llama_swap.errors import CannotListen, ConfigError, SwapError
+from llama_swap.listen import DEFAULT, DEFAULT_TLS, Address, Certificate
+
+
+@frozen
+class Flags:
+    """The command line."""
+
+    config: str | None = None
+    config_dir: str | None = None
+    watch_config: bool = False
+    listen: str | None = None
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
+
+    @property
+    def sources(self) -> Sources:
+        """Where the configuration is written."""
+        return Sources(self.config, self.config_dir)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What to show to clients that speak TLS.
+
+        @raise CannotListen: half of it is missing.
+        """
+        if self.tls_cert_file and self.tls_key_file:
+            return Certificate(self.tls_cert_file, self.tls_key_file)
+        if self.tls_cert_file or self.tls_key_file:
+            raise CannotListen("-tls-cert-file and -tls-key-file belong together: give both, or neither")
+        return None
+
+
+@frozen
+class Settings:
+    """Everything that is known when the proxy starts."""
+
+    sources: Sources
+    loaded: Loaded
+    address: Address
+    watched: Mapping[str, Stamp] | None = None
+    """How the files were when they were read, if they are to be watched."""
+
+    @classmethod
+    def read(cls, flags: Flags) -> Settings:
+        """Read the configuration; an address on the command line wins over its `listen`.
+
+        @raise SwapError: it cannot be used.
+        """
+        certificate, sources = flags.certificate, flags.sources
+        watched = sources.stamps() if flags.watch_config else None
+        loaded = load(sources)
+        listen = flags.listen or loaded.config.listen or (DEFAULT_TLS if certificate else DEFAULT)
+        return cls(sources, loaded, Address(listen, certificate), watched)
+
+    @property
+    def config(self) -> Config:
+        """What the files said."""
+        return self.loaded.config
+
+
+def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
+    """Read the configuration; models that are known keep their `ports`.
+
+    @raise ConfigError: it cannot be used.
+    """
+    return load_config(*sources.paths(), environ=os.environ, ports=ports or {})
+
+
+def explained(error: SwapError) -> str:
+    """Return what to print about an error that ends the program."""
+    lines = [f"llama-swap: {error}"]
+    if isinstance(error, ConfigError):
+        lines += (f"warning: {warning.render(error.filename)}" for warning in error.warnings)
+    return "\n".join(lines)
+
+
+def with_double_dashes(argv: Sequence[str]) -> Iterator[str]:
+    """Yield `argv` with `-config` as `--config`, and flags as they are set: as Go's programs read command lines."""
+    for word in argv:
+        dashed = f"-{word}" if re.match(r"-[a-z]{2}", word) else word
+        name, _, value = dashed.partition("=")
+        if name != "--watch-config" or not value:
+            yield dashed
+        elif value.lower() in {"1", "t", "true"}:
+            yield name

@@ -1,0 +1,56 @@
+"""Notices that files have changed, by looking: that works also where they are mounted, linked, or replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from llama_swap.config.sources import Stamp
+
+PERIOD: Final = 2.0
+"""Seconds between looks."""
+SETTLING: Final = 0.2
+"""Seconds for which files must rest after a change, since somebody may still be writing."""
+
+
+class Watch(Service):
+    """Says so once for each change.  A file that is gone is no change, but its return is one."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        look: Callable[[], Mapping[str, Stamp]],
+        seen: Mapping[str, Stamp],
+        changed: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._look = look
+        self._seen = seen
+        self._changed = changed
+        self._unsettled = False
+        self._next: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        """Look from now on."""
+        super().startService()
+        self._next = self._clock.callLater(PERIOD, self._look_again)
+
+    def stopService(self) -> None:
+        """Look no more."""
+        super().stopService()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _look_again(self) -> None:
+        now, before = self._look(), self._seen
+        self._seen = now
+        if any(stamp != before.get(path) for path, stamp in now.items()):
+            self._unsettled = True
+        elif self._unsettled:
+            self._unsettled = False
+            self._changed()
+        self._next = self._clock.callLater(SETTLING if self._unsettled else PERIOD, self._look_again)

@@ -1,0 +1,126 @@
+"""Files that change, and who is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.sources import Sources
+from llama_swap.watch import PERIOD, SETTLING, Watch
+
+
+class WatchTests(SynchronousTestCase):
+    """`Watch`, with real files and a clock of the test's own."""
+
+    def setUp(self) -> None:
+        """Watch a file, and a directory."""
+        self.root = Path(self.mktemp())
+        self.directory = self.root / "more"
+        self.directory.mkdir(parents=True)
+        self.path = self.root / "config.yaml"
+        self.path.write_text("first")
+        self.clock = Clock()
+        self.changes = 0
+        sources = Sources(str(self.path), str(self.directory))
+        self.watch = Watch(self.clock, sources.stamps, sources.stamps(), self.changed)
+        self.watch.startService()
+
+    def tearDown(self) -> None:
+        self.watch.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def changed(self) -> None:
+        """Count."""
+        self.changes += 1
+
+    def pass_time(self) -> None:
+        """Let a while pass."""
+        self.clock.pump([SETTLING] * int(5 / SETTLING))
+
+    def assert_seen(self, change: Callable[[], object]) -> None:
+        """Something is seen once, soon, and forgotten."""
+        before = self.changes
+        change()
+        self.pass_time()
+        self.assertEqual(self.changes, before + 1)
+        self.pass_time()
+        self.assertEqual(self.changes, before + 1)
+
+    def replace(self, text: str) -> None:
+        """Write another file, and put it in the place of the first, as editors do."""
+        new = self.root / "new"
+        new.write_text(text)
+        new.rename(self.path)
+
+    def recreate(self) -> None:
+        """Remove the file; write it anew later."""
+        self.path.unlink()
+        self.pass_time()
+        self.path.write_text("again")
+
+    def same_time(self) -> None:
+        """Write more, and set the clock of the file back."""
+        status = self.path.stat()
+        self.path.write_text(self.path.read_text() + "more")
+        os.utime(self.path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def test_quiet(self) -> None:
+        """Where nothing changes, nobody is told."""
+        self.pass_time()
+        self.assertEqual(self.changes, 0)
+
+    def test_every_way(self) -> None:
+        """Every way to change a file is seen, once."""
+        self.assert_seen(lambda: self.path.write_text("in place"))
+        self.assert_seen(lambda: self.replace("renamed"))
+        self.assert_seen(self.recreate)
+        self.assert_seen(self.path.touch)
+        self.assert_seen(self.same_time)
+        self.assert_seen(lambda: (self.directory / "b.yaml").write_text("new"))
+        self.assert_seen(lambda: (self.directory / "b.yaml").write_text("other"))
+
+    def test_links(self) -> None:
+        """What a link points to counts, through any number of links, as in a mounted ConfigMap."""
+        for generation in ("one", "two"):
+            (self.root / generation).mkdir()
+            (self.root / generation / "config.yaml").write_text("same text")
+        (self.root / "..data").symlink_to("one")
+
+        def mount() -> None:
+            self.path.unlink()
+            self.path.symlink_to("..data/config.yaml")
+
+        def swap() -> None:
+            (self.root / "..tmp").symlink_to("two")
+            (self.root / "..tmp").rename(self.root / "..data")
+
+        self.assert_seen(mount)
+        self.assert_seen(swap)
+
+    def test_disappearance(self) -> None:
+        """That a file is gone is not worth a word; that the very same one is back, is."""
+        aside = self.root / "aside"
+        self.path.rename(aside)
+        self.pass_time()
+        self.assertEqual(self.changes, 0)
+        self.assert_seen(lambda: aside.rename(self.path))
+
+    def test_slow_writer(self) -> None:
+        """Who writes piece by piece is waited for."""
+        for count in range(20):
+            self.path.write_text("x" * count)
+            self.clock.pump([SETTLING / 2] * 2)
+        self.clock.advance(PERIOD)
+        self.pass_time()
+        self.assertEqual(self.changes, 1)
+
+    def test_not_other_files(self) -> None:
+        """Other files in the directory are nobody's business."""
+        (self.directory / "notes.txt").write_text("x")
+        (self.directory / ".swap.yaml").write_text("x")
+        self.pass_time()
+        self.assertEqual(self.changes, 0)
