@@ -128,15 +128,12 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
 
 def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapService:
     """Make every part, and wire them.  Nothing is opened or spawned before the service is started."""
-    from twisted.internet.threads import deferToThreadPool
-
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.logs.observer import LineObserver, in_reactor
     from llama_swap.metrics.records import Records
     from llama_swap.metrics.worker import Worker
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.relay.status import get_status
-    from llama_swap.reload import Reloading
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
     from llama_swap.upstream.guard import Guard
@@ -173,28 +170,20 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     gate = _gate(config, router, dialer, streams, records)
     site = SwapSite(gate, loop, config)
 
-    def read_again() -> Deferred[Loaded]:
-        return deferToThreadPool(loop, loop.getThreadPool(), load, settings.sources, router.ports())
-
-    def apply(loaded: Loaded) -> None:
-        config = loaded.config
-        if config.listen != router.config.listen:
-            _log.warn("`listen` has changed; that takes effect at the next start of llama-swap")
-        difference = router.follow(config)
-        gate.follow(config)
-        site.follow(config)
-        prober.timeout = config.health_check_timeout
-        for model in difference.added:
-            logs.writer(model)
-        _log_remarks(settings, loaded)
-        _log.info("configuration reloaded ({difference})", difference=difference)
-
     def close_streams() -> None:
         streams.close()
         site.end_tunnels()
 
     loop.callWhenRunning(_settle)
-    reload = Reloading(read_again, apply).request
+
+    def apply(loaded: Loaded) -> None:
+        for part in (gate, site):
+            part.follow(loaded.config)
+        prober.timeout = loaded.config.health_check_timeout
+        for model in loaded.config.models:
+            logs.writer(model)
+
+    reload = _reload(loop, settings, router, apply)
     watch = [] if settings.watched is None else [Watch(loop, settings.sources.stamps, settings.watched, reload)]
     return SwapService(
         loop,
@@ -256,6 +245,26 @@ def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes, re
     streams.add_to(app)
     ActivityRoutes(records).add_to(app)
     return Gate(Front(app, inference.direct()), config)
+
+
+def _reload(loop: Any, settings: Settings, router: Router, apply: Callable[[Loaded], None]) -> Callable[[], None]:
+    """Return what reads the configuration again, and then has the router, and `apply`, follow it."""
+    from twisted.internet.threads import deferToThreadPool
+
+    from llama_swap.reload import Reloading
+
+    def read() -> Deferred[Loaded]:
+        return deferToThreadPool(loop, loop.getThreadPool(), load, settings.sources, router.ports())
+
+    def follow(loaded: Loaded) -> None:
+        if loaded.config.listen != router.config.listen:
+            _log.warn("`listen` has changed; that takes effect at the next start of llama-swap")
+        difference = router.follow(loaded.config)
+        apply(loaded)
+        _log_remarks(settings, loaded)
+        _log.info("configuration reloaded ({difference})", difference=difference)
+
+    return Reloading(read, follow).request
 
 
 def _log_remarks(settings: Settings, loaded: Loaded) -> None:
