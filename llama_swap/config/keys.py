@@ -7,7 +7,7 @@ A new key is one line here, an attribute of the same name in `llama_swap.config.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final
@@ -75,10 +75,19 @@ class Nested:
         return self.make(**read_keys(node, self.table, lambda value: value, found))
 
     def show(self, value: Any) -> dict[str, Any]:
-        return {key.name: key.kind.show(getattr(value, key.attribute)) for key in self.table}
+        return dict(shown(self.table, value))
 
     def schema(self) -> Schema:
         return section_schema(self.table)
+
+
+def shown(table: Sequence[Key], values: Any) -> Iterator[tuple[str, Any]]:
+    """Yield names and values, as YAML would write them, of the keys that `values` has and that say something."""
+    for key in table:
+        if hasattr(values, key.attribute) and not isinstance(key.kind, Section):
+            value = key.kind.show(getattr(values, key.attribute))
+            if value is not None:
+                yield key.name, value
 
 
 def section_schema(table: Sequence[Key], **forms: Schema) -> Schema:

@@ -6,23 +6,21 @@ It can be loaded again, and then says the same, but for what is masked.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
 
 from llama_swap.config.groups import GROUP
-from llama_swap.config.keys import MODEL, TOP, Key
-from llama_swap.config.kinds import Section
+from llama_swap.config.keys import MODEL, TOP, shown
 from llama_swap.config.masking import masked
-from llama_swap.config.model import Config, Group, ModelConfig, Routing
+from llama_swap.config.model import Config, ModelConfig, Routing
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def render_effective(config: Config) -> str:
     """Return `config` as YAML, for people to read and to compare."""
-    document = dict(_shown(TOP, config))
+    document = dict(shown(TOP, config))
     document["models"] = {model.id: _model(model) for model in config.models.values()}
     document["profiles"] = {name: list(members) for name, members in config.profiles.items()}
     if config.routing != Routing():
@@ -42,23 +40,14 @@ def _router(routing: Routing) -> dict[str, Any]:
         sections = {"vars": matrix.variables, "evict_costs": matrix.evict_costs, "sets": matrix.sets}
         return {"use": "matrix", "settings": {"matrix": {name: dict(section) for name, section in sections.items()}}}
     groups = {
-        name: {**dict(_shown(GROUP, group)), "members": list(group.members)} for name, group in routing.groups.items()
+        name: {**dict(shown(GROUP, group)), "members": list(group.members)} for name, group in routing.groups.items()
     }
     return {"use": "group", "settings": {"groups": groups}}
 
 
 def _model(model: ModelConfig) -> dict[str, Any]:
-    shown = {"cmd": shlex.join(masked(model.cmd)), "proxy": model.proxy, **dict(_shown(MODEL, model))}
+    entry = {"cmd": shlex.join(masked(model.cmd)), "proxy": model.proxy, **dict(shown(MODEL, model))}
     if model.cmd_stop:
-        shown["cmdStop"] = shlex.join(masked(model.cmd_stop))
-    shown["env"] = masked(shown["env"])
-    return shown
-
-
-def _shown(table: Sequence[Key], values: Config | ModelConfig | Group) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of the keys that are set, by the file or by default, but for sections."""
-    for key in table:
-        if hasattr(values, key.attribute) and not isinstance(key.kind, Section):
-            shown = key.kind.show(getattr(values, key.attribute))
-            if shown is not None:
-                yield key.name, shown
+        entry["cmdStop"] = shlex.join(masked(model.cmd_stop))
+    entry["env"] = masked(entry["env"])
+    return entry
