@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model, fake_models
 from tests.support_client import exchange
+from tests.test_blackbox_reload import reload
 
 KEY = "sk-canary-7f3a"
 SHOWN = {"Authorization": f"Bearer {KEY}"}
@@ -143,6 +144,26 @@ class WithKeyTests(SynchronousTestCase):
                     self.assertIn("\r\nX-Kept: 1\r\n", raw)
                     for secret in (KEY, credentials, "uthorization", "pi-"):
                         self.assertNotIn(secret, raw)
+
+    def test_not_forwarded_with_an_upgrade(self) -> None:
+        """A request for a WebSocket loses its key as well."""
+        config = {"models": {"a": fake_model("a", "--echo --no-upgrade")}, "apiKeys": [KEY]}
+        with ProxyUnderTest(config) as proxy:
+            raw = proxy.get("/upstream/a/ws", {**SHOWN, "Connection": "Upgrade", "Upgrade": "websocket"}).json()
+            self.assertIn("Upgrade: websocket", raw["request"])
+            self.assertNotIn(KEY, raw["request"])
+
+    def test_other_keys(self) -> None:
+        """A reload changes the keys, and nothing else."""
+        config = self.config()
+        with ProxyUnderTest(config) as proxy:
+            self.assertEqual(proxy.get("/upstream/a/x", SHOWN).status, 200)
+            reload(proxy, {**config, "apiKeys": ["new"]})
+            self.assertEqual(proxy.get("/upstream/a/x", SHOWN).status, 401)
+            self.assertEqual(proxy.get("/upstream/a/x", {"x-api-key": "new"}).status, 200)
+            reload(proxy, {**config, "apiKeys": []})
+            self.assertEqual(proxy.get("/upstream/a/x", SHOWN).status, 200)
+            self.assertEqual(len(proxy.journal.events("start")), 1)
 
     def test_other_keys_are_forwarded(self) -> None:
         """A header that holds somebody else's key goes on to the model."""
