@@ -51,6 +51,7 @@ class Wire:
         self.gone = False
         self.producer: Any = None
         self._tempDataBuffer: list[bytes] = []
+        self._pulls = False
         self._protocol = protocol
         self._peer = peer
         self._host = host
@@ -86,6 +87,8 @@ class Wire:
         """The connection is gone; cleanly, unless there is another reason."""
         if not self.gone:
             self.gone = True
+            if self.producer is not None:
+                self.producer.stopProducing()
             self._protocol.connectionLost(Failure(reason or ConnectionDone()))
 
     def settle(self) -> None:
@@ -100,7 +103,7 @@ class Wire:
     def write(self, data: bytes) -> None:
         if not (self.gone or self.disconnecting or self.write_closed):
             self.written += data
-            if self.full and self.producer is not None:
+            if self.full and self.producer is not None and not self._pulls:
                 self.producer.pauseProducing()
 
     def writeSequence(self, data: list[bytes]) -> None:
@@ -117,6 +120,14 @@ class Wire:
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         self.producer = producer
+        self._pulls = not streaming
+        if self._pulls:
+            self.pull()
+
+    def pull(self) -> None:
+        """Take what a pull producer has, for as long as the other end reads."""
+        while self.producer is not None and not self.full:
+            self.producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
         self.producer = None

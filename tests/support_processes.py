@@ -124,3 +124,14 @@ def command_line(pid: int) -> str:
 def open_files(pid: int) -> int:
     """Return how many file descriptors the process holds."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def own_files() -> dict[str, str]:
+    """Return this process's descriptors, and what they lead to."""
+    found = {}
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            found[descriptor.name] = str(descriptor.readlink())
+        except OSError:  # that of the directory itself
+            continue
+    return found

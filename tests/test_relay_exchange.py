@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.error import ConnectionLost
@@ -40,6 +40,105 @@ class RequestTests(SynchronousTestCase):
         """Behind a head without a body comes nothing."""
         _, _, wire = connected()
         self.assertEqual(wire.take(), b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+
+
+class Pieces:
+    """A body that is not in memory: so many pieces, and an error at the end if it cannot be read."""
+
+    def __init__(self, count: int, *, readable: bool = True) -> None:
+        self.whole = b"".join(b"%04d" % number for number in range(count))
+        self.given = 0
+        self._readable = readable
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def pieces(self) -> Iterator[bytes]:
+        """See `Body.pieces`."""
+        for start in range(0, len(self.whole), 4):
+            self.given += 1
+            yield self.whole[start : start + 4]
+        if not self._readable:
+            raise OSError
+
+
+class LargeBodyTests(SynchronousTestCase):
+    """Bodies that are sent piece by piece."""
+
+    HEAD = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 400\r\n\r\n"
+
+    def setUp(self) -> None:
+        """Prepare a body, and an upstream that reads nothing yet."""
+        self.body = Pieces(100)
+        self.upstream = Upstream()
+        self.sink = Sink()
+        self.exchange = Exchange(request_to(method=b"POST", body=self.body), self.sink, self.upstream.pool())
+        self.exchange.start()
+
+    def upstream_full(self) -> Wire:
+        """Return the connection to an upstream that does not read."""
+        filled = Wire.registerProducer
+
+        def register(wire: Wire, producer: object, streaming: bool) -> None:
+            wire.full = True
+            filled(wire, producer, streaming)
+
+        self.patch(Wire, "registerProducer", register)
+        return self.upstream.accept()
+
+    def test_whole(self) -> None:
+        """Head and body arrive, and the producer is gone."""
+        wire = self.upstream.accept()
+        self.assertEqual(wire.take(), self.HEAD + self.body.whole)
+        self.assertIsNone(wire.producer)
+        wire.deliver(OK + b"Content-Length: 0\r\n\r\n")
+        self.assertEqual(self.sink.names, ["head", "end"])
+
+    def test_no_faster_than_read(self) -> None:
+        """A piece is read when there is room for it."""
+        wire = self.upstream_full()
+        self.assertEqual((wire.take(), self.body.given), (self.HEAD, 0))
+        wire.producer.resumeProducing()
+        self.assertEqual((wire.take(), self.body.given), (b"0000", 1))
+        wire.full = False
+        wire.pull()
+        self.assertEqual(wire.take(), self.body.whole[4:])
+
+    def test_early_answer(self) -> None:
+        """An answer that ends before its request did ends the connection, and the sending."""
+        wire = self.upstream_full()
+        wire.deliver(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual(self.sink.names, ["head", "end"])
+        self.assertTrue(wire.aborted)
+        producer = wire.producer
+        wire.settle()
+        producer.resumeProducing()
+        self.assertEqual(self.body.given, 0)
+
+    def test_client_left(self) -> None:
+        """Who has left has nothing sent for him."""
+        wire = self.upstream_full()
+        self.exchange.abort()
+        wire.settle()
+        self.assertEqual((self.body.given, self.sink.names), (0, []))
+
+    def test_sent_again(self) -> None:
+        """Where nothing of it arrived, it is sent again from its beginning."""
+        self.upstream_full().producer.resumeProducing()
+        self.exchange._reused = True
+        self.exchange.lost(cleanly=True, delivered=False)
+        wire = self.upstream.accept()
+        wire.full = False
+        wire.pull()
+        self.assertEqual(wire.take(), self.HEAD + self.body.whole)
+
+    def test_unreadable(self) -> None:
+        """A body that can no longer be read ends the exchange as broken."""
+        self.body._readable = False
+        wire = self.upstream.accept()
+        self.assertTrue(wire.aborted)
+        wire.settle()
+        self.assertEqual(self.sink.names, ["broken"])
 
 
 class AnswerTests(SynchronousTestCase):

@@ -1,255 +1,107 @@
-"""Which bodies are read, which are refused, and what changes when the model is replaced."""
+"""The model in a body of any form and size."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import BadRequest
-from llama_swap.web.body import read_model, replace_model
+from llama_swap.relay.headers import Body
+from llama_swap.web.body import LONGEST_NAME, LargeBody, Named, Types, read_body, read_query
 
-VALID: dict[bytes, str] = {
-    b'{"model":"a"}': "a",
-    b' \t\r\n{ "model"\n:\t"a" }\r\n ': "a",
-    b'{"stream":true,"model":"org/a:Q4","n":1}': "org/a:Q4",
-    b'{"mod\\u0065l":"a"}': "a",
-    b'{"\\u006dodel":"a"}': "a",
-    b'{"model":"\\u0061\\/b\\n"}': "a/b\n",
-    '{"model":"Größe 😀"}'.encode(): "Größe 😀",
-    b'{"model":"\\ud83d\\ude00"}': "😀",
-    b'{"model":"\\ud800"}': "\ud800",
-    b'{"Model":"b","model":"a","MODEL":"c","model ":"d"}': "a",
-    # `model` elsewhere
-    b'{"x":{"model":"b"},"model":"a","y":{"model":{"model":"c"}}}': "a",
-    b'{"messages":[{"model":"b"},[{"model":"c"}]],"model":"a"}': "a",
-    b'{"x":"model","model":"a","y":["model","model"]}': "a",
-    b'{"x":"\\"model\\":\\"b\\"","model":"a"}': "a",
-    b'{"x":"{[","model":"a","y":"]}\\\\"}': "a",
-    b'{"":{},"model":"a","x":{"x":1,"x":2},"x":1}': "a",
-    # numbers and strings that other parsers stumble upon
-    b'{"x":[1e400,-1e400,1E-999,-0,0.5],"model":"a"}': "a",
-    b'{"x":"\\ud800","model":"a","y":"\\udc00\\ud800"}': "a",
-    b'{"x":' + b"9" * 100_000 + b',"model":"a"}': "a",
-    b'{"x":' + b"[" * 400 + b"]" * 400 + b',"model":"a"}': "a",
-    '{"x":"\x7f\u2028\u0000'.replace("\0", "\\u0000").encode() + b'","model":"a"}': "a",
-}
-
-NO_JSON: tuple[bytes, ...] = (
-    b"",
-    b" ",
-    b"Hello",
-    b'{"model":"a"',
-    b'{"model":"a}',
-    b'{"model":"a"}}',
-    b'{"model":"a"} x',
-    b'{"model":"a"}{"model":"a"}',
-    b'{"model":"a"}\0',
-    b'{"model":"a",}',
-    b'{,"model":"a"}',
-    b'{"x":[1,],"model":"a"}',
-    b'{"model":"a"} // comment',
-    b'{/* comment */"model":"a"}',
-    b'{"model":"a" # comment\n}',
-    b"{'model':'a'}",
-    b'{model:"a"}',
-    b'{"model" "a"}',
-    b'{"model":a}',
-    b"model=a",
-    # no numbers, and no strings
-    b'{"x":NaN,"model":"a"}',
-    b'{"x":Infinity,"model":"a"}',
-    b'{"x":[-Infinity],"model":"a"}',
-    b'{"x":01,"model":"a"}',
-    b'{"x":+1,"model":"a"}',
-    b'{"x":.5,"model":"a"}',
-    b'{"x":1.,"model":"a"}',
-    b'{"x":0x1,"model":"a"}',
-    b'{"x":1_0,"model":"a"}',
-    b'{"x":True,"model":"a"}',
-    b'{"x":"\n","model":"a"}',
-    b'{"x":"\\x41","model":"a"}',
-    b'{"x":"\\u00","model":"a"}',
-    b'{"x":"\\u0_41","model":"a"}',
-    b'{"x":\x0c1,"model":"a"}',
-    b'\xc2\xa0{"model":"a"}',
-    # no UTF-8
-    b'\xef\xbb\xbf{"model":"a"}',
-    '{"model":"a"}'.encode("utf-16"),
-    '{"model":"a"}'.encode("utf-16-le"),
-    '{"model":"a"}'.encode("utf-16-be"),
-    '{"model":"a"}'.encode("utf-32"),
-    '{"x":"ß","model":"a"}'.encode("latin-1"),
-    b'{"x":"\xed\xa0\x80","model":"a"}',
-    b'{"x":"\xc0\xaf","model":"a"}',
-    b'{"model":"a","x":"\xff"}',
-    b'\x1f\x8b\x08\x00{"model":"a"}',
-    # too deep
-    b'{"x":' + b"[" * 100_000,
-    b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b',"model":"a"}',
-    b'{"x":' * 100_000 + b"1" + b"}" * 100_000,
-    # no object
-    b"[]",
-    b'[{"model":"a"}]',
-    b'"a"',
-    b'"model"',
-    b"1",
-    b"true",
-    b"null",
+JSON = b'{"x":"\xc3\xbc", "model" : "m" ,"y":1}'
+URLENCODED = b"x=%C3%BC&model=m&y=1"
+MULTIPART = (
+    b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\x00\xff\r\n'
+    b'--B\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--B--\r\n'
 )
-
-NO_MODEL: tuple[bytes, ...] = (
-    b"{}",
-    b'{"messages":[]}',
-    b'{"x":{"model":"a"}}',
-    b'{"Model":"a"}',
-    b'{"model":null}',
-    b'{"model":7}',
-    b'{"model":true}',
-    b'{"model":["a"]}',
-    b'{"model":{"model":"a"}}',
-    b'{"model":""}',
-)
-
-TWO_MODELS: tuple[bytes, ...] = (
-    b'{"model":"a","model":"a"}',
-    b'{"model":"a","model":"b"}',
-    b'{"model":"a","mod\\u0065l":"b"}',
-    b'{"\\u006dodel":"a","x":{},"model":"b"}',
-    b'{"model":"a","\\u006D\\u006F\\u0064\\u0065\\u006C":null}',
-    b'{"model":1,"model":"a"}',
-    b'{"model":"a","x":1,"model":"b","model":"c"}',
-)
-
-SPACE = st.text(" \t\r\n", max_size=3)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("model"), inner, max_size=3),
-    max_leaves=8,
-)
+FORMS: list[tuple[Types, bytes, bytes]] = [
+    *(
+        (types, JSON, JSON.replace(b'"m"', b'"n\\u00fc 1"'))
+        for types in (None, [b"application/json"], [b"application/json; charset=utf-8"], [b"text/plain"], [b""])
+    ),
+    ([b"application/x-www-form-urlencoded"], JSON, JSON.replace(b'"m"', b'"n\\u00fc 1"')),
+    ([b"application/x-www-form-urlencoded"], URLENCODED, URLENCODED.replace(b"=m", b"=n%C3%BC+1")),
+    ([b"Application/X-WWW-Form-Urlencoded;charset=utf-8"], URLENCODED, URLENCODED.replace(b"=m", b"=n%C3%BC+1")),
+    ([b"multipart/form-data; boundary=B"], MULTIPART, MULTIPART.replace(b"\nm\r", b"\nn\xc3\xbc 1\r")),
+]
+REFUSED: list[tuple[Types, bytes]] = [
+    ([b"application/json", b"multipart/form-data; boundary=B"], JSON),
+    ([b"application/json", b"application/json"], JSON),
+    ([b"multipart/form-data; boundary=B"], JSON),
+    ([b"multipart/mixed; boundary=B"], MULTIPART),
+    ([b"multipart/form-data"], MULTIPART),
+    ([b"application/json"], MULTIPART),
+    ([b"application/json"], URLENCODED),
+    (None, b""),
+    ([b"application/x-www-form-urlencoded"], b""),
+    ([b"multipart/form-data; boundary=B"], b""),
+]
 
 
-@st.composite
-def spelled(draw: Any, value: object) -> str:
-    """Write a JSON value with any spaces, and any characters of its strings as escapes."""
-
-    def space() -> str:
-        return draw(SPACE)
-
-    def char(char: str) -> str:
-        plain = json.dumps(char, ensure_ascii=False)[1:-1]
-        return draw(
-            st.sampled_from([plain, json.dumps(char)[1:-1], *([f"\\u{ord(char):04X}"] if ord(char) < 65536 else [])])
-        )
-
-    def write(value: object) -> str:
-        if isinstance(value, str):
-            return '"' + "".join(map(char, value)) + '"'
-        if isinstance(value, list):
-            return "[" + ",".join(space() + write(item) + space() for item in value) + space() + "]"
-        if isinstance(value, dict):
-            return "{" + ",".join(member(*item) for item in value.items()) + space() + "}"
-        return json.dumps(value)
-
-    def member(key: str, value: object) -> str:
-        return space() + write(key) + space() + ":" + space() + write(value) + space()
-
-    return space() + write(value) + space()
+def large(types: Types, body: bytes, size: int = 7, *, names_model: bool = True) -> LargeBody:
+    """Return a large body, however small it is."""
+    content = LargeBody(types, names_model=names_model)
+    for start in range(0, len(body), size):
+        content.write(body[start : start + size])
+    return content
 
 
-@st.composite
-def bodies(draw: Any) -> tuple[bytes, bytes, bytes, str]:
-    """Return a body in three parts, of which the middle is the value of `model`, and the model."""
-    others = draw(st.dictionaries(st.text().filter(lambda key: key != "model"), JSON, max_size=4))
-    members = [f"{draw(spelled(key))}:{draw(spelled(value))}" for key, value in others.items()]
-    before = draw(st.integers(0, len(members)))
-    model = draw(st.text(min_size=1))
-    lead, key, colon = draw(SPACE), draw(spelled("model")), f":{draw(SPACE)}"
-    value = draw(spelled(model)).strip(" \t\r\n")
-    start = ",".join([*members[:before], ""])
-    end = "".join(f",{member}" for member in members[before:])
-    return f"{lead}{{{start}{key}{colon}".encode(), value.encode(), f"{draw(SPACE)}{end}}}{lead}".encode(), model
+def whole(body: bytes | Body) -> bytes:
+    """Return all of a body."""
+    return body if isinstance(body, bytes) else b"".join(body.pieces())
 
 
-class ReadTests(SynchronousTestCase):
-    """`read_model` agrees with every JSON parser that an upstream may have, or refuses."""
+class FormTests(SynchronousTestCase):
+    """What decides in which form a body is read, and that both ways of reading agree."""
 
-    def refused(self, body: bytes) -> str:
-        """Return why a body is refused."""
-        error = self.assertRaises(BadRequest, read_model, body)
-        message = str(error)
-        message.encode()  # it can be sent
-        return message
+    def check(self, named: Named[bytes | Body], body: bytes, renamed: bytes) -> None:
+        """Check what was read."""
+        self.assertEqual((named.model, whole(named.text)), ("m", body))
+        self.assertEqual(whole(named.renamed("nü 1")), renamed)
+        self.assertEqual(len(named.renamed("nü 1")), len(renamed))
 
-    def test_valid(self) -> None:
-        """The model is the outermost one, however it is spelled and whatever stands beside it."""
-        for body, model in VALID.items():
-            self.assertEqual(read_model(body), model, body[:60])
+    def test_forms(self) -> None:
+        """Forms are known by their Content-Type; everything else is JSON.  With another name, nothing else changes."""
+        for types, body, renamed in FORMS:
+            self.check(read_body(types, body), body, renamed)
+            self.check(large(types, body).read(), body, renamed)
 
-    def test_no_json(self) -> None:
-        """What is no JSON object in UTF-8, from its first byte to its last, is refused as such."""
-        for body in NO_JSON:
-            self.assertIn("invalid JSON: ", self.refused(body), body[:60])
+    def test_refused(self) -> None:
+        """What is not in the form that it is said to have is refused, and so is what is said to have two."""
+        for types, body in REFUSED:
+            self.assertRaises(BadRequest, read_body, types, body)
+            self.assertRaises(BadRequest, large(types, body).read)
 
-    def test_no_model(self) -> None:
-        """`model` must be there, and be a string that is not empty."""
-        for body in NO_MODEL:
-            self.assertIn("missing or invalid 'model' key", self.refused(body), body)
-
-    def test_two_models(self) -> None:
-        """Two are one too many, even if they are equal, or spelled differently."""
-        for body in TWO_MODELS:
-            self.assertIn("more than one 'model'", self.refused(body), body)
-
-    def test_cut_anywhere(self) -> None:
-        """A body that is not all there is refused, wherever it ends."""
-        body = '{"x": ["\\ud83d", 1.5e3, {"a": null}], "model": "Größe\\n", "z": true}'.encode()
-        for end in range(len(body)):
-            self.refused(body[:end])
-        self.assertEqual(read_model(body), "Größe\n")
-
-    def test_says_where(self) -> None:
-        """The message says where the body goes wrong."""
-        self.assertIn("at byte 21", self.refused(b'{"model": "a", "x": "\xff"}'))
-        self.assertIn("line 2 column 1", self.refused(b'{"model": "a",\n}'))
-
-    @settings(deadline=None)
-    @given(st.binary(max_size=60) | st.text('{}[]":,\\modelu0065 \n', max_size=40).map(str.encode))
-    def test_junk(self, body: bytes) -> None:
-        """Any bytes are read or refused, and nothing else."""
-        try:
-            model = read_model(body)
-        except BadRequest:
-            return
-        self.assertEqual(json.loads(body)["model"], model)
+    def test_query(self) -> None:
+        """A query names a model in the same way as a form."""
+        self.check(read_query(URLENCODED), URLENCODED, URLENCODED.replace(b"=m", b"=n%C3%BC+1"))
+        for query in (b"", b"x=1", b"model=a&model=b", b'{"model":"a"}'):
+            self.assertRaises(BadRequest, read_query, query)
 
 
-class ReplaceTests(SynchronousTestCase):
-    """`replace_model` changes the value of `model`, and no other byte."""
+class LargeBodyTests(SynchronousTestCase):
+    """What is special about a body that is read while it comes."""
 
-    def test_valid(self) -> None:
-        """In every body of the table, the other model is read afterwards, and the rest means the same."""
-        for body in VALID:
-            for model in ("b", 'quo"te\\', "ü\n😀", "x" * 10_000):
-                replaced = replace_model(body, model)
-                self.assertEqual(read_model(replaced), model, body[:60])
-                self.assertEqual(replace_model(replaced, "m"), replace_model(body, "m"), body[:60])
+    def test_refused_early(self) -> None:
+        """Nothing more is kept of a body that is refused, and the refusal is the first one."""
+        content = large(None, b'{"model":"m",}' + b"x" * 1000)
+        self.assertLess(content.tell(), 20)
+        self.assertIn("at byte 13", str(self.assertRaises(BadRequest, content.read)))
 
-    def test_bytes(self) -> None:
-        """Spaces, escapes, numbers and the order of all else stay as they were typed."""
-        self.assertEqual(
-            replace_model(b'{ "x" : 1.50e+1,\n"mod\\u0065l" : "a\\u0062" ,"y":"\\u0061","z":{"model":"a"} }\n', "new"),
-            b'{ "x" : 1.50e+1,\n"mod\\u0065l" : "new" ,"y":"\\u0061","z":{"model":"a"} }\n',
-        )
+    def test_not_read(self) -> None:
+        """A body that names no model is kept as it is, whatever it holds."""
+        for types in (None, [b"multipart/form-data"], [b"a/b", b"c/d"]):
+            content = large(types, b"\xff\0" * 500, names_model=False)
+            self.assertEqual(whole(content.as_it_came()), b"\xff\0" * 500)
 
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(bodies(), st.text(min_size=1))
-    def test_any_body(self, body: tuple[bytes, bytes, bytes, str], model: str) -> None:
-        """In any JSON object, spelled anyhow, only the value changes."""
-        before, value, after, old = body
-        whole = before + value + after
-        self.assertEqual(read_model(whole), old)
-        self.assertEqual(replace_model(whole, model), before + json.dumps(model).encode() + after)
+    def test_long_names(self) -> None:
+        """A model may have a long name, but not one that fills the memory."""
+        name = "n" * 1_000_000
+        content = large(None, json.dumps({"model": name}).encode(), 65536)
+        self.assertEqual(content.read().model, name)
+        for value in (b'"' + b"n" * LONGEST_NAME + b'"', b"[" + b"1," * LONGEST_NAME + b"1]"):
+            content = large(None, b'{"model":' + value + b"}", 65536)
+            self.addCleanup(content.close)
+            self.assertIn("that long", str(self.assertRaises(BadRequest, content.read)))

@@ -11,7 +11,9 @@ from llama_swap.errors import TooManyRequests, Unavailable
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
-from llama_swap.web.inference import PATHS, InferenceRoutes
+from llama_swap.web.inference import InferenceRoutes
+from llama_swap.web.paths import GET, POST
+from llama_swap.web.site import SMALL
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 
@@ -35,7 +37,7 @@ class InferenceTests(SynchronousTestCase):
         self.router = FakeRouter(CONFIG)
         self.upstream = (endpoints := Endpoints()).upstream
         routes = InferenceRoutes(Forwarder(self.router, endpoints, unwatched()))
-        self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=100_000))
+        self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=1_000_000))
 
     def sent(self) -> bytes:
         """Let the request through; return what the upstream gets."""
@@ -52,12 +54,14 @@ class InferenceTests(SynchronousTestCase):
         return answer.status, json.loads(answer.body)["error"]["message"]
 
     def test_paths(self) -> None:
-        """Each path takes POST, and goes upstream as it came, with its query."""
-        for path in PATHS:
+        """Each path takes POST, and goes upstream with its query; what tells servers apart here is taken off there."""
+        for path in POST:
             self.client.ask("POST", path + "?x=%20//", b'{"model":"a"}')
-            self.assertTrue(self.sent().startswith(b"POST %b?x=%%20// HTTP/1.1\r\n" % path.encode()))
-            self.client.ask("GET", path)
-            self.assertEqual(self.error(), (405, f"{path} takes POST"))
+            told = path.replace("/v/", "/").removeprefix("/audioapi")
+            self.assertTrue(self.sent().startswith(b"POST %b?x=%%20// HTTP/1.1\r\n" % told.encode()), path)
+            if path not in GET:
+                self.client.ask("GET", path)
+                self.assertEqual(self.error(), (405, f"{path} takes POST"))
 
     def test_any_content_type(self) -> None:
         """The body is read as JSON, whatever type the client says it has."""
@@ -75,6 +79,53 @@ class InferenceTests(SynchronousTestCase):
         sent = self.sent()
         self.assertTrue(sent.endswith(b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)))
         self.assertNotIn(b"chunked", sent)
+
+    def test_other_forms(self) -> None:
+        """Forms name a model, too; what the upstream gets has the name that it knows, and is otherwise unchanged."""
+        fields = b"--B\r\nContent-Disposition: form-data; name=model\r\n\r\n%b\r\n--B--\r\n"
+        for kind, body, old, new in (
+            ("multipart/form-data; boundary=B", fields, b"old", "real/name ü".encode()),
+            ("application/x-www-form-urlencoded", b"x=1&model=%b&y", b"o%6cd", b"real%2Fname+%C3%BC"),
+        ):
+            self.client.ask("POST", "/v1/audio/transcriptions", body % old, {"Content-Type": kind})
+            self.assertEqual(self.router.targets[-1], Target("renamed"))
+            head, _, sent = self.sent().partition(b"\r\n\r\n")
+            self.assertEqual(sent, body % new)
+            self.assertTrue(head.endswith(b"Content-Length: %d" % len(sent)))
+
+    def test_queries(self) -> None:
+        """Some routes have no body, and the model in their query."""
+        for path in GET:
+            self.client.ask("GET", path + "?x=%20&model=a&model_x=b")
+            self.assertTrue(self.sent().startswith(b"GET %b?x=%%20&model=a&model_x=b HTTP/1.1\r\n" % path.encode()))
+            self.client.ask("GET", path + "?model=old")
+            self.assertTrue(self.sent().startswith(b"GET %b?model=real%%2Fname+%%C3%%BC HTTP/1.1\r\n" % path.encode()))
+            for query in ("", "?", "?model=", "?x=1", "?model=a&model=a"):
+                self.client.ask("GET", path + query)
+                self.assertEqual(self.error()[0], 400, path + query)
+
+    def test_encoded_path(self) -> None:
+        """A path that is spelled in another way is the same path, for bodies of any size, and goes upstream so."""
+        for size in (10, 2 * SMALL):
+            for path, told in (("/v1/%63ompletions", "/v1/%63ompletions"), ("/%76/completions?x", "/completions?x")):
+                body = b'{"model":"a","x":"%b"}' % (b"x" * size)
+                self.client.ask("POST", path, body)
+                sent = self.sent()
+                self.assertTrue(sent.startswith(b"POST %b HTTP/1.1\r\n" % told.encode()))
+                self.assertTrue(sent.endswith(body))
+
+    def test_large(self) -> None:
+        """Large bodies go the same way: untouched, renamed, or refused."""
+        long = b"[1,2,3]," * (SMALL // 4)
+        for name, told in ((b"a", b"a"), (b"old", b"real/name \\u00fc")):
+            body = b'{"x":[%b0] ,"model": "%b"}\n'
+            self.client.ask("POST", CHAT, body % (long, name))
+            head, _, sent = self.sent().partition(b"\r\n\r\n")
+            self.assertTrue(sent == body % (long, told))
+            self.assertTrue(head.endswith(b"Content-Length: %d" % len(sent)))
+        for body in (b'{"model":"a","x":[%b]}' % long, b'{"x":"%b"}' % long, b'{"model":"a","x":"%b' % long):
+            self.client.ask("POST", CHAT, body)
+            self.assertEqual(self.error()[0], 400)
 
     def test_names(self) -> None:
         """The name decides who is asked, and as what."""

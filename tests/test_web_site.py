@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tempfile
 from typing import Any
 
 from twisted.internet import reactor
@@ -19,10 +20,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.logs.observer import event_lines
+from llama_swap.relay.headers import Body
 from llama_swap.web.channel import DISCARDED, LINGER, SwapChannel
-from llama_swap.web.site import body_of
+from llama_swap.web.site import SMALL, body_of
+from llama_swap.web.spool import IN_MEMORY
 from tests.fakes_web import site_of
 from tests.fakes_wire import CLIENT, Client, read_answer
+from tests.support_processes import own_files
 
 LIMIT = 1000
 
@@ -34,7 +38,7 @@ class Echo(Resource):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bodies: list[bytes | None] = []
+        self.bodies: list[bytes | Body | None] = []
         self.requests: list[Request] = []
 
     def render(self, request: Request) -> Any:
@@ -43,7 +47,8 @@ class Echo(Resource):
         self.bodies.append(body_of(request))
         if request.path == b"/never":
             return NOT_DONE_YET
-        return self.bodies[-1] or b""
+        body = self.bodies[-1] or b""
+        return body if isinstance(body, bytes) else b"".join(body.pieces())
 
 
 class SiteTestCase(SynchronousTestCase):
@@ -91,17 +96,46 @@ class BodyTests(SiteTestCase):
         self.client.send(b"ab")
         self.assertEqual(self.client.answer().body, b"ab")
 
-    def test_stays_in_memory(self) -> None:
-        """No body is written to a disk, however it is framed, and forms are not taken apart."""
-        site = site_of(self.echo, self.clock, max_body=1_000_000)
+    def test_of_any_size(self) -> None:
+        """Small, large and very large bodies are what was sent, however they are framed; forms are not taken apart."""
+        site = site_of(self.echo, self.clock, max_body=10_000_000)
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        Client(site).ask("POST", "/", b"a=1&" * 100_000, form)
-        Client(site).send(
-            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
-            % (400_000, b"b" * 400_000)
-        )
-        self.assertEqual([len(body or b"") for body in self.echo.bodies], [400_000, 400_000])
-        self.assertEqual([request.args for request in self.echo.requests], [{}, {}])
+        for size in (SMALL, SMALL + 1, IN_MEMORY, IN_MEMORY + 1, 3_000_000):
+            body = (b"a=%d&" % size * size)[:size]
+            client = Client(site)
+            client.ask("POST", "/", body, form)
+            self.assertTrue(client.answer().body == body, size)
+            client.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for start in range(0, size, 100_000):
+                client.send(b"%x\r\n%b\r\n" % (len(part := body[start : start + 100_000]), part))
+            client.send(b"0\r\n\r\n")
+            self.assertTrue(client.answer().body == body, size)
+        self.assertEqual([request.args for request in self.echo.requests], [{}] * 10)
+
+    def test_room_is_given_back(self) -> None:
+        """The file of a very large body is closed when its request is over or refused, and when its client leaves."""
+        before = own_files()
+        site = site_of(self.echo, self.clock, max_body=3_000_000)
+        for target, size in (("/", 2_000_000), ("/never", 2_000_000), ("/", 1_500_000), ("/", 4_000_000)):
+            client = Client(site)
+            client.send(b"POST %b HTTP/1.1\r\nHost: h\r\n" % target.encode())
+            client.send(b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % size + b"x" * min(size, 1_500_000))
+            if size != 1_500_000:
+                self.assertEqual(len(own_files()), len(before) + 1)
+                client.send(b"x" * (size - 1_500_000) + b"\r\n0\r\n\r\n")
+            if target == "/never" or size == 1_500_000:
+                client.leave()
+            self.assertEqual(own_files(), before, (target, size))
+
+    def test_disk_full(self) -> None:
+        """Where a very large body cannot be kept, its sender is told, and it is no defect."""
+        self.patch(tempfile, "tempdir", "/dev/full")
+        client = Client(site_of(self.echo, self.clock, max_body=3_000_000))
+        client.ask("POST", "/", b"x" * 2_000_000)
+        answer = client.answer()
+        self.assertEqual(answer.status, 503)
+        self.assertIn("cannot be kept in /dev/full (TMPDIR)", json.loads(answer.body)["error"]["message"])
+        self.assertEqual(self.echo.requests, [])
 
     def test_at_the_limit(self) -> None:
         """A body may be as large as the limit."""

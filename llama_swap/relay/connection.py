@@ -14,7 +14,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from llama_swap.relay.sending import has_sent_all, send_now
+from llama_swap.relay.headers import Body
+from llama_swap.relay.sending import Upload, has_sent_all, send_now
 
 _BYTES_ACKED = struct.Struct("=120xQ")
 """Where Linux's `struct tcp_info` (linux/tcp.h) has `tcpi_bytes_acked`."""
@@ -41,6 +42,7 @@ class UpstreamConnection(Protocol):
     def __init__(self, idle_ended: Callable[[], None]) -> None:
         self._idle_ended = idle_ended  # told when the connection ends, or is of no more use, while it carries nothing
         self._carried: Carried | None = None
+        self._upload: Upload | None = None
         self._sent = 0
         self._sent_before = 0  # for exchanges that are over
 
@@ -56,10 +58,19 @@ class UpstreamConnection(Protocol):
         self._sent += len(data)
         send_now(self.transport, data)
 
+    def carry_large(self, carried: Carried, head: bytes, body: Body) -> None:
+        """Send a request whose body is not in memory, no faster than the upstream reads; else as `carry`."""
+        self.carry(carried, head)
+        self._sent += len(body)
+        self._upload = Upload(self.transport, body.pieces())
+
     def release(self) -> bool:
         """The exchange is over; return whether the connection could carry another."""
         self._carried = None
         transport = self.transport
+        upload, self._upload = self._upload, None
+        if upload is not None and not upload.complete:  # the answer came before the upstream had seen all
+            return False
         is_plain = isinstance(transport.getHandle(), socket.socket)  # what lies below TLS cannot be asked
         return is_plain and bool(transport.connected) and has_sent_all(transport)
 

@@ -97,11 +97,15 @@ class Exchange:
     def _carry(self, connection: UpstreamConnection) -> None:
         self._connecting = None
         self._connection = connection
-        body = self._request.body
-        if body and len(body) < SMALL:
-            connection.carry(self, self._request.head() + body)
+        head, body = self._request.head(), self._request.body
+        if body is None:
+            connection.carry(self, head)
+        elif not isinstance(body, bytes):
+            connection.carry_large(self, head, body)
+        elif len(body) < SMALL:
+            connection.carry(self, head + body)
         else:
-            connection.carry(self, self._request.head(), body or b"")
+            connection.carry(self, head, body)
 
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None

@@ -5,8 +5,9 @@ Field names keep the spelling in which they came; comparisons are by lower case 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
+from typing import Protocol
 
 from attrs import field, frozen
 
@@ -44,6 +45,16 @@ def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     return [field_ for field_ in kept if field_[0].lower() not in named] if named else kept
 
 
+class Body(Protocol):
+    """A body that is not in memory as a whole."""
+
+    def __len__(self) -> int:
+        """Return how many bytes it has."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Return its bytes, from the first one on each time, in pieces of moderate size."""
+
+
 @frozen(kw_only=True)
 class OutboundRequest:
     """A request as it goes upstream."""
@@ -56,7 +67,7 @@ class OutboundRequest:
     """The client's, end to end."""
     client: bytes | None
     """The client's address, for `X-Forwarded-For`; None when it has none, or when the proxy asks for itself."""
-    body: bytes | None
+    body: bytes | Body | None
     """None: the request has no body, which is not the same as an empty one."""
     last: bool = False
     """Whether the connection is to carry nothing after this."""

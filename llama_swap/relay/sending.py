@@ -7,9 +7,12 @@ once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from twisted.internet.interfaces import IPullProducer
 from twisted.internet.tcp import Connection
+from zope.interface import implementer
 
 AT_ONCE = 256 * 1024
 """Larger pieces never fit the socket whole, and would be copied for what is left of them."""
@@ -30,6 +33,34 @@ def send_now(transport: Any, data: bytes) -> None:
             return
         data = data[sent:]
     transport.write(data)
+
+
+@implementer(IPullProducer)
+class Upload:
+    """Sends a large body, each piece when the socket has taken the one before."""
+
+    def __init__(self, transport: Any, pieces: Iterator[bytes]) -> None:
+        self._transport = transport
+        self._pieces = pieces
+        self.complete = False
+        transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        """See `IPullProducer.resumeProducing`."""
+        try:
+            piece = next(self._pieces, None)
+        except OSError:  # nobody can have this body any more
+            self._transport.abortConnection()
+            return
+        if piece is None:
+            self.complete = True
+            self._transport.unregisterProducer()
+        else:
+            self._transport.write(piece)
+
+    def stopProducing(self) -> None:
+        """See `IPullProducer.stopProducing`."""
+        self._pieces = iter(())
 
 
 def has_sent_all(transport: Any) -> bool:

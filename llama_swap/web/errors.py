@@ -68,6 +68,7 @@ _PHRASES = {
     401: b"Unauthorized",
     413: b"Content Too Large",
     431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
 }
 _LAST_ANSWER = (
     b"HTTP/1.1 %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b"

@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from llama_swap.config.model import ModelConfig
 from llama_swap.errors import Cancelled, SwapError
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
-from llama_swap.relay.headers import OutboundRequest, end_to_end
+from llama_swap.relay.headers import Body, OutboundRequest, end_to_end
 from llama_swap.relay.pool import Pool
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.routing.names import Names
@@ -63,7 +63,7 @@ class Forwarder:
         request: Request,
         target: Target,
         uri: bytes,
-        body: bytes | None,
+        body: bytes | Body | None,
         *,
         upgrade: bytes | None = None,
         metered: bool = True,
@@ -82,10 +82,10 @@ class Forwarder:
             path=uri.partition(b"?")[0],
             fields=fields,
             client=None if client is None else client.encode(),
-            body=body,
+            body=body if isinstance(body, bytes) else None,  # nobody will want to look at a larger one
             metered=metered,
         )
-        return Forwarding(self, target, uri, noted, upgrade)
+        return Forwarding(self, target, uri, body=body, noted=noted, upgrade=upgrade)
 
     def destination(self, model: ModelConfig) -> Destination:
         """Return where to send requests for `model`, with the connections that are kept to it."""
@@ -110,12 +110,20 @@ class Forwarding(Resource):
     isLeaf = True
 
     def __init__(
-        self, forwarder: Forwarder, target: Target, uri: bytes, noted: InFlightRequest, upgrade: bytes | None
+        self,
+        forwarder: Forwarder,
+        target: Target,
+        uri: bytes,
+        *,
+        body: bytes | Body | None,
+        noted: InFlightRequest,
+        upgrade: bytes | None,
     ) -> None:
         super().__init__()
         self._forwarder = forwarder
         self._target = target
         self._uri = uri
+        self._body = body
         self._noted = noted
         self._upgrade = upgrade
 
@@ -142,7 +150,7 @@ class Forwarding(Resource):
             host=request.getHeader(b"host") or destination.authority,
             fields=noted.fields,
             client=noted.client,
-            body=noted.body,
+            body=self._body,
             upgrade=self._upgrade,
         )
         relay = ReverseProxyResource(

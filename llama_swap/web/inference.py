@@ -1,24 +1,21 @@
-"""The routes that a model answers: `model` is in the JSON body."""
+"""The routes that a model answers: the request says which, in its body or its query."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from klein import Klein
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 
-from llama_swap.web.body import read_model, replace_model
+from llama_swap.scheduling.commands import Target
+from llama_swap.web.body import LargeBody, Named, read_body, read_query
 from llama_swap.web.forwarding import Forwarder
+from llama_swap.web.paths import GET, POST, target_at_upstream
 from llama_swap.web.site import body_of
 
-PATHS = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/v1/rerank",
-    "/v1/audio/speech",
-)
+T = TypeVar("T")
 
 
 class InferenceRoutes:
@@ -29,20 +26,32 @@ class InferenceRoutes:
 
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
-        for path in PATHS:
+        for path in POST:
             app.route(path, methods=["POST"])(self.infer)
+        for path in GET:
+            app.route(path, methods=["GET"])(self.ask)
 
     def direct(self) -> dict[bytes, Callable[[Request], IResource]]:
-        """Return the same routes by path, for those who cannot wait for Klein to find them."""
-        return {path.encode(): self.infer for path in PATHS}
+        """Return the POST routes by path, for those who cannot wait for Klein to find them."""
+        return {path.encode(): self.infer for path in POST}
 
     def infer(self, request: Request) -> IResource:
         """Return the resource that forwards `request` to the model that its body names."""
-        body = body_of(request) or b""
-        name = read_model(body)
+        content: Any = request.content
+        types = request.requestHeaders.getRawHeaders(b"content-type")
+        named = content.read() if isinstance(content, LargeBody) else read_body(types, content.getvalue())
+        target, body = self._resolve(named)
+        return self._forwarder.forward(request, target, target_at_upstream(request.uri), body)
+
+    def ask(self, request: Request) -> IResource:
+        """Return the resource that forwards `request` to the model that its query names."""
+        path, _, query = request.uri.partition(b"?")
+        target, query = self._resolve(read_query(query))
+        return self._forwarder.forward(request, target, path + b"?" + query, body_of(request))
+
+    def _resolve(self, named: Named[T]) -> tuple[Target, T]:
+        """Return who is asked, and what names the model as the upstream knows it."""
         names = self._forwarder.names
-        target = names.resolve(name)
-        upstream_name = names.upstream_name(name, target)
-        if upstream_name != name:
-            body = replace_model(body, upstream_name)
-        return self._forwarder.forward(request, target, request.uri, body)
+        target = names.resolve(named.model)
+        name = names.upstream_name(named.model, target)
+        return target, named.text if name == named.model else named.renamed(name)

@@ -17,7 +17,7 @@ from llama_swap.relay.tunnel import wanted_protocol
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
-from llama_swap.web.inference import PATHS as INFERENCE_PATHS
+from llama_swap.web.paths import names_model_in_body
 from llama_swap.web.site import SwapRequest, body_of
 
 PREFIX = b"/upstream/"
@@ -73,5 +73,5 @@ class PassThrough:
             raise Conflict(f"model {target.model} is not loaded, and is not loaded for the sake of a file like this")
         head = request.head
         upgrade = wanted_protocol(head.fields) if head.version == b"HTTP/1.1" else None
-        metered = request.method == b"POST" and rest.partition(b"?")[0].decode("latin-1") in INFERENCE_PATHS
+        metered = names_model_in_body(request.method, rest)
         return self._forwarder.forward(request, target, rest, body_of(request), upgrade=upgrade, metered=metered)

@@ -17,10 +17,15 @@ from twisted.web.server import Site
 from llama_swap.config.masking import masked_query
 from llama_swap.config.model import Config
 from llama_swap.errors import BodyTooLarge, SwapError, Unauthorized
+from llama_swap.relay.headers import Body
 from llama_swap.web.auth import NO_KEY, ApiKeys
+from llama_swap.web.body import LargeBody
 from llama_swap.web.channel import SwapChannel
 from llama_swap.web.heads import RequestHead
+from llama_swap.web.paths import names_model_in_body
 
+SMALL = 128 * 1024
+"""Bodies of up to so many bytes are read when they are complete; larger ones while they come, and they are spooled."""
 SHOWN = 200
 """How many bytes of an unreadable request the access log shows."""
 STRANGERS_BODY = 64 * 1024
@@ -36,28 +41,28 @@ def _host(address: IAddress) -> str | None:
     return address.host if isinstance(address, (IPv4Address, IPv6Address)) else None
 
 
-def body_of(request: Request) -> bytes | None:
+def body_of(request: Request) -> bytes | Body | None:
     """Return the body of a request, or None if it has none (RFC 9110 §6.4)."""
     headers = request.requestHeaders
     if not (headers.hasHeader(b"content-length") or headers.hasHeader(b"transfer-encoding")):
         return None
-    content = request.content
-    assert isinstance(content, BytesIO), "SwapRequest keeps bodies in memory"
-    return content.getvalue()
+    content: Any = request.content
+    return content.as_it_came() if isinstance(content, LargeBody) else content.getvalue()
 
 
 class SwapRequest(ServerRequest):
-    """A request whose body stays in memory, up to the site's limit, and whose answer gets no invented type."""
+    """A request whose body is kept up to the site's limit, and whose answer gets no invented type."""
 
     defaultContentType = None
     channel: Any
-    content: BytesIO
+    content: BytesIO | LargeBody
     head: RequestHead
     """As it came; `requestHeaders` is what became of it."""
     cors = b""
     """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
     _is_stranger = False
     _room = 0
+    _small = SMALL
 
     def begin(self, head: RequestHead) -> None:
         """The head is complete."""
@@ -82,10 +87,20 @@ class SwapRequest(ServerRequest):
     def handleContentChunk(self, data: bytes) -> None:
         """A part of the body came."""
         self._room -= len(data)
+        self._small -= len(data)
         if self._room < 0:
             self._refuse_body()
-        else:
-            self.content.write(data)
+            return
+        if self._small < 0 and isinstance(self.content, BytesIO):
+            self._enlarge(self.content.getvalue())
+        self.content.write(data)
+
+    def _enlarge(self, before: bytes) -> None:
+        """The body is a large one."""
+        types = self.requestHeaders.getRawHeaders(b"content-type")
+        self.content = LargeBody(types, names_model=names_model_in_body(self.method, self.uri))
+        if before:
+            self.content.write(before)
 
     def process(self) -> None:
         """The request is complete."""
@@ -98,6 +113,7 @@ class SwapRequest(ServerRequest):
 
     def refuse(self, error: SwapError) -> None:
         """Answer now, before all of the request has come; the rest is not wanted, and the connection is closed."""
+        self.content.close()
         self.channel.site.watch(self)
         self.code = error.status
         self.startedWriting = 1

@@ -1,0 +1,136 @@
+"""Reads `model` from a JSON body, and writes another one in its place.
+
+A body is one valid JSON text (RFC 8259) in UTF-8 with exactly one `model`, or it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
+
+from llama_swap.errors import BadRequest
+
+T = TypeVar("T")
+
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
+_COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+
+
+def read_model(body: bytes) -> str:
+    """Return the top-level `model` of a JSON object.
+
+    @raise BadRequest: the body is no JSON object, or has no `model`, an empty one, or more than one.
+    """
+    return _judged(_only([value for key, value in _members(body) if key == "model"]))
+
+
+def replace_model(body: bytes, model: str) -> bytes:
+    """Return `body`, which `read_model` accepted, with another `model`; every other byte stays."""
+    start, end = _model_span(body)
+    return b"".join([body[:start], json.dumps(model).encode(), body[end:]])
+
+
+class _JsonReader:
+    """What is common to both ways of reading; see `llama_swap.web.body.BodyReader`."""
+
+    def decode(self, spelled: bytes) -> str:
+        """See `BodyReader.decode`."""
+        return _judged(json.loads(spelled))
+
+    def spell(self, model: str) -> bytes:
+        """See `BodyReader.spell`."""
+        return json.dumps(model).encode()
+
+
+class WholeJson(_JsonReader):
+    """Finds `model` in a body that is small enough for Python's decoder, which is faster then."""
+
+    def __init__(self) -> None:
+        self._body = b""
+
+    def feed(self, data: bytes) -> None:
+        """See `BodyReader.feed`."""
+        self._body += data
+
+    def end(self) -> tuple[int, int]:
+        """See `BodyReader.end`."""
+        read_model(self._body)
+        return _model_span(self._body)
+
+
+class JsonStream(_JsonReader):
+    """Finds `model` in a body of any size, and does most of the work while the body comes."""
+
+    def __init__(self) -> None:
+        from llama_swap.web.json_scan import JsonScan
+
+        self._scan = JsonScan(frozenset({"model"}))
+
+    def feed(self, data: bytes) -> None:
+        """See `BodyReader.feed`."""
+        self._scan.feed(data)
+
+    def end(self) -> tuple[int, int]:
+        """See `BodyReader.end`."""
+        self._scan.end()
+        member = _only(self._scan.found)
+        return member.start, member.end
+
+
+def _only(models: Sequence[T]) -> T:
+    if not models:
+        raise BadRequest("missing or invalid 'model' key: the body must have one, with the name of a model")
+    if len(models) > 1:
+        raise BadRequest("the body has more than one 'model' key; which one is meant cannot be known")
+    return models[0]
+
+
+def _judged(model: object) -> str:
+    if not isinstance(model, str) or not model:
+        raise BadRequest("missing or invalid 'model' key: it must be a string, the name of a model")
+    return model
+
+
+class _Members(list[tuple[str, Any]]):
+    """The members of an object, repeated ones included, which a dict would lose."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Numbers are not needed, and may be longer than Python cares to read: their length will do.
+_DECODER = json.JSONDecoder(object_pairs_hook=_Members, parse_int=len, parse_constant=_refuse_constant)
+
+
+def _members(body: bytes) -> _Members:
+    """Return the members of the outermost object."""
+    try:
+        outermost = _DECODER.decode(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"invalid JSON: the body is not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise BadRequest("invalid JSON: the body is nested too deeply") from None
+    except ValueError as error:
+        raise BadRequest(f"invalid JSON: {error}") from None
+    if not isinstance(outermost, _Members):
+        raise BadRequest('invalid JSON: the body must be an object, such as {"model": …}')
+    return outermost
+
+
+def _model_span(body: bytes) -> tuple[int, int]:
+    """Return where the value of the outermost `model` stands, quotes included."""
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(body):
+        text = token.group()
+        if text in b"{[":
+            depth += 1
+        elif text in b"}]":
+            depth -= 1
+        elif depth == 1 and (colon := _COLON.match(body, token.end())) and json.loads(text) == "model":
+            value = _STRING_OR_BRACKET.match(body, colon.end())
+            assert value is not None, "read_model saw a string there"
+            return value.span()
+    raise AssertionError("read_model saw a model")

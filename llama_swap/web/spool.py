@@ -1,0 +1,114 @@
+"""Keeps a large body until its model is ready: the beginning in memory, all of it in a file once it is too much."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from attrs import frozen
+
+from llama_swap.errors import Unavailable
+
+IN_MEMORY = 1024 * 1024
+"""Bytes of a body that are kept in memory; many clients may send at a time."""
+PIECE = 256 * 1024
+"""Bytes that are read from the file at a time."""
+
+
+class Spool:
+    """Takes a body in the packets in which it comes, and gives it back, any part of it, as often as wanted.
+
+    The file has no name, and only we may read it; the system takes its room back with `close`, or with our end.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._packets: list[bytes] = []
+        self._file: BinaryIO | None = None
+
+    def write(self, data: bytes) -> None:
+        """Keep `data`, after what came before.
+
+        @raise Unavailable: the file cannot be written, because a disk is full, say.
+        """
+        self.size += len(data)
+        self._packets.append(data)
+        if self._file is not None or self.size > IN_MEMORY:
+            try:
+                self._write_packets()
+            except OSError as error:
+                raise Unavailable(
+                    f"the body cannot be kept in {tempfile.gettempdir()} (TMPDIR): {error.strerror}"
+                ) from None
+
+    def in_memory(self) -> bytes | None:
+        """Return all that was written, if it is in memory."""
+        if self._file is not None:
+            return None
+        self._packets = [b"".join(self._packets)]
+        return self._packets[0]
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from `start` up to `end`."""
+        return b"".join(self.pieces(start, end))
+
+    def pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """Return the bytes from `start` up to `end`, in pieces."""
+        if self._file is None:
+            yield from _cut(self._packets, start, end)
+            return
+        while start < end:
+            piece = os.pread(self._file.fileno(), min(PIECE, end - start), start)
+            if not piece:
+                raise OSError("a body's file is shorter than it was")
+            start += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Forget the body."""
+        self._packets.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def _write_packets(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="llama-swap-", buffering=0)  # noqa: SIM115 -- see `close`
+        for packet in self._packets:
+            left = memoryview(packet)
+            while left:
+                left = left[self._file.write(left) :]
+        self._packets.clear()
+
+
+def _cut(packets: list[bytes], start: int, end: int) -> Iterator[bytes]:
+    for packet in packets:
+        if start < len(packet) and end > 0:
+            yield packet[max(start, 0) : end]
+        start -= len(packet)
+        end -= len(packet)
+
+
+@frozen
+class Spooled:
+    """A body that is in a spool, but for the bytes from `start` up to `end`, where `instead` stands.
+
+    See `llama_swap.relay.headers.Body`.
+    """
+
+    _spool: Spool
+    _start: int = 0
+    _end: int = 0
+    _instead: bytes = b""
+
+    def __len__(self) -> int:
+        """Return how many bytes it has."""
+        return self._spool.size - (self._end - self._start) + len(self._instead)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Return its bytes, in pieces."""
+        yield from self._spool.pieces(0, self._start)
+        if self._instead:
+            yield self._instead
+        yield from self._spool.pieces(self._end, self._spool.size)

@@ -1,0 +1,163 @@
+"""JSON that is checked while it comes: the same is read, and the same refused, as by Python's decoder."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.errors import BadRequest
+from llama_swap.web.json_body import JsonStream, WholeJson
+from llama_swap.web.json_scan import MAX_DEPTH, MAX_SCALAR, JsonScan
+from tests.support_json import NO_JSON, NO_MODEL, TWO_MODELS, VALID, bodies
+
+PACKETS = (1, 2, 3, 7, 64, 65536)
+DAMAGES = (b'"', b"\\", b",", b":", b"{", b"}", b"[", b"]", b"\xff", b"\n", b"0", b"-", b"tru", b'"model":"b",', b" ")
+
+
+def sizes_for(body: bytes) -> list[int]:
+    """Return in which sizes of packets it is worth the time to feed a body."""
+    return [size for size in PACKETS if len(body) < 1000 * size]
+
+
+def packets(body: bytes, *sizes: int) -> list[bytes]:
+    """Return a body in packets of these sizes, the last of which is repeated."""
+    cut, start = [], 0
+    while start < len(body):
+        size = sizes[min(len(cut), len(sizes) - 1)]
+        cut.append(body[start : start + size])
+        start += size
+    return cut
+
+
+def read(reader: WholeJson | JsonStream, body: list[bytes]) -> tuple[int, int, str] | None:
+    """Return where the model stands, and what it is; None if the body is refused."""
+    try:
+        for packet in body:
+            reader.feed(packet)
+        start, end = reader.end()
+        return start, end, reader.decode(b"".join(body)[start:end])
+    except BadRequest as error:
+        str(error).encode()  # it can be sent
+        return None
+
+
+class ScanTests(SynchronousTestCase):
+    """`JsonStream` beside `WholeJson`, which has tests of its own."""
+
+    def refusal(self, body: bytes, *sizes: int) -> str:
+        """Return why a body is refused."""
+        stream = JsonStream()
+
+        def feed() -> None:
+            for packet in packets(body, *sizes):
+                stream.feed(packet)
+            start, end = stream.end()
+            stream.decode(body[start:end])
+
+        return str(self.assertRaises(BadRequest, feed))
+
+    def test_valid(self) -> None:
+        """What is valid is read, however it is cut."""
+        for body, model in VALID.items():
+            for size in sizes_for(body):
+                found = read(JsonStream(), packets(body, size))
+                self.assertEqual(found, read(WholeJson(), [body]), body[:60])
+                self.assertEqual(found and found[2], model)
+
+    def test_refused(self) -> None:
+        """What is not is refused, however it is cut, and for the same kind of reason."""
+        for reason, refused in (
+            ("invalid JSON", NO_JSON),
+            ("missing or invalid 'model' key", NO_MODEL),
+            ("more than one 'model'", TWO_MODELS),
+        ):
+            for body in refused:
+                for size in sizes_for(body):
+                    self.assertIn(reason, self.refusal(body, size), body[:60])
+
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(bodies(), st.lists(st.integers(1, 40), min_size=1, max_size=20), st.data())
+    def test_same_as_decoder(self, parts: tuple[bytes, bytes, bytes, str], sizes: list[int], data: Any) -> None:
+        """In any body, cut anywhere, whole or damaged in any place, both find the same or nothing."""
+        body = b"".join(parts[:3])
+        self.assertEqual(read(JsonStream(), packets(body, *sizes)), (len(parts[0]), len(b"".join(parts[:2])), parts[3]))
+        for _ in range(3):
+            at, end = sorted((data.draw(st.integers(0, len(body))), data.draw(st.integers(0, len(body)))))
+            instead = data.draw(st.sampled_from([b"", body[at:end] * 2, *DAMAGES]))
+            bad = body[:at] + instead + body[min(end, at + 3) :]
+            self.assertEqual(read(JsonStream(), packets(bad, *sizes)), read(WholeJson(), [bad]), bad)
+
+    @settings(deadline=None)
+    @given(st.text('{}[]":,\\modelu0065 \n-1.e+é', max_size=60), st.lists(st.integers(1, 9), min_size=1))
+    def test_junk(self, text: str, sizes: list[int]) -> None:
+        """Likewise in what nobody would call JSON."""
+        body = f'{{"model":"a",{text}'.encode()
+        self.assertEqual(read(JsonStream(), packets(body, *sizes)), read(WholeJson(), [body]))
+
+    def test_long(self) -> None:
+        """Strings, numbers and spaces longer than any packet, and rows of elements, are read to their ends."""
+        for value in (
+            '"' + 'a\\n\\u00e9"'[:-1] * 50_000 + '"',
+            '"' + "é😀" * 50_000 + '"',
+            "9" * 500_000 + ".5e-" + "1" * 100_000,
+            " " * 300_000 + "null",
+            json.dumps(list(range(100_000))),
+            json.dumps([[[[[i]]], {"a": {"b": [{"c": "d"}] * 3}}] for i in range(3000)], indent=1),
+        ):
+            body = f'{{"x":{value},"model" : "m" , "y":[{value}], "model ":{value}}}'.encode()
+            for size in (5000, 65536):
+                found = read(JsonStream(), packets(body, size))
+                assert found is not None, value[:20]
+                self.assertEqual((body[found[0] : found[1]], found[2]), (b'"m"', "m"))
+            damaged = f'{{"model":"m","x":{value[:-1]}\\x{value[-1]}}}'.encode()
+            self.assertIn("invalid JSON", self.refusal(damaged, 65536))
+
+    def test_long_names(self) -> None:
+        """A model, or a key, may be longer than any packet; `model` in escapes is found wherever it is cut."""
+        name = "m" * 1_000_000
+        body = json.dumps({"k" * 200_000: 1, "model": name}).encode()
+        self.assertEqual(read(JsonStream(), packets(body, 65536)), (200_017, len(body) - 1, name))
+        key = "".join(f"\\u{ord(char):04x}" for char in "model")
+        for first in range(1, 40):
+            self.assertIsNotNone(read(JsonStream(), packets(f'{{"{key}":"a"}}'.encode(), first, 100)))
+
+    def test_limits(self) -> None:
+        """Nesting and numbers end somewhere."""
+        for opening, closing in ("[]", ('{"a":', "}")):
+            for depth, is_read in ((MAX_DEPTH - 1, True), (MAX_DEPTH + 10, False)):
+                deep = f'{{"x":{opening * depth}1{closing * depth},"model":"m"}}'.encode()
+                if is_read:
+                    self.assertIsNotNone(read(JsonStream(), packets(deep, 100)))
+                else:
+                    self.assertIn("nested too deeply", self.refusal(deep, 100))
+        self.assertIn("number", self.refusal(b'{"x":' + b"1" * (MAX_SCALAR + 70_000), 65536))
+
+    def test_says_where(self) -> None:
+        """The message says where the body goes wrong."""
+        self.assertIn("not UTF-8 at byte 21", self.refusal(b'{"model": "a", "x": "\xff"}', 3))
+        self.assertIn("not UTF-8 at byte 21", self.refusal(b'{"model": "a", "x": "\xc3"}', 22, 1))
+        self.assertIn("at byte 15", self.refusal(b'{"model": "a",\n}', 4))
+        self.assertIn("too early, after 14 bytes", self.refusal(b'{"model": "a" ', 4))
+
+    def test_members(self) -> None:
+        """Every outermost member that is asked for is found with its value, whatever that is; no other is."""
+        body = b'{"a":1,"model":[1,{"model":2}] ,"x":{"a":3},"\\u0061" : {"b":[]},"stream":true,"a":"a"}'
+        for size in PACKETS:
+            scan = JsonScan(frozenset({"a", "model", "stream"}))
+            for packet in packets(body, size):
+                scan.feed(packet)
+            scan.end()
+            self.assertEqual(
+                [(member.key, body[member.start : member.end]) for member in scan.found],
+                [
+                    ("a", b"1"),
+                    ("model", b'[1,{"model":2}]'),
+                    ("a", b'{"b":[]}'),
+                    ("stream", b"true"),
+                    ("a", b'"a"'),
+                ],
+            )
