@@ -9,9 +9,9 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.soak import checks
+from tests.soak.clients import ACTIONS
 from tests.soak.procfs import Sample, slope
 from tests.soak.report import at_most, exactly, told
-from tests.soak.traffic import ACTIONS
 
 
 def grown(*memory_mb: float) -> list[Sample]:
