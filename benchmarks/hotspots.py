@@ -18,6 +18,8 @@ from run import prepare, progress
 
 TRUNK = 0.55
 """What holds more of the time than this is the way from the reactor down to the work, and tells nothing."""
+WARM_UP = 5.0
+"""Seconds; only then the proxy uses connections to its upstream again."""
 SAMPLER = Path(__file__).with_name("sampler.py")
 
 Stack = list[tuple[str, str, int]]
@@ -52,7 +54,7 @@ def profile(name: str, seconds: float, top: int) -> str:
     out = BUILD / f"samples-{name}.json"
     progress(f"sampling {name}")
     with llama_swap(program=(str(SAMPLER), str(out), "-m", "llama_swap.cli")) as peer:
-        load(peer, 1)
+        load(peer, WARM_UP)
         before = (procfs.cpu_seconds(peer.proxy_pid), *procfs.system_share(peer.proxy_pid))
         os.kill(peer.proxy_pid, signal.SIGUSR1)
         count = load(peer, seconds)

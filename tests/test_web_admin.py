@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config
 from llama_swap.web.admin import AdminRoutes
+from llama_swap.web.front import Front
 from tests.fakes_web import FakeRouter, app_with, models, site_of
 from tests.fakes_wire import Client
 
@@ -158,7 +159,7 @@ class UnloadTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make the routes, and a client that may leave."""
         self.router = FakeRouter(Config(models=MODELS))
-        self.client = Client(site_of(app_with(AdminRoutes(self.router, CREATED).add_to).resource()))
+        self.client = Client(site_of(Front(app_with(AdminRoutes(self.router, CREATED).add_to))))
 
     def test_waits(self) -> None:
         """The answer comes when every model is gone."""

@@ -14,6 +14,7 @@ from twisted.web.http import Request
 from llama_swap import errors
 from llama_swap.errors import NotFound, SwapError, TooManyRequests, UpstreamError
 from llama_swap.web.errors import describe, refuse, render
+from llama_swap.web.front import Front
 from tests.fakes_web import app_with, site_of
 from tests.fakes_wire import Answer, Client
 
@@ -85,7 +86,7 @@ class RouteTests(SynchronousTestCase):
         """Make an app whose routes fail."""
         self.error: Exception = NotFound("nothing here")
         self.later: Deferred[None] = Deferred()
-        self.client = Client(site_of(app_with(self.add_to).resource()))
+        self.client = Client(site_of(Front(app_with(self.add_to))))
 
     def add_to(self, app: Klein) -> None:
         """Add routes that fail at once, later, and by `refuse`."""

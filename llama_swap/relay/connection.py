@@ -20,6 +20,8 @@ from llama_swap.relay.sending import Upload, has_sent_all, send_now
 _BYTES_ACKED = struct.Struct("=120xQ")
 """Where Linux's `struct tcp_info` (linux/tcp.h) has `tcpi_bytes_acked`."""
 
+_PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
 
 class Carried(TypingProtocol):
     """What a connection carries."""
@@ -93,7 +95,7 @@ class UpstreamConnection(Protocol):
     def is_open(self) -> bool:
         """Whether the upstream has not closed it, asked of the kernel: Twisted may not have read that yet."""
         try:
-            self.transport.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self.transport.getHandle().recv(1, _PEEK)
         except BlockingIOError:
             return True
         except OSError:

@@ -49,19 +49,18 @@ class BrowserRules:
 
         @raise Forbidden: a foreign page is behind the request, and could do harm with it.
         """
-        headers = request.requestHeaders
-        [host] = headers.getRawHeaders(b"Host", (None,))[-1:]
+        host = request.getHeader(b"host")
         if self._checks_host and host is not None and not self._is_ours(_name(host)):
             raise Forbidden(
                 f"llama-swap listens for this machine only, and does not know itself as {_shown(host)}; if that is "
                 "right, add the name to allowedHosts in the configuration"
             )
-        [origin] = headers.getRawHeaders(b"Origin", (None,))[-1:]
+        origin = request.getHeader(b"origin")
         if origin is not None:
             if self._is_allowed(origin, host):
                 return self._shares(request.path, origin)
             whose = f"a page of {_shown(origin)}"
-        elif headers.getRawHeaders(b"Sec-Fetch-Site") == [b"cross-site"] and not self._opens_all:
+        elif request.getHeader(b"sec-fetch-site") == b"cross-site" and not self._opens_all:
             whose = "a page of another site"
         else:
             return None

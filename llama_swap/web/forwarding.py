@@ -23,7 +23,7 @@ from llama_swap.routing.names import Names
 from llama_swap.routing.router import Lease, Router
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.errors import refuse, refuse_failure
-from llama_swap.web.site import client_host
+from llama_swap.web.site import SwapRequest, client_host
 
 
 class Pools(Protocol):
@@ -60,7 +60,7 @@ class Forwarder:
 
     def forward(
         self,
-        request: Request,
+        request: SwapRequest,
         target: Target,
         uri: bytes,
         body: bytes | Body | None,
@@ -73,9 +73,7 @@ class Forwarder:
         If it is not `metered`, what becomes of it is nobody's concern once it is over.
         """
         client = client_host(request)
-        fields = end_to_end(
-            (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
-        )
+        fields = end_to_end(request.fields)
         noted = self._in_flight.add(
             target.model,
             method=request.method,

@@ -8,15 +8,15 @@ from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from twisted.python.failure import Failure
-from twisted.web.http import Request, datetimeToString
+from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
-from twisted.web.server import Request as ServerRequest
 
 from llama_swap.errors import NotFound
 from llama_swap.web.errors import refuse, refuse_failure
 from llama_swap.web.hardening import harden
 from llama_swap.web.passthrough import PLACEHOLDER, PREFIX
+from llama_swap.web.site import SwapRequest
 
 _PLACEHOLDER_SEGMENTS = PLACEHOLDER.encode().split(b"/")[1:]
 
@@ -30,15 +30,17 @@ class Front(Resource):
 
     isLeaf = True
 
-    def __init__(self, app: Klein, direct: Mapping[bytes, Callable[[Request], IResource]] | None = None) -> None:
+    def __init__(self, app: Klein, direct: Mapping[bytes, Callable[[SwapRequest], IResource]] | None = None) -> None:
         super().__init__()
         self._klein = app.resource()
         self._direct = direct or {}
 
-    def render(self, request: ServerRequest) -> Any:
+    def render(self, request: SwapRequest) -> Any:
         """See `IResource.render`."""
         if request.method == b"POST" and (route := self._direct.get(request.path)):
             return _render(route, request)
+        request.prepath = []
+        request.postpath = [unquote_to_bytes(segment) for segment in request.path[1:].split(b"/")]
         if request.uri.startswith(PREFIX):
             request.postpath = list(_PLACEHOLDER_SEGMENTS)
         elif not _is_text(unquote_to_bytes(request.path)):
@@ -49,7 +51,7 @@ class Front(Resource):
         return self._klein.render(request)
 
 
-def _render(route: Callable[[Request], IResource], request: Request) -> Any:
+def _render(route: Callable[[SwapRequest], IResource], request: SwapRequest) -> Any:
     try:
         return route(request).render(request)
     except Exception:  # noqa: BLE001 -- as with Klein, whatever goes wrong is answered

@@ -7,11 +7,11 @@ says (§11.2).  So nothing is mended here: a head is exactly right, or it is an 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NoReturn
 
-from attrs import frozen
+from attrs import field, frozen
 
 from llama_swap.errors import BadRequest, HeadTooLarge
 from llama_swap.relay.headers import Fields
@@ -51,6 +51,13 @@ class RequestHead:
     """Whether the client lets the connection be used again."""
     expects_continue: bool
     """Whether the client waits to be asked for the body."""
+    named: Mapping[bytes, Sequence[bytes]] = field(eq=False, repr=False, factory=dict)
+    """The values of the fields, by name in lower case."""
+
+    def value(self, name: bytes) -> bytes | None:
+        """Return the value of a field, of several with this name the last; None if there is none."""
+        values = self.named.get(name.lower())
+        return values[-1] if values else None
 
 
 def parse_head(text: bytes) -> RequestHead:
@@ -99,6 +106,7 @@ def _parse(text: bytes) -> RequestHead:
         chunked,
         keeps_open=is_modern and b"close" not in _tokens(named.get(b"connection", ())),
         expects_continue=is_modern and b"100-continue" in _tokens(named.get(b"expect", ())),
+        named=named,
     )
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from klein import Klein
-from twisted.web.http import Request
 from twisted.web.resource import IResource
 
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.body import LargeBody, Named, read_body, read_query
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import GET, POST, target_at_upstream
-from llama_swap.web.site import body_of
+from llama_swap.web.site import SwapRequest, body_of
 
 T = TypeVar("T")
 
@@ -31,19 +30,19 @@ class InferenceRoutes:
         for path in GET:
             app.route(path, methods=["GET"])(self.ask)
 
-    def direct(self) -> dict[bytes, Callable[[Request], IResource]]:
+    def direct(self) -> dict[bytes, Callable[[SwapRequest], IResource]]:
         """Return the POST routes by path, for those who cannot wait for Klein to find them."""
         return {path.encode(): self.infer for path in POST}
 
-    def infer(self, request: Request) -> IResource:
+    def infer(self, request: SwapRequest) -> IResource:
         """Return the resource that forwards `request` to the model that its body names."""
         content: Any = request.content
-        types = request.requestHeaders.getRawHeaders(b"content-type")
+        types = request.head.named.get(b"content-type")
         named = content.read() if isinstance(content, LargeBody) else read_body(types, content.getvalue())
         target, body = self._resolve(named)
         return self._forwarder.forward(request, target, target_at_upstream(request.uri), body)
 
-    def ask(self, request: Request) -> IResource:
+    def ask(self, request: SwapRequest) -> IResource:
         """Return the resource that forwards `request` to the model that its query names."""
         path, _, query = request.uri.partition(b"?")
         target, query = self._resolve(read_query(query))

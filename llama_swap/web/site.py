@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, ClassVar
-from urllib.parse import unquote_to_bytes
+from typing import Any, AnyStr, ClassVar
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request as ServerRequest
 from twisted.web.server import Site
@@ -17,7 +17,7 @@ from twisted.web.server import Site
 from llama_swap.config.masking import masked_query
 from llama_swap.config.model import Config
 from llama_swap.errors import BodyTooLarge, SwapError, Unauthorized
-from llama_swap.relay.headers import Body
+from llama_swap.relay.headers import Body, Fields
 from llama_swap.web.auth import NO_KEY, ApiKeys
 from llama_swap.web.body import LargeBody
 from llama_swap.web.channel import SwapChannel
@@ -41,10 +41,9 @@ def _host(address: IAddress) -> str | None:
     return address.host if isinstance(address, (IPv4Address, IPv6Address)) else None
 
 
-def body_of(request: Request) -> bytes | Body | None:
+def body_of(request: SwapRequest) -> bytes | Body | None:
     """Return the body of a request, or None if it has none (RFC 9110 §6.4)."""
-    headers = request.requestHeaders
-    if not (headers.hasHeader(b"content-length") or headers.hasHeader(b"transfer-encoding")):
+    if request.head.length is None and not request.head.chunked:
         return None
     content: Any = request.content
     return content.as_it_came() if isinstance(content, LargeBody) else content.getvalue()
@@ -63,13 +62,38 @@ class SwapRequest(ServerRequest):
     _is_stranger = False
     _room = 0
     _small = SMALL
+    _headers: Headers | None = None
+
+    @property
+    def requestHeaders(self) -> Headers:  # noqa: N802  # twisted.web's name
+        """What became of the head's fields.  Made when somebody asks, which most requests do without."""
+        if self._headers is None:
+            self._headers = Headers()
+            for name, value in self.head.fields:
+                self._headers.addRawHeader(name, value)
+        return self._headers
+
+    @requestHeaders.setter
+    def requestHeaders(self, headers: Headers) -> None:  # noqa: N802
+        """twisted.web begins with empty ones."""
+
+    @property
+    def fields(self) -> Fields:
+        """The header fields, without what was removed from them."""
+        if self._headers is None:
+            return self.head.fields
+        return [(name, value) for name, values in self._headers.getAllRawHeaders() for value in values]
+
+    def getHeader(self, key: AnyStr) -> AnyStr | None:  # noqa: N802
+        """Return the value of a field, of several with this name the last; None if there is none."""
+        if self._headers is None and isinstance(key, bytes):
+            return self.head.value(key)
+        return super().getHeader(key)
 
     def begin(self, head: RequestHead) -> None:
         """The head is complete."""
         self.head = head
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
-        for name, value in head.fields:
-            self.requestHeaders.addRawHeader(name, value)
         if not head.keeps_open and head.version == b"HTTP/1.1":
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         self.gotLength(None if head.chunked else head.length or 0)
@@ -97,7 +121,7 @@ class SwapRequest(ServerRequest):
 
     def _enlarge(self, before: bytes) -> None:
         """The body is a large one."""
-        types = self.requestHeaders.getRawHeaders(b"content-type")
+        types = self.head.named.get(b"content-type")
         self.content = LargeBody(types, names_model=names_model_in_body(self.method, self.uri))
         if before:
             self.content.write(before)
@@ -107,8 +131,6 @@ class SwapRequest(ServerRequest):
         self.site = site = self.channel.site
         site.watch(self)
         # Unlike twisted.web, which would look for children and invent headers, also for answers that are not ours.
-        self.prepath = []
-        self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         self.render(site.resource)
 
     def refuse(self, error: SwapError) -> None:
