@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
     from llama_swap.web.gate import Gate
-    from llama_swap.web.streams import LogRoutes
 
 _log = Logger()
 
@@ -130,8 +129,6 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     """Make every part, and wire them.  Nothing is opened or spawned before the service is started."""
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.logs.observer import LineObserver, in_reactor
-    from llama_swap.metrics.records import Records
-    from llama_swap.metrics.worker import Worker
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.relay.status import get_status
     from llama_swap.routing.router import Router
@@ -141,6 +138,8 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
     from llama_swap.watch import Watch
+    from llama_swap.web.activity import ActivityRoutes
+    from llama_swap.web.events import EventRoutes
     from llama_swap.web.site import SwapSite
     from llama_swap.web.streams import LogRoutes
 
@@ -152,26 +151,20 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         logs.writer(model)  # so that the log page offers models that have said nothing yet
     _log_remarks(settings, settings.loaded)
 
-    worker = Worker(loop, "activity")
-    records = Records.keep(
-        loop,
-        worker,
-        path=config.store.path,
-        most_in_memory=config.metrics_max_in_memory,
-        capture_bytes=config.capture_buffer * 1024 * 1024,
-        session_headers=config.ui.activity.session_id,
-    )
+    records = _records(config, loop)
     dialer = Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
     environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
     router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober, ReadAhead(_beside).begin)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
-    gate = _gate(config, router, dialer, streams, records)
+    events = EventRoutes(router, records, logs, loop)
+    gate = _gate(config, router, dialer, records, streams.add_to, events.add_to, ActivityRoutes(records).add_to)
     site = SwapSite(gate, loop, config)
 
     def close_streams() -> None:
         streams.close()
+        events.close()
         site.end_tunnels()
 
     loop.callWhenRunning(_settle)
@@ -193,7 +186,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         reload=reload,
         close_streams=close_streams,
         dismiss_guard=guard.stop,
-        close_records=lambda: records.activity.close().addBoth(lambda _: worker.stop()),
+        close_records=records.activity.close,
         announce=announce,
         opened=partial(_opened, config, gate, settings.address),
         environ=os.environ,
@@ -222,12 +215,26 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes, records: Records) -> Gate:
+def _records(config: Config, loop: Any) -> Records:
+    """Begin to remember what models are asked."""
+    from llama_swap.metrics.records import Records
+    from llama_swap.metrics.worker import Worker
+
+    return Records.keep(
+        loop,
+        Worker(loop, "activity"),
+        path=config.store.path,
+        most_in_memory=config.metrics_max_in_memory,
+        capture_bytes=config.capture_buffer * 1024 * 1024,
+        session_headers=config.ui.activity.session_id,
+    )
+
+
+def _gate(config: Config, router: Router, dialer: Dialer, records: Records, *more: Callable[[Any], None]) -> Gate:
     """Wire the routes; return what every request passes first."""
     from klein import Klein
 
     from llama_swap.web import errors
-    from llama_swap.web.activity import ActivityRoutes
     from llama_swap.web.admin import AdminRoutes
     from llama_swap.web.forwarding import Forwarder
     from llama_swap.web.front import Front
@@ -242,8 +249,8 @@ def _gate(config: Config, router: Router, dialer: Dialer, streams: LogRoutes, re
     inference.add_to(app)
     PassThrough(forwarder).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
-    streams.add_to(app)
-    ActivityRoutes(records).add_to(app)
+    for add_to in more:
+        add_to(app)
     return Gate(Front(app, inference.direct()), config)
 
 

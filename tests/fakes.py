@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
@@ -199,3 +199,16 @@ class FakeEndpoint:
     def _cancelled(self, connecting: Deferred[IProtocol]) -> None:
         if self.error_when_cancelled is not None:
             connecting.errback(self.error_when_cancelled)
+
+
+class Inline:
+    """Stands for a worker thread: does at once what it is given."""
+
+    stopped = False
+
+    def __call__(self, function: Callable[[], Any]) -> Deferred[Any]:
+        return maybeDeferred(function)
+
+    def stop(self) -> None:
+        """See `Worker.stop`."""
+        self.stopped = True

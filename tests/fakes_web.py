@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 from klein import Klein
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
@@ -19,6 +19,7 @@ from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
 from llama_swap.web import errors
 from llama_swap.web.site import SwapSite
+from tests.fakes import Inline
 from tests.fakes_wire import Upstream
 
 
@@ -101,7 +102,7 @@ class Endpoints:
 def unwatched() -> InFlight:
     """Return a registry of requests behind which nothing is kept."""
     clock = Clock()
-    records = Records.keep(clock, maybeDeferred, path=None, most_in_memory=10, capture_bytes=0, session_headers=())
+    records = Records.keep(clock, Inline(), path=None, most_in_memory=10, capture_bytes=0, session_headers=())
     return records.in_flight
 
 

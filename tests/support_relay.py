@@ -10,7 +10,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 
 from llama_swap.errors import SwapError
-from llama_swap.relay.headers import Fields, OutboundRequest
+from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.web.errors import refuse
 from tests.fakes_web import site_of
@@ -52,7 +52,7 @@ class Root(Resource):
         )
         return self.relayed.render(request)
 
-    def begin(self, status: int, fields: Fields, *, chunked: bool) -> None:
+    def begin(self, status: int, fields: tuple[tuple[bytes, bytes], ...], *, chunked: bool) -> None:
         """See `AnswerObserver.begin`."""
         self.seen.append((status, chunked))
 

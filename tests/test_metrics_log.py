@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.log import MOST_WAITING, WRITE_EVERY, ActivityLog
 from llama_swap.metrics.query import ActivityQuery
+from tests.fakes import Inline
 from tests.test_metrics_store import entry, query
 
 
@@ -39,7 +40,7 @@ class FakeStore:
         self.closed = True
 
 
-class SlowWorker:
+class SlowWorker(Inline):
     """Runs what it is given when the test lets it."""
 
     def __init__(self) -> None:
@@ -63,7 +64,8 @@ class LogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = FakeStore()
-        self.log = ActivityLog(self.store, maybeDeferred, self.clock, number=5, write_every=WRITE_EVERY)
+        self.worker = Inline()
+        self.log = ActivityLog(self.store, self.worker, self.clock, number=5, write_every=WRITE_EVERY)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def add(self, count: int = 1) -> None:
@@ -98,7 +100,7 @@ class LogTests(SynchronousTestCase):
         """The end writes the rest."""
         self.add(2)
         self.successResultOf(self.log.close())
-        self.assertEqual((self.store.batches, self.store.closed), ([[5, 6]], True))
+        self.assertEqual((self.store.batches, self.store.closed, self.worker.stopped), ([[5, 6]], True, True))
 
     def test_slow_disk(self) -> None:
         """While a batch is being written no other is begun, and what waits is bounded."""
@@ -132,7 +134,7 @@ class LogTests(SynchronousTestCase):
 
     def test_in_memory(self) -> None:
         """Without a file nothing is written until somebody asks; the latest entries are kept till then."""
-        self.log = ActivityLog(self.store, maybeDeferred, self.clock, number=1, most_waiting=10)
+        self.log = ActivityLog(self.store, self.worker, self.clock, number=1, most_waiting=10)
         self.add(25)
         self.assertEqual(self.store.batches, [])
         self.successResultOf(self.log.page(query()))

@@ -6,7 +6,6 @@ import json
 from base64 import b64decode
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +17,7 @@ from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.passthrough import PassThrough
+from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
 from tests.fakes_wire import Answer, Client, Wire
 
@@ -43,7 +43,7 @@ class ActivityCase(SynchronousTestCase):
         self.endpoints = Endpoints()
         self.records = Records.keep(
             self.clock,
-            maybeDeferred,
+            Inline(),
             path=None,
             most_in_memory=1000,
             capture_bytes=1_000_000,
@@ -126,6 +126,17 @@ class RecordingTests(ActivityCase):
         self.upstream().deliver(answer(fields=b"Content-Encoding: gzip\r\n"))
         self.assertEqual(self.client.answer().body, USAGE)
         self.assertEqual(set(self.entries()[0]["tokens"].values()), {-1})
+
+    def test_pictures_and_sound(self) -> None:
+        """Uploads, and answers that nobody reads, are left out of the capture; the rest is there."""
+        self.client.ask("POST", f"/upstream/a{CHAT}", ASK, {"Content-Type": "Multipart/form-data; boundary=x"})
+        sound = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: 4\r\n\r\nRIFF"
+        self.upstream().deliver(sound)
+        self.assertEqual(self.client.answer().body, b"RIFF")
+        self.assertTrue(self.entries()[0]["has_capture"])
+        capture = json.loads(self.look("/api/captures/1").body)
+        self.assertEqual((capture["req_body"], capture["resp_body"]), ("", ""))
+        self.assertEqual(capture["resp_headers"]["Content-Type"], "audio/wav")
 
     def test_upstream_error(self) -> None:
         """An error of the model's server is an answer as well."""

@@ -7,17 +7,17 @@ for all of it: what is stored, and what the answers under way have brought so fa
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Any, Final
+from collections import OrderedDict
+from typing import Any, Final, Protocol
 
 from attrs import define, field
 
-from llama_swap.metrics.headers import Fields, shown, value_of
+from llama_swap.metrics.headers import Fields, shown
 
 OVERHEAD: Final = 2048
 """What one capture takes beside its bodies, about: headers and objects."""
 STEP: Final = 4096
 """Room for an answer is asked for in steps of so many bytes."""
-_BINARY: Final = (b"audio/", b"image/", b"video/", b"multipart/")
 
 
 @define(eq=False)
@@ -48,30 +48,34 @@ class Recording:
         self.body = None
 
 
-@define(eq=False)
-class Capture:
-    """A request, and the answer to it."""
+class Captured(Protocol):
+    """A request that is over."""
 
-    path: bytes
-    fields: Fields
-    body: bytes
-    answer_fields: Fields
-    answer: bytearray
-    chunked: bool
-    """Whether `answer` is in its chunks (RFC 9112 §7.1), but for the last one."""
-    size: int
+    @property
+    def path(self) -> bytes: ...
+    @property
+    def fields(self) -> Fields: ...
+    @property
+    def body(self) -> bytes | None: ...
+    @property
+    def answer_fields(self) -> Fields: ...
+    @property
+    def recording(self) -> Recording | None: ...
+    @property
+    def chunked(self) -> bool: ...
 
-    def as_json(self, number: int) -> dict[str, Any]:
-        """Return what people are shown."""
-        answer = bytes(self.answer)
-        return {
-            "id": number,
-            "req_path": self.path.decode("latin-1"),
-            "req_headers": shown(self.fields),
-            "req_body": b64encode(self.body).decode(),
-            "resp_headers": shown(self.answer_fields),
-            "resp_body": b64encode(without_chunks(answer) if self.chunked else answer).decode(),
-        }
+
+def as_json(number: int, request: Captured) -> dict[str, Any]:
+    """Return what people are shown of a capture."""
+    answer = bytes(request.recording.body or b"") if request.recording else b""
+    return {
+        "id": number,
+        "req_path": request.path.decode("latin-1"),
+        "req_headers": shown(request.fields),
+        "req_body": b64encode(request.body or b"").decode(),
+        "resp_headers": shown(request.answer_fields),
+        "resp_body": b64encode(without_chunks(answer) if request.chunked else answer).decode(),
+    }
 
 
 class Captures:
@@ -80,53 +84,40 @@ class Captures:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
-        self._stored: dict[int, Capture] = {}
+        self._stored: OrderedDict[int, tuple[Captured, int]] = OrderedDict()
 
     def __contains__(self, number: int) -> bool:
         return number in self._stored
 
-    def get(self, number: int) -> Capture | None:
+    def get(self, number: int) -> Captured | None:
         """Return a capture by the number of its activity, unless it had to go."""
-        return self._stored.get(number)
+        stored = self._stored.get(number)
+        return None if stored is None else stored[0]
 
-    def recording(self, answer_fields: Fields) -> Recording | None:
-        """Return where to put the body of an answer with these fields; None if it is not wanted."""
-        return Recording(self) if self._limit and not _is_binary(answer_fields) else None
+    def recording(self) -> Recording | None:
+        """Return where to put the body of an answer; None if nothing is kept."""
+        return Recording(self) if self._limit else None
 
-    def store(
-        self,
-        number: int,
-        *,
-        path: bytes,
-        fields: Fields,
-        body: bytes | None,
-        answer_fields: Fields,
-        answer: Recording | None,
-        chunked: bool,
-    ) -> None:
+    def store(self, number: int, request: Captured) -> None:
         """Keep a request whose answer has ended, if there is room for both."""
-        kept_body = b"" if body is None or _is_binary(fields) else body
-        size = OVERHEAD + len(kept_body)
-        if answer is None:
-            kept_answer, room = bytearray(), 0
-        elif answer.body is None:
+        recording = request.recording
+        if not self._limit or (recording is not None and recording.body is None):
             return
-        else:
-            kept_answer, room = answer.body, answer.room
-        if self._limit and self.take(size):
-            self._stored[number] = Capture(path, fields, kept_body, answer_fields, kept_answer, chunked, size + room)
-        else:
-            self.give_back(room)
+        size = OVERHEAD + (len(request.body) if request.body else 0)
+        if self.take(size):
+            self._stored[number] = request, size + (recording.room if recording else 0)
+        elif recording is not None:
+            recording.drop()
 
     def take(self, size: int) -> bool:
         """Make room for `size` bytes; return whether there is any."""
         if size > self._limit:
             return False
         while self._used + size > self._limit:
-            oldest = next(iter(self._stored), None)
-            if oldest is None:
+            if not self._stored:
                 return False
-            self._used -= self._stored.pop(oldest).size
+            _, (_, freed) = self._stored.popitem(last=False)
+            self._used -= freed
         self._used += size
         return True
 
@@ -143,8 +134,3 @@ def without_chunks(body: bytes) -> bytes:
         parts.append(body[end + 2 : end + 2 + size])
         at = end + 2 + size + 2
     return b"".join(parts)
-
-
-def _is_binary(fields: Fields) -> bool:
-    """Whether these fields announce pictures or sound, which nobody reads, or a form, which uploads them."""
-    return value_of(fields, b"content-type").lower().startswith(_BINARY)

@@ -1,9 +1,12 @@
-"""Header fields as they may be shown to people: as text, and without what must stay secret."""
+"""Header fields: those that tell something of a request or an answer, and all of them as people may see them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
+
+from attrs import frozen
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -11,10 +14,36 @@ SECRET: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key", b"api-key"}
 )
 REDACTED: Final = "[REDACTED]"
+_UNREADABLE: Final = (b"audio/", b"image/", b"video/", b"multipart/")
+
+
+@frozen
+class Content:
+    """What the fields say of a body."""
+
+    type: str
+    """Empty if they do not say."""
+    encoded: bool
+    """Whether it is compressed, or otherwise not to be read as it is."""
+    readable: bool
+    """Whether it is for people: no pictures or sound, nor a form that uploads them."""
+
+
+@lru_cache(256)  # a server sends the same few heads over and over
+def content_of(fields: tuple[tuple[bytes, bytes], ...]) -> Content:
+    """Return what the fields of an answer say of its body."""
+    values = {name.lower(): value for name, value in reversed(fields)}
+    kind = values.get(b"content-type", b"")
+    return Content(kind.decode("latin-1"), bool(values.get(b"content-encoding")), not is_unreadable(kind))
+
+
+def is_unreadable(content_type: bytes) -> bool:
+    """Whether nobody would want to read such a body."""
+    return content_type.lower().startswith(_UNREADABLE)
 
 
 def shown(fields: Fields) -> dict[str, str]:
-    """Return `fields` by name; of several with one name, the first."""
+    """Return `fields` by name, without secrets; of several with one name, the first."""
     texts: dict[str, str] = {}
     for name, value in fields:
         secret = name.lower() in SECRET

@@ -15,6 +15,8 @@ from llama_swap.metrics.rfc3339 import text_of
 
 ENDS: Final = 4096
 """How many bytes are kept of each end of an answer: there, servers say how many tokens it took."""
+GATHERED: Final = 8192
+"""So many bytes gather before they are looked at together, since parts are many and small."""
 
 
 class Recorder(Protocol):
@@ -57,7 +59,7 @@ class InFlightRequest:
     """When the first part of the answer's body came."""
     status: int = 0
     """Of the answer; 0: none has begun."""
-    answer_fields: Fields = ()
+    answer_fields: tuple[tuple[bytes, bytes], ...] = ()
     chunked: bool = False
     """Whether `first`, `last` and `recording` hold the body in its chunks."""
     size: int = 0
@@ -65,6 +67,8 @@ class InFlightRequest:
     first: bytes = b""
     last: bytes = b""
     recording: Recording | None = None
+    _parts: list[bytes] = field(factory=list, init=False)
+    _enough: int = field(default=GATHERED, init=False)
     error: SwapError | None = None
     cancel: Callable[[Cancelled], object] | None = None
     """How to make an end of it."""
@@ -73,7 +77,7 @@ class InFlightRequest:
         """The model is ready for it."""
         self.granted = self._clock.seconds()
 
-    def begin(self, status: int, fields: Fields, *, chunked: bool) -> None:
+    def begin(self, status: int, fields: tuple[tuple[bytes, bytes], ...], *, chunked: bool) -> None:
         """See `AnswerObserver.begin`."""
         self.status = status
         self.answer_fields = fields
@@ -86,16 +90,26 @@ class InFlightRequest:
             self.first_byte = self._clock.seconds()
             self.first = data[:ENDS]
         self.size += len(data)
-        self.last = (self.last + data)[-ENDS:] if len(data) < ENDS else data[-ENDS:]
-        if self.recording is not None:
-            self.recording.add(data)
+        self._parts.append(data)
+        if self.size > self._enough:
+            self._gather()
 
     def over(self, error: SwapError | None = None) -> None:
         """The request has ended, with `error` if not as it should.  Only the first call counts."""
         if self._registry.remove(self):
+            self._gather()
             self.cancel = None
             self.error = error
             self._registry.recorder.record(self, self._clock.seconds())
+
+    def _gather(self) -> None:
+        """Keep what is worth it of the latest parts."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._enough = self.size + GATHERED
+        self.last = data[-ENDS:] if len(data) >= ENDS else (self.last + data)[-ENDS:]
+        if self.recording is not None:
+            self.recording.add(data)
 
     def as_json(self) -> dict[str, Any]:
         """Return what observers of the proxy are shown."""

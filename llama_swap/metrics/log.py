@@ -37,6 +37,9 @@ class Offload(Protocol):
 
     def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]: ...
 
+    def stop(self) -> None:
+        """End the thread, which has nothing to do any more."""
+
 
 class ActivityLog:
     """Numbers entries, and hands them to the store in batches.
@@ -98,9 +101,14 @@ class ActivityLog:
             self._timer.cancel()
             self._timer = None
         if self._write_every is None:
-            return succeed(None)
-        self._write()
-        return self._offload(self._store.close)
+            closed: Deferred[None] = succeed(None)
+        else:
+            self._write()
+            closed = self._offload(self._store.close)
+        return closed.addBoth(self._stop)
+
+    def _stop(self, result: object) -> None:
+        self._offload.stop()
 
     def _write_in_time(self) -> None:
         assert self._write_every is not None

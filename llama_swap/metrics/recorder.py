@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.captures import Captures, Recording
-from llama_swap.metrics.headers import value_of
+from llama_swap.metrics.headers import content_of, is_unreadable, value_of
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.metrics.log import ActivityLog
 from llama_swap.metrics.tokens import NOTHING_KNOWN, Tokens, read_tokens
@@ -28,47 +28,45 @@ class ActivityRecorder:
 
     def recording(self, request: InFlightRequest) -> Recording | None:
         """See `Recorder.recording`."""
-        return self._captures.recording(request.answer_fields) if request.metered else None
+        wanted = request.metered and content_of(request.answer_fields).readable
+        return self._captures.recording() if wanted else None
 
     def record(self, request: InFlightRequest, ended: float) -> None:
         """See `Recorder.record`."""
         if not request.metered:
             return
         number = self._log.take_number()
+        error = request.error
         self._log.add(
             Activity(
                 number,
                 ended,
                 request.model,
                 request.path.decode("latin-1"),
-                value_of(request.answer_fields, b"content-type").decode("latin-1"),
-                request.status or (request.error.status if request.error else 0),
+                content_of(request.answer_fields).type,
+                request.status or (error.status if error else 0),
                 _tokens_of(request),
                 max(0, round((ended - request.arrived) * 1000)),
-                str(request.error) if request.error else "",
+                str(error) if error else "",
                 self.metadata(request),
             )
         )
-        self._captures.store(
-            number,
-            path=request.path,
-            fields=request.fields,
-            body=request.body,
-            answer_fields=request.answer_fields,
-            answer=request.recording,
-            chunked=request.chunked,
-        )
+        if is_unreadable(value_of(request.fields, b"content-type")):
+            request.body = None
+        self._captures.store(number, request)
 
     def metadata(self, request: InFlightRequest) -> dict[str, str]:
         """See `Recorder.metadata`."""
-        for wanted in self._session_headers:
-            if value := value_of(request.fields, wanted):
-                return {SESSION: value.decode("latin-1")}
+        if self._session_headers:
+            said = {name.lower(): value for name, value in reversed(request.fields)}
+            for wanted in self._session_headers:
+                if value := said.get(wanted):
+                    return {SESSION: value.decode("latin-1")}
         return {}
 
 
 def _tokens_of(request: InFlightRequest) -> Tokens:
     """Return what the answer says of itself, if it can be read as it is: nothing is inflated for this."""
-    if not request.size or value_of(request.answer_fields, b"content-encoding"):
+    if not request.size or content_of(request.answer_fields).encoded:
         return NOTHING_KNOWN
     return read_tokens(request.first, request.last, chunked=request.chunked)

@@ -26,6 +26,6 @@ class Worker:
         return deferToThreadPool(self._reactor, self._pool, function)
 
     def stop(self) -> None:
-        """End the thread, which should have nothing to do any more."""
+        """End the thread, which has nothing to do any more."""
         if self._pool.started:
             self._pool.stop()

@@ -105,13 +105,17 @@ class Framing(Enum):
     UNTIL_CLOSE = auto()
 
 
+def _kept(fields: Fields) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(fields)
+
+
 @frozen
 class AnswerHead:
     """Status line and header section of an answer."""
 
     status: int
     reason: bytes
-    fields: Fields
+    fields: tuple[tuple[bytes, bytes], ...] = field(converter=_kept)
     framing: Framing = field(default=Framing.UNTIL_CLOSE, eq=False)
     length: int = field(default=0, eq=False)
     """Of the body, where the framing is LENGTH."""

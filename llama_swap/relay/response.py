@@ -14,14 +14,14 @@ from twisted.web.http import Request
 
 from llama_swap.errors import SwapError
 from llama_swap.relay.chunked import LAST_CHUNK
-from llama_swap.relay.headers import AnswerHead, Fields, Framing
+from llama_swap.relay.headers import AnswerHead, Framing
 from llama_swap.relay.sending import send_now
 
 
 class AnswerObserver(Protocol):
     """Sees an answer pass; each of its microseconds is one for every event of every stream."""
 
-    def begin(self, status: int, fields: Fields, *, chunked: bool) -> None:
+    def begin(self, status: int, fields: tuple[tuple[bytes, bytes], ...], *, chunked: bool) -> None:
         """The answer begins; its body is shown in its chunks if `chunked`, else without."""
 
     def data(self, data: bytes) -> None:

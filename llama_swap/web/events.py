@@ -1,0 +1,241 @@
+"""`/api/events`: what happens, as it happens, for pages that show the state of the proxy.
+
+The framing and the messages are those of the original llama-swap.  News is gathered four times a second, once for all
+who listen; whoever was too slow for some of it is told the whole state as soon as it can take more.  So nothing piles
+up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from klein import Klein
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from llama_swap.errors import Unavailable
+from llama_swap.logs.broadcaster import PROXY, UPSTREAM, Broadcaster
+from llama_swap.logs.ring import Chunk
+from llama_swap.metrics.records import Records
+from llama_swap.routing.router import Router
+
+EVERY = 0.25
+"""Seconds between two looks at what has changed."""
+HEARTBEAT_TICKS = 60
+"""After so many looks a comment tells both ends of a connection that the other is still there."""
+MAX_FEEDS = 100
+
+
+class EventRoutes:
+    """Serves the events."""
+
+    def __init__(self, router: Router, records: Records, logs: Broadcaster, clock: IReactorTime) -> None:
+        self._router = router
+        self._records = records
+        self._logs = logs
+        self._feeds: set[_Feed] = set()
+        self._closed = False
+        self._ticks = 0
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+        self._known_models: object = None
+        self._models = b""
+        self._activity = 0
+        self._in_flight: dict[int, tuple[int, int]] = {}
+
+    def add_to(self, app: Klein) -> None:
+        """Register the route."""
+        app.route("/api/events", methods=["GET", "HEAD"])(self.events)
+
+    def events(self, request: Request) -> Resource:
+        """Return what tells the client of everything, for as long as it stays."""
+        if self._closed:
+            raise Unavailable("llama-swap is shutting down")
+        if len(self._feeds) >= MAX_FEEDS:
+            raise Unavailable(f"all {MAX_FEEDS} event streams are in use; close one and try again")
+        return _Feed(self, self._logs)
+
+    def close(self) -> None:
+        """End every stream, and refuse new ones."""
+        self._closed = True
+        for feed in tuple(self._feeds):
+            feed.end()
+
+    def join(self, feed: _Feed) -> None:
+        """Tell `feed` of news from now on."""
+        self._feeds.add(feed)
+        if not self._looking.running:
+            self._news()  # what was before is no news
+            self._looking.start(EVERY, now=False)
+
+    def leave(self, feed: _Feed) -> None:
+        """Tell `feed` nothing more."""
+        self._feeds.discard(feed)
+        if not self._feeds and self._looking.running:
+            self._looking.stop()
+
+    def greeting(self) -> bytes:
+        """Return the state of everything but the logs, and what never changes."""
+        ui = {"activity": {"session_id": list(self._router.config.ui.activity.session_id)}}
+        return b"".join(
+            [
+                self._model_status(),
+                _message("uiConfig", ui),
+                _message("profileChanged", {"active": None}),
+                self._snapshot(),
+            ]
+        )
+
+    def state(self) -> bytes:
+        """Return the state of everything but the logs."""
+        return self._model_status() + self._snapshot() + _message("activity", {"id": self._records.activity.latest})
+
+    # -- what there is to tell --------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        news = self._news()
+        self._ticks += 1
+        if self._ticks % HEARTBEAT_TICKS == 0:
+            news += b": still here\n\n"
+        for feed in tuple(self._feeds):
+            feed.tell(news)
+
+    def _news(self) -> bytes:
+        """Return what has changed since the last call."""
+        news = list(self._in_flight_news())
+        models = self._models
+        if self._model_status() is not models:
+            news.insert(0, self._models)
+        if self._activity != (latest := self._records.activity.latest):
+            self._activity = latest
+            news.append(_message("activity", {"id": latest}))
+        return b"".join(news)
+
+    def _model_status(self) -> bytes:
+        """Return the state of every model, made anew only if it has changed."""
+        states, config = self._router.states(), self._router.config
+        if self._known_models != (states, config):
+            self._known_models = (states, config)
+            models: Sequence[dict[str, Any]] = [
+                {
+                    "id": model.id,
+                    "name": model.name,
+                    "description": model.description,
+                    "state": states.get(model.id, "stopped"),
+                    "unlisted": model.unlisted,
+                    "peerID": "",
+                    "aliases": list(model.aliases),
+                }
+                for _, model in sorted(config.models.items())
+            ]
+            self._models = _message("modelStatus", models)
+        return self._models
+
+    def _snapshot(self) -> bytes:
+        requests = [request.as_json() for request in self._records.in_flight]
+        return _message("inflight", {"operation": "snapshot", "requests": requests})
+
+    def _in_flight_news(self) -> Iterable[bytes]:
+        known, self._in_flight = self._in_flight, {}
+        for request in self._records.in_flight:
+            seen = self._in_flight[request.number] = (request.status, request.size)
+            if known.pop(request.number, None) != seen:
+                yield _message("inflight", {"operation": "upsert", "request": request.as_json()})
+        for number in known:
+            yield _message("inflight", {"operation": "remove", "id": str(number)})
+
+
+@implementer(IPushProducer)
+class _Feed(Resource):
+    """One client that listens."""
+
+    isLeaf = True
+
+    def __init__(self, routes: EventRoutes, logs: Broadcaster) -> None:
+        super().__init__()
+        self._routes = routes
+        self._logs = logs
+        self._lines: list[bytes] = []
+        self._paused = False
+        self._missed = False
+
+    def render_HEAD(self, request: Request) -> int:
+        _set_headers(request)
+        request.finish()
+        return NOT_DONE_YET
+
+    def render_GET(self, request: Request) -> int:
+        _set_headers(request)
+        self._request = request
+        self._following = [
+            (source, self._logs.follow(source, self._gather, history=None)) for source in (PROXY, UPSTREAM)
+        ]
+        history = (_log_data(source, self._logs.history(source)) for source in (PROXY, UPSTREAM))
+        request.registerProducer(self, True)
+        request.write(b"".join([*history, self._routes.greeting()]))
+        self._routes.join(self)
+        request.notifyFinish().addBoth(self._left)
+        return NOT_DONE_YET
+
+    def tell(self, news: bytes) -> None:
+        """Pass on `news` and new lines; later, if the client does not read what it has."""
+        if self._paused:
+            self._missed = True
+            return
+        if self._missed:
+            self._missed = False
+            news = self._routes.state()
+        for source, subscription in self._following:
+            subscription.resumeProducing()
+            subscription.pauseProducing()
+            if self._lines:
+                news += _log_data(source, b"".join(self._lines))
+                self._lines.clear()
+        if news:
+            self._request.write(news)
+
+    def end(self) -> None:
+        """Take leave of the client."""
+        self._request.unregisterProducer()
+        self._request.finish()
+
+    def pauseProducing(self) -> None:
+        """The client does not read."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """The client reads again."""
+        self._paused = False
+
+    def stopProducing(self) -> None:
+        """The client is gone; `_left` is told as well."""
+
+    def _gather(self, chunk: Chunk) -> None:
+        self._lines.append(chunk.lines)
+
+    def _left(self, _: object) -> None:
+        for _source, subscription in self._following:
+            subscription.stopProducing()
+        self._routes.leave(self)
+
+
+def _log_data(source: str, lines: bytes) -> bytes:
+    return _message("logData", {"source": source, "data": lines.decode("utf-8", "replace")})
+
+
+def _message(kind: str, data: object) -> bytes:
+    """Return a server-sent event, whose data hold JSON as text within JSON."""
+    return b"event:message\ndata:%b\n\n" % json.dumps({"type": kind, "data": json.dumps(data)}).encode()
+
+
+def _set_headers(request: Request) -> None:
+    request.setHeader(b"Content-Type", b"text/event-stream")
+    request.setHeader(b"Cache-Control", b"no-cache")
+    request.setHeader(b"X-Content-Type-Options", b"nosniff")
+    request.setHeader(b"X-Accel-Buffering", b"no")

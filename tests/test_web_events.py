@@ -1,0 +1,215 @@
+"""Events: what is told, in which form, and to slow readers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import evolve
+
+from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.web.events import EVERY, MAX_FEEDS, EventRoutes
+from llama_swap.web.front import Front
+from tests.fakes_web import app_with, site_of
+from tests.fakes_wire import Client
+from tests.test_web_activity import ASK, CHAT, STREAM, ActivityCase
+
+FIRST = ["logData", "logData", "modelStatus", "uiConfig", "profileChanged", "inflight"]
+
+
+class Listener(Client):
+    """A client that listens to events."""
+
+    def listen(self) -> None:
+        """Begin; the head of the answer is taken."""
+        self.ask("GET", "/api/events")
+        head, _, self._rest = self.wire.take().partition(b"\r\n\r\n")
+        self.head = head
+
+    def told(self) -> list[tuple[str, Any]]:
+        """Return type and data of each event since the last call."""
+        stream, self._rest = self._rest + self.wire.take(), b""
+        content = b""
+        while stream:
+            size, _, stream = stream.partition(b"\r\n")
+            content, stream = content + stream[: int(size, 16)], stream[int(size, 16) + 2 :]
+        events = []
+        for event in content.decode().split("\n\n")[:-1]:
+            if event.startswith(":"):
+                events.append(("comment", event))
+                continue
+            name, data = event.split("\n")
+            assert name == "event:message"
+            message = json.loads(data.removeprefix("data:"))
+            events.append((message["type"], json.loads(message["data"])))
+        return events
+
+
+class EventCase(ActivityCase):
+    """A proxy with events."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.logs = Broadcaster()
+        self.routes = EventRoutes(self.router, self.records, self.logs, self.clock)
+        self.events_site = site_of(Front(app_with(self.routes.add_to)))
+        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+
+    def listener(self) -> Listener:
+        """Return a client that listens, and is gone when the test ends."""
+        listener = Listener(self.events_site)
+        listener.listen()
+        self.addCleanup(listener.leave)
+        return listener
+
+
+class EventTests(EventCase):
+    """What is told."""
+
+    def test_first(self) -> None:
+        """History and state come first, in this order, whatever they hold."""
+        self.logs.publish_proxy(b"one")
+        self.router.alive = {"a": "ready"}
+        listener = self.listener()
+        self.assertIn(b"Content-Type: text/event-stream", listener.head)
+        self.assertIn(b"X-Accel-Buffering: no", listener.head)
+        told = listener.told()
+        self.assertEqual([kind for kind, _ in told], FIRST)
+        data = [data for _, data in told]
+        self.assertEqual(data[:2], [{"source": "proxy", "data": "one\n"}, {"source": "upstream", "data": ""}])
+        self.assertEqual(
+            data[2],
+            [
+                {
+                    "id": "a",
+                    "name": "",
+                    "description": "",
+                    "state": "ready",
+                    "unlisted": False,
+                    "peerID": "",
+                    "aliases": [],
+                }
+            ],
+        )
+        self.assertEqual(data[3]["activity"]["session_id"][0], "X-Session-ID")
+        self.assertEqual(data[4:], [{"active": None}, {"operation": "snapshot", "requests": []}])
+
+    def test_models(self) -> None:
+        """A change of state is told once, to all; so is another configuration."""
+        listeners = [self.listener(), self.listener()]
+        self.clock.advance(EVERY)
+        for listener in listeners:
+            listener.told()
+        self.router.alive = {"a": "starting"}
+        self.clock.pump([EVERY] * 4)
+        for listener in listeners:
+            [(kind, [model])] = listener.told()
+            self.assertEqual((kind, model["state"]), ("modelStatus", "starting"))
+        changed = evolve(self.router.config.models["a"], name="A")
+        self.router.config = evolve(self.router.config, models={"a": changed})
+        self.clock.advance(EVERY)
+        [(_, [model])] = listeners[0].told()
+        self.assertEqual(model["name"], "A")
+
+    def test_requests(self) -> None:
+        """A request comes, grows and goes; its activity is told after that."""
+        listener = self.listener()
+        listener.told()
+        self.client.ask("POST", CHAT, ASK)
+        self.clock.pump([EVERY] * 3)
+        wire = self.upstream()
+        wire.deliver(STREAM + b"2\r\nab\r\n")
+        self.clock.pump([EVERY] * 3)
+        wire.deliver(b"0\r\n\r\n")
+        self.clock.pump([EVERY] * 3)
+        first, second, gone, activity = listener.told()
+        self.assertEqual((first[0], first[1]["operation"], first[1]["request"]["id"]), ("inflight", "upsert", "1"))
+        self.assertEqual((first[1]["request"]["resp_bytes"], second[1]["request"]["resp_bytes"] > 0), (0, True))
+        self.assertEqual(gone, ("inflight", {"operation": "remove", "id": "1"}))
+        self.assertEqual(activity, ("activity", {"id": 1}))
+
+    def test_under_way_before(self) -> None:
+        """Who comes later finds requests under way in the snapshot, and no news that is none."""
+        self.client.ask("POST", CHAT, ASK)
+        listener = self.listener()
+        [request] = listener.told()[-1][1]["requests"]
+        self.assertEqual(request["model"], "a")
+        self.clock.advance(EVERY)
+        self.assertEqual(listener.told(), [])
+        self.upstream()
+        self.client.leave()
+
+    def test_lines(self) -> None:
+        """Lines are told by source, after the history, without gap or duplicate; odd bytes do no harm."""
+        self.logs.publish_proxy(b"before")
+        listener = self.listener()
+        self.logs.publish_proxy(b"after")
+        self.logs.publish_proxy(b"again")
+        self.logs.writer("a").write(b"\xff\n")
+        self.assertEqual(listener.told()[0][1]["data"], "before\n")
+        self.clock.advance(EVERY)
+        self.assertEqual(
+            [data for _, data in listener.told()],
+            [{"source": "proxy", "data": "after\nagain\n"}, {"source": "upstream", "data": "\ufffd\n"}],
+        )
+
+    def test_heartbeat(self) -> None:
+        """Silence is interrupted by a comment every 15 s."""
+        listener = self.listener()
+        listener.told()
+        self.clock.pump([EVERY] * 120)
+        self.assertEqual(listener.told(), [("comment", ": still here")] * 2)
+
+
+class FeedTests(EventCase):
+    """Those who listen."""
+
+    def test_slow(self) -> None:
+        """A client that does not read costs nothing, and is told the state when it reads again."""
+        listener = self.listener()
+        listener.told()
+        listener.wire.fill()
+        self.router.alive = {"a": "ready"}
+        for _ in range(100):
+            self.client.ask("POST", CHAT, ASK)
+            self.upstream().deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            self.logs.publish_proxy(b"x" * 10_000)
+            self.clock.advance(EVERY)
+        self.assertEqual(listener.told(), [])
+        listener.wire.drain()
+        self.clock.advance(EVERY)
+        told = listener.told()
+        self.assertEqual([kind for kind, _ in told], ["modelStatus", "inflight", "activity", "logData"])
+        self.assertEqual((told[0][1][0]["state"], told[2][1]), ("ready", {"id": 100}))
+        self.assertIn("bytes dropped", told[3][1]["data"])
+        self.assertLess(len(told[3][1]["data"]), 300_000)
+
+    def test_too_many(self) -> None:
+        """There is an end to those who may listen."""
+        for _ in range(MAX_FEEDS):
+            self.listener()
+        late = Client(self.events_site)
+        late.ask("GET", "/api/events")
+        self.assertEqual(late.answer().status, 503)
+
+    def test_close(self) -> None:
+        """The end of the proxy ends the streams, completely, and no other begins."""
+        listener = self.listener()
+        listener.told()
+        self.routes.close()
+        self.assertEqual(listener.wire.take(), b"0\r\n\r\n")
+        listener.ask("GET", "/api/events")
+        self.assertEqual(listener.answer().status, 503)
+
+    def test_nobody_listens(self) -> None:
+        """When the last one has left, nothing is looked at any more."""
+        listener = self.listener()
+        listener.leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.logs.publish_proxy(b"x")
+
+    def test_head(self) -> None:
+        """HEAD has the same head, and ends."""
+        client = Client(self.events_site)
+        client.ask("HEAD", "/api/events")
+        self.assertEqual(client.answer("HEAD").status, 200)
