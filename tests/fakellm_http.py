@@ -31,6 +31,7 @@ REPLIES: Mapping[str, Mapping[str, object]] = {
         "data": [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5, 0.75]}],
         "usage": {"prompt_tokens": 2, "total_tokens": 2},
     },
+    "/v1/audio/transcriptions": {"text": "Hello!"},
     "/v1/rerank": {"results": [{"index": 0, "relevance_score": 0.9}]},
 }
 
