@@ -25,6 +25,7 @@ CONFIG = Config(
     models={
         **models("a", "a/b", "a/b/c/d", "org/m:Q4", "sp ace", "größe", "a?b", "100%"),
         **models("x", aliases=("al", "al/ias", "v:1")),
+        **models("comfyui_auto"),
         **models("based", proxy="http://h:1/base"),
     },
     profiles={"coding": ("a", "org/m:Q4", "x")},
@@ -229,6 +230,38 @@ class RouteTests(SynchronousTestCase):
             self.assertIsNone(answer["X-Evil"])
             json.loads(answer.body)
         self.assertEqual(self.router.targets, [])
+
+    def test_comfyui(self) -> None:
+        """Only the first page of ComfyUI may start it; once it runs, everything below goes to it as raw as it came."""
+        for path, status, location in (
+            ("/comfyui?x=1", 301, "/comfyui/?x=1"),
+            ("/comfyui/api/queue", 409, None),
+            ("/comfyui//", 409, None),
+            ("/comfyuix", 404, None),
+        ):
+            self.client.ask("GET", path)
+            answer = self.client.answer()
+            self.assertEqual((answer.status, answer["Location"]), (status, location), path)
+        self.assertEqual(self.router.targets, [])
+        self.client.ask("GET", "/comfyui/?x=%20")
+        self.assertEqual(self.router.targets, [Target("comfyui_auto")])
+        self.router.grant()
+        wire = self.endpoints.upstream.accept()
+        self.assertTrue(wire.take().startswith(b"GET /?x=%20 HTTP/1.1\r\n"))
+        wire.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        self.client.answer()
+        self.router.alive["comfyui_auto"] = "ready"
+        self.client.ask("POST", "/comfyui/api%2Fqueue//?y", b"x")
+        self.router.grant()
+        self.assertTrue(self.endpoints.upstream.accept().take().startswith(b"POST /api%2Fqueue//?y HTTP/1.1\r\n"))
+
+    def test_no_comfyui(self) -> None:
+        """Where it is not configured there is no page."""
+        router = FakeRouter(Config(models=models("a")))
+        routes = PassThrough(Forwarder(router, self.endpoints, unwatched()))
+        client = Client(site_of(Front(app_with(routes.add_to))))
+        client.ask("GET", "/comfyui/")
+        self.assertEqual(client.answer().status, 404)
 
     def test_other_pages(self) -> None:
         """Other pages are Klein's, which reads their paths decoded."""

@@ -15,10 +15,8 @@ from twisted.web.server import NOT_DONE_YET
 from llama_swap.errors import NotFound
 from llama_swap.web.errors import refuse, refuse_failure
 from llama_swap.web.hardening import harden
-from llama_swap.web.passthrough import PLACEHOLDER, PREFIX
+from llama_swap.web.passthrough import placeholder
 from llama_swap.web.site import SwapRequest
-
-_PLACEHOLDER_SEGMENTS = PLACEHOLDER.encode().split(b"/")[1:]
 
 
 class Front(Resource):
@@ -41,8 +39,8 @@ class Front(Resource):
             return _render(route, request)
         request.prepath = []
         request.postpath = [unquote_to_bytes(segment) for segment in request.path[1:].split(b"/")]
-        if request.uri.startswith(PREFIX):
-            request.postpath = list(_PLACEHOLDER_SEGMENTS)
+        if raw := placeholder(request.uri):
+            request.postpath = raw.encode().split(b"/")[1:]
         elif not _is_text(unquote_to_bytes(request.path)):
             refuse(request, NotFound("no page here has a path that is not UTF-8"))
             return NOT_DONE_YET

@@ -1,7 +1,7 @@
-"""`/upstream/MODEL/…`: a model's own server, with the rest of the request target as raw as it came.
+"""`/upstream/MODEL/…` and `/comfyui/…`: a model's own server, with the rest of the request target as raw as it came.
 
-An upstream must see `%2F` and `//` as the client wrote them.  Klein decodes and tidies paths, so it is given a
-placeholder for this subtree, and the target is split here.
+An upstream must see `%2F` and `//` as the client wrote them.  Klein decodes and tidies paths, so it is given
+placeholders for these subtrees, and the target is split here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from llama_swap.web.site import SwapRequest, body_of
 
 PREFIX = b"/upstream/"
 PLACEHOLDER = "/upstream/-"
+COMFYUI = b"/comfyui"
+COMFYUI_PLACEHOLDER = "/comfyui/-"
+COMFYUI_MODEL = "comfyui_auto"
+"""The model that is served at `/comfyui/`, where browsers leave pages open that ask and ask."""
 _ASSET = re.compile(rb".*\.(?:js|json|css|png|gif|jpg|jpeg|ico|txt)")
 """What browsers ask for by themselves, long after the page that needed it was closed."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -51,27 +55,56 @@ def split_target(uri: bytes, names: Names) -> tuple[Target, bytes]:
     raise refusal
 
 
+def placeholder(uri: bytes) -> str | None:
+    """Return what Klein is given for the raw target `uri`, if it must not read that itself."""
+    if uri.startswith(PREFIX):
+        return PLACEHOLDER
+    return COMFYUI_PLACEHOLDER if uri.startswith(COMFYUI) and uri[len(COMFYUI) :][:1] in (b"", b"/", b"?") else None
+
+
 class PassThrough:
-    """Relays everything below `/upstream/`."""
+    """Relays everything below `/upstream/` and `/comfyui/`."""
 
     def __init__(self, forwarder: Forwarder) -> None:
         self._forwarder = forwarder
 
     def add_to(self, app: Klein) -> None:
-        """Register the route, which `Front` gives everything below the prefix."""
+        """Register the routes, which `Front` gives everything that has a placeholder."""
         app.route(PLACEHOLDER, methods=METHODS)(self.pass_on)
+        app.route(COMFYUI_PLACEHOLDER, methods=METHODS)(self.pass_on_to_comfyui)
 
     def pass_on(self, request: SwapRequest) -> IResource | bytes:
         """Return the resource that relays the request, or lead to the model's root, where relative links work."""
         target, rest = split_target(request.uri, self._forwarder.names)
         if not rest.startswith(b"/"):
-            path, question, query = request.uri.partition(b"?")
-            request.setResponseCode(301 if request.method in (b"GET", b"HEAD") else 308)
-            request.setHeader(b"Location", path + b"/" + question + query)
-            return b""
-        if _ASSET.fullmatch(rest.partition(b"?")[0]) and target.model not in self._forwarder.router.states():
+            return _lead_to_root(request)
+        if _ASSET.fullmatch(rest.partition(b"?")[0]) and not self._is_loaded(target.model):
             raise Conflict(f"model {target.model} is not loaded, and is not loaded for the sake of a file like this")
+        return self._forward(request, target, rest)
+
+    def pass_on_to_comfyui(self, request: SwapRequest) -> IResource | bytes:
+        """Return the resource that relays the request to ComfyUI, which only its first page may start."""
+        if COMFYUI_MODEL not in self._forwarder.names.config.models:
+            raise NotFound(f"there is no model {COMFYUI_MODEL}, which would be served here")
+        rest = request.uri.removeprefix(COMFYUI)
+        if not rest.startswith(b"/"):
+            return _lead_to_root(request)
+        if rest.partition(b"?")[0] != b"/" and not self._is_loaded(COMFYUI_MODEL):
+            raise Conflict(f"model {COMFYUI_MODEL} is not loaded; only /comfyui/ itself can start it")
+        return self._forward(request, Target(COMFYUI_MODEL), rest)
+
+    def _is_loaded(self, model: str) -> bool:
+        return model in self._forwarder.router.states()
+
+    def _forward(self, request: SwapRequest, target: Target, rest: bytes) -> IResource:
         head = request.head
         upgrade = wanted_protocol(head.fields) if head.version == b"HTTP/1.1" else None
         metered = names_model_in_body(request.method, rest)
         return self._forwarder.forward(request, target, rest, body_of(request), upgrade=upgrade, metered=metered)
+
+
+def _lead_to_root(request: SwapRequest) -> bytes:
+    path, question, query = request.uri.partition(b"?")
+    request.setResponseCode(301 if request.method in (b"GET", b"HEAD") else 308)
+    request.setHeader(b"Location", path + b"/" + question + query)
+    return b""
