@@ -6,6 +6,7 @@ answers may finish.  A second signal cuts that short.  In the end no model is le
 
 from __future__ import annotations
 
+import resource
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
@@ -28,6 +29,7 @@ ANSWERS_MAY_TAKE = 30.0
 MODELS_MAY_TAKE = 4.0
 """How long models may then take to leave, whatever their `unloadTimeout`: no service manager waits for ever."""
 HURRIED_MODELS_MAY_TAKE = 1.0
+MANY_FILES = 65536
 
 
 class SwapService(Service):
@@ -76,6 +78,7 @@ class SwapService(Service):
         @raise CannotListen: that is not possible.
         """
         super().startService()
+        _allow_many_files()
         listening = self._address.endpoint(self._reactor).listen(self._site)
         failures: list[Exception] = []
         listening.addCallbacks(self._keep_port, lambda failure: failures.append(failure.value))
@@ -162,3 +165,11 @@ class SwapService(Service):
             self._reactor.stop()
         else:
             self.hurry()
+
+
+def _allow_many_files() -> None:
+    """Every client takes two files, and the usual limit is 1,024; the system lets each process raise it this far."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

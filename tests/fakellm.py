@@ -22,7 +22,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 from fakellm_http import REPLIES, ClientGoneError, Connection, Request, encoded, streamed
 
@@ -231,7 +230,7 @@ class FakeLLM:
         if "upgrade" in request.headers and not knobs.no_upgrade:
             connection.upgrade(request.headers.get("sec-websocket-key", ""))
         elif knobs.raw:
-            connection.send(Path(knobs.raw).read_bytes())
+            connection.send_file(knobs.raw)
         elif knobs.echo:
             connection.answer(200, encoded(**whose, request=request.raw.decode("latin-1")))
         elif path.endswith("/completions") and asked.get("stream"):

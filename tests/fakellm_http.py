@@ -8,6 +8,7 @@ import select
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 ASSISTANT = {"role": "assistant", "content": "Hello!"}
@@ -127,6 +128,11 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Write all of it, as slowly as the client reads."""
         self._sock.sendall(data)
+
+    def send_file(self, path: str) -> None:
+        """Write all of a file, likewise."""
+        with Path(path).open("rb") as file:
+            self._sock.sendfile(file)
 
     def answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
         """Send a whole answer with its length."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import tempfile
 import time
@@ -15,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import FAKELLM, ProxyUnderTest, fake_model, fake_models
 from tests.support_client import at_once
-from tests.support_processes import open_files, wait_until
+from tests.support_processes import open_files, resident_memory, wait_until
 
 RELOADED = "configuration reloaded"
 NOT_RELOADED = "not reloaded"
@@ -37,11 +36,6 @@ def reload(proxy: ProxyUnderTest, config: Mapping[str, Any] | str, outcome: str 
 def with_port(name: str, knobs: str = "", **config: Any) -> dict[str, Any]:
     """Return an entry of `models` whose port is given by the proxy."""
     return {"cmd": f"{FAKELLM} --port ${{PORT}} --model {name} {knobs}", **config}
-
-
-def resident(pid: int) -> int:
-    """Return the memory of a process, in bytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class ReloadTests(SynchronousTestCase):
@@ -148,11 +142,11 @@ class ReloadTests(SynchronousTestCase):
         with ProxyUnderTest(even) as proxy:
             for config in (even, odd) * 5:
                 reload(proxy, config)
-            files, memory = open_files(proxy.pid), resident(proxy.pid)
+            files, memory = open_files(proxy.pid), resident_memory(proxy.pid)
             for config in (even, odd) * 100:
                 reload(proxy, config)
             self.assertEqual(open_files(proxy.pid), files)
-            self.assertLess(resident(proxy.pid) - memory, 20 * 1024 * 1024)
+            self.assertLess(resident_memory(proxy.pid) - memory, 20 * 1024 * 1024)
 
     def test_daemon_door(self) -> None:
         """The service of twistd reloads as well."""

@@ -10,6 +10,7 @@ from twisted.web.http import Request
 
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.tunnel import is_agreed, wanted_protocol
+from llama_swap.web.site import GIVE_BACK_AFTER
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, Wire, read_answer, request_to
 from tests.support_relay import RelayTestCase, Root
@@ -93,6 +94,7 @@ class TunnelTests(RelayTestCase):
         self.assertTrue(self.client.wire.gone)
         self.assertEqual(self.root.over, 1)
         self.assertEqual(self.site.tunnels, set())
+        self.site.reactor.advance(GIVE_BACK_AFTER)
         self.assertEqual(self.site.reactor.getDelayedCalls(), [])
         self.assert_no_defect()
 

@@ -12,9 +12,10 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from llama_swap.web import site
 from llama_swap.web.channel import HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, PIPELINED, STALL_TIMEOUT
 from llama_swap.web.heads import HEAD_LIMIT
-from llama_swap.web.site import body_of
+from llama_swap.web.site import GIVE_BACK_AFTER, body_of
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, read_answer
 from tests.support_smuggling import BODY, DOUBTFUL_CHUNKS, DOUBTFUL_HEADS, request
@@ -68,6 +69,7 @@ class ChannelTestCase(SynchronousTestCase):
         """Check that nothing is left when the client is gone."""
         self.client.wire.settle()
         self.client.leave()
+        self.clock.advance(GIVE_BACK_AFTER)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
@@ -281,6 +283,20 @@ class PatienceTests(ChannelTestCase):
         self.client.wire.settle()
         self.assertEqual(self.root.gone, [b"/1"])
         self.end()
+
+    def test_memory_is_given_back(self) -> None:
+        """When slow readers have left, the memory that they held is given back, once for all of them."""
+        given: list[int] = []
+        self.patch(site, "give_back", lambda: given.append(1))
+        self.client.leave()
+        proxy = site_of(self.root, self.clock)
+        clients = [Client(proxy) for _ in range(3)]
+        for client in clients:
+            client.send(GET % b"/1")
+            client.wire.fill()
+            client.leave()
+        self.clock.advance(GIVE_BACK_AFTER)
+        self.assertEqual((given, self.clock.getDelayedCalls()), ([1], []))
 
     def test_last_answer_that_nobody_reads(self) -> None:
         """The same where the connection would close behind its answer."""

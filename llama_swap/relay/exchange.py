@@ -56,7 +56,9 @@ class Exchange:
         self._request = request
         self._sink: AnswerSink | None = sink
         self._pool = pool
-        self._parser = AnswerParser(self, to_head=request.method == b"HEAD", raw=raw, upgrade=request.upgrade)
+        self._parser: AnswerParser | None = AnswerParser(
+            self, to_head=request.method == b"HEAD", raw=raw, upgrade=request.upgrade
+        )  # None when all is over: the two would hold each other, and the body, until the garbage is collected
         self._join = join
         self._connection: UpstreamConnection | None = None
         self._connecting: Deferred[UpstreamConnection] | None = None
@@ -75,7 +77,7 @@ class Exchange:
 
     def abort(self) -> None:
         """The client is gone: the upstream must notice at once, and stop its work.  Nothing more reaches the sink."""
-        self._sink = None
+        self._sink = self._parser = None
         if self._connecting is not None:
             self._connecting.cancel()
         if self._joined and self._connection is not None:
@@ -117,6 +119,7 @@ class Exchange:
     def received(self, data: bytes) -> None:
         """See `Carried.received`."""
         try:
+            assert self._parser is not None, "a connection carries nothing that is over"
             self._parser.feed(data)
         except UpstreamError as error:
             self._break(error)
@@ -126,14 +129,16 @@ class Exchange:
     def lost(self, *, cleanly: bool, delivered: bool) -> None:
         """See `Carried.lost`."""
         self._connection = None
-        if self._reused and not self._parser.began:
+        parser = self._parser
+        assert parser is not None, "as above"
+        if self._reused and not parser.began:
             self._pool.doubt()
             if not delivered:
                 self._reused = False
                 self._connect()
                 return
         try:
-            self._parser.close(cleanly=cleanly)
+            parser.close(cleanly=cleanly)
         except UpstreamError as error:
             self._break(error)
 
@@ -156,8 +161,10 @@ class Exchange:
         """See `AnswerReceiver.end`."""
         connection, self._connection = self._connection, None
         sink, self._sink = self._sink, None
+        parser, self._parser = self._parser, None
         if connection is not None:
-            if connection.release() and self._parser.leaves_connection_usable and not self._request.last:
+            usable = parser is not None and parser.leaves_connection_usable and not self._request.last
+            if connection.release() and usable:
                 self._pool.keep(connection)
             else:
                 connection.abort()
@@ -167,6 +174,7 @@ class Exchange:
     def _break(self, error: UpstreamError) -> None:
         self._drop_connection()
         sink, self._sink = self._sink, None
+        self._parser = None
         if sink is not None:
             sink.broken(error)
 

@@ -55,6 +55,7 @@ class SwapChannel(HTTPChannel):
         self._body: ChunkedBody | _SizedBody | None = None  # likewise, if it is not yet complete
         self._answering = False
         self._full = False  # the client does not take what it is sent
+        self._was_full = False
         self._closing = False
         self._left_to_discard: int | None = None  # of a client that was refused
         self._tunnel: Callable[[bytes], None] | None = None  # takes what comes, once the connection has left HTTP
@@ -86,11 +87,13 @@ class SwapChannel(HTTPChannel):
         if self._timer is not None:
             self._timer.cancel()
         self.site.tunnels.discard(self)
+        if self._was_full:
+            self.site.give_memory_back()
         super().connectionLost(reason)
 
     def pauseProducing(self) -> None:
         """The client does not read."""
-        self._full = True
+        self._full = self._was_full = True
         self._allow(STALL_TIMEOUT)
         if self._requestProducer is not None:
             self._requestProducer.pauseProducing()

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any, AnyStr, ClassVar
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request
 from twisted.web.http_headers import Headers
@@ -22,10 +22,13 @@ from llama_swap.web.auth import NO_KEY, ApiKeys
 from llama_swap.web.body import LargeBody
 from llama_swap.web.channel import SwapChannel
 from llama_swap.web.heads import RequestHead
+from llama_swap.web.memory import give_back
 from llama_swap.web.paths import names_model_in_body
 
 SMALL = 128 * 1024
 """Bodies of up to so many bytes are read when they are complete; larger ones while they come, and they are spooled."""
+GIVE_BACK_AFTER = 1.0
+"""Seconds."""
 SHOWN = 200
 """How many bytes of an unreadable request the access log shows."""
 STRANGERS_BODY = 64 * 1024
@@ -172,6 +175,7 @@ class SwapSite(Site):
         self._clock = clock
         self.tunnels: set[SwapChannel] = set()
         self.takes_tunnels = True
+        self._giving_back: IDelayedCall | None = None
         self.follow(config)
 
     def follow(self, config: Config) -> None:
@@ -185,6 +189,11 @@ class SwapSite(Site):
         self.takes_tunnels = False
         for channel in tuple(self.tunnels):
             channel.hang_up()
+
+    def give_memory_back(self) -> None:
+        """A slow reader has left.  Soon after, when others may have left with it, its memory is given back."""
+        if self._giving_back is None or not self._giving_back.active():
+            self._giving_back = self._clock.callLater(GIVE_BACK_AFTER, give_back)
 
     def log(self, request: Request) -> None:
         """twisted.web's own access log is not used; see `watch`."""
