@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -13,6 +15,15 @@ from tests.blackbox import ProxyUnderTest, fake_model, fake_models
 def client_of(proxy: ProxyUnderTest) -> openai.OpenAI:
     """Return a client that hides no error by asking again."""
     return openai.OpenAI(base_url=f"http://127.0.0.1:{proxy.port}/v1", api_key="none", max_retries=0, timeout=20)
+
+
+def answering(path: Path, answer: object) -> dict[str, object]:
+    """Return a model whose server answers every request with this JSON."""
+    body = json.dumps(answer).encode()
+    path.write_bytes(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    return fake_model(path.name, f"--raw {path}")
 
 
 class OpenAITests(SynchronousTestCase):
@@ -35,6 +46,31 @@ class OpenAITests(SynchronousTestCase):
                 speech = client.audio.speech.create(model=model, voice="v", input="Hi")
                 self.assertEqual(speech.read(), f"ID3 speech of {model}".encode())
             self.assertEqual([model.id for model in client.models.list()], ["a", "b"])
+            self.assertEqual(proxy.journal.most_alive(), 1)
+
+    def test_tools_and_uploads(self) -> None:
+        """Calls of tools come back as the model made them; files go to the model that the form names."""
+        call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Ulm"}'}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        choice = {"index": 0, "finish_reason": "tool_calls", "message": message}
+        chat = {"id": "1", "object": "chat.completion", "created": 1, "model": "tools", "choices": [choice]}
+        directory = Path(self.mktemp()).resolve()
+        directory.mkdir()
+        models = {
+            "tools": answering(directory / "tools", chat),
+            "whisper": answering(directory / "whisper", {"text": "Hello!"}),
+            "painter": answering(directory / "painter", {"created": 1, "data": [{"b64_json": "aGk="}]}),
+        }
+        weather: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+        question: Any = [{"role": "user", "content": "Is it raining?"}]
+        with ProxyUnderTest({"models": models}) as proxy, client_of(proxy) as client:
+            answer = client.chat.completions.create(model="tools", messages=question, tools=[weather])
+            [called] = answer.choices[0].message.tool_calls or []
+            self.assertEqual(called.to_dict(), call)
+            heard = client.audio.transcriptions.create(model="whisper", file=("a.wav", b"RIFF" * 100_000))
+            self.assertEqual(heard.text, "Hello!")
+            edited = client.images.edit(model="painter", image=("a.png", b"PNG" * 1000), prompt="bluer")
+            self.assertEqual([image.b64_json for image in edited.data or []], ["aGk="])
             self.assertEqual(proxy.journal.most_alive(), 1)
 
     def test_errors(self) -> None:
