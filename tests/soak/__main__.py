@@ -92,8 +92,6 @@ def _progress(began: float, look: Sample, traffic: Traffic) -> str:
 
 
 def _of_traffic(traffic: Traffic, starts: int) -> list[Finding]:
-    for each in traffic.unexplained:
-        print(f"unexplained: {each}")
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(traffic.done.items()))
     return [
         told("done", counts),

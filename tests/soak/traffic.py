@@ -95,7 +95,8 @@ class Traffic:
 
     def _note(self, what: str) -> None:
         with self._lock:
-            self.unexplained.append(f"{time.strftime('%H:%M:%S')} {what[:400]}")
+            self.unexplained.append(what)
+            print(f"unexplained at {time.strftime('%H:%M:%S')}: {what[:400]}", flush=True)
 
     def waited(self, seconds: float) -> None:
         """Remember the longest wait."""
