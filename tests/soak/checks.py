@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 
-from tests.soak import lifecycle, logs, streams
+from tests.soak import delivery, lifecycle, logs, streams
 from tests.soak.report import HEAD, Finding
 
 Check = Callable[[], list[Finding]]
@@ -18,7 +18,7 @@ Check = Callable[[], list[Finding]]
 def all_checks() -> Mapping[str, Check]:
     """Return every check by its name: the public functions of these modules that return findings."""
     found: dict[str, Check] = {}
-    for module in (lifecycle, streams, logs):
+    for module in (lifecycle, delivery, streams, logs):
         for name, value in vars(module).items():
             is_own = inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
             if is_own and not inspect.signature(value).parameters:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import random
+import signal
+import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from tests.blackbox import ProxyUnderTest, fake_model, fake_models
+from tests.blackbox import CONSOLE, ProxyUnderTest, fake_model, fake_models, tested_environment
 from tests.soak.procfs import sample
 from tests.soak.report import Finding, at_most, exactly, told
-from tests.support_client import at_once
-from tests.support_processes import wait_until
+from tests.support_client import ask, at_once
+from tests.support_processes import free_port, wait_until
 
 
 def request_while_stopping() -> list[Finding]:
@@ -165,6 +171,64 @@ def many_aborts() -> list[Finding]:
         exactly("500 aborts: «Unhandled» in the log", unhandled, 0),
         at_most("… open files more", after.files - before.files, 2),
     ]
+
+
+def thrash() -> list[Finding]:
+    """Two clients that keep two models swapping for a minute do not keep a third one from its model."""
+    until = time.monotonic() + 60
+    with ProxyUnderTest(fake_models("a", "b", "c")) as proxy:
+
+        def insist(name: str) -> int:
+            count = 0
+            while time.monotonic() < until:
+                count += proxy.chat(name).status == 200
+            return count
+
+        def ask_now_and_then(name: str) -> list[float]:
+            waits = []
+            while time.monotonic() < until:
+                answer = proxy.chat(name)
+                assert answer.status == 200, answer.status
+                waits.append(answer.seconds)
+                time.sleep(3)
+            return waits
+
+        with at_once(5) as clients:
+            insisting = [clients.submit(insist, name) for name in "abab"]
+            waits = clients.submit(ask_now_and_then, "c").result()
+            served = sum(each.result() for each in insisting)
+    return [
+        told("four clients that keep two models busy for a minute: answers", f"{served:,}"),
+        at_most(f"… longest wait of a fifth, for a third model, of {len(waits)}", max(waits), 30, " s"),
+    ]
+
+
+def first_process() -> list[Finding]:
+    """As process 1, as in a container, it ends in time when told, with its models."""
+    if os.getuid() != 0:
+        return [told("as process 1", "not run: needs root")]
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "config.yaml"
+        config.write_text(json.dumps({"models": {"m": fake_model("m", "--term-delay 2 --fork-grandchild polite")}}))
+        port = free_port()
+        command = ["unshare", "-pf", "--mount-proc", *CONSOLE, "--config", str(config), "--listen", f"127.0.0.1:{port}"]
+        with subprocess.Popen(
+            command, env=tested_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        ) as outer:
+            wait_until(lambda: _answers(port), 20, "an answer")
+            assert ask(port, "POST", "/v1/chat/completions", {"model": "m", "messages": []}).status == 200
+            (inner,) = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+            began = time.monotonic()
+            os.kill(int(inner), signal.SIGTERM)
+            status = outer.wait(30)
+            seconds = time.monotonic() - began
+    return [exactly("as process 1: exit status", status, 0), at_most("… exit after SIGTERM", seconds, 10, " s")]
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        return ask(port, "GET", "/health").status == 200
+    return False
 
 
 def idle_cost() -> list[Finding]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import selectors
 import signal
 import socket
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 
 from tests.blackbox import ROOT, ProxyUnderTest, fake_model
 from tests.soak.procfs import sample
 from tests.soak.report import Finding, at_most, exactly, told
-from tests.support_client import ask, at_once
 from tests.support_processes import free_port, wait_until
 
 UPSTREAM = ROOT / "build" / "bench" / "upstream"
@@ -83,57 +79,6 @@ def event_delay() -> list[Finding]:
     return [
         exactly("100 events, one every 50 ms: arrived", len(delays) >= 100, True),
         at_most("… delay, 99th of 100", statistics.quantiles(delays, n=100)[98], 20, " ms"),
-    ]
-
-
-def aborted_requests() -> list[Finding]:
-    """2,000 requests, a quarter of which are given up, leave no file open."""
-    dice = random.Random(5)
-    with ProxyUnderTest({"models": {"m": fake_model("m", "--stream 5@5", concurrencyLimit=100)}}) as proxy:
-        proxy.served("m")
-        before = sample(proxy.pid)
-
-        def request(number: int) -> int:
-            if number % 4:
-                return proxy.chat("m").status
-            with proxy.stream("m") as answer:
-                time.sleep(dice.random() * 0.02)
-                return answer.status
-
-        with at_once(8) as clients:
-            statuses = list(clients.map(request, range(2000)))
-        time.sleep(1)
-        after = sample(proxy.pid)
-    return [
-        exactly("2,000 requests, 500 given up: other answers than 200", sum(status != 200 for status in statuses), 0),
-        at_most("… open files more", after.files - before.files, 2),
-    ]
-
-
-def large_bodies_beside_a_stream() -> list[Finding]:
-    """While 25 MB of multipart and 25 MB of JSON pass, a stream goes on."""
-    json_body = json.dumps({"model": "m", "pad": "x" * 25 * MEGABYTE}).encode()
-    part = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--b\r\nContent-Disposition: form-data; '
-    form = part + b'name="file"; filename="a"\r\n\r\n' + b"x" * 25 * MEGABYTE + b"\r\n--b--\r\n"
-    kind = {"Content-Type": "multipart/form-data; boundary=b"}
-    with ProxyUnderTest({"models": {"m": fake_model("m", "--stream 300@20")}}) as proxy:
-        proxy.served("m")
-        statuses = []
-
-        def upload() -> None:
-            time.sleep(1)
-            statuses.append(proxy.post("/v1/embeddings", json_body).status)
-            statuses.append(ask(proxy.port, "POST", "/v1/audio/transcriptions", form, kind).status)
-
-        uploading = threading.Thread(target=upload)
-        uploading.start()
-        with proxy.stream("m") as answer:
-            times = [arrived for arrived, _ in answer.events()]
-        uploading.join()
-    gap = max(later - earlier for earlier, later in pairwise(times))
-    return [
-        told("25 MB of JSON, 25 MB of multipart beside a stream: answers", statuses),
-        at_most("… longest pause of the stream (20 ms apart)", gap * 1e3, 250, " ms"),
     ]
 
 
