@@ -241,6 +241,7 @@ def _gate(config: Config, router: Router, dialer: Dialer, records: Records, *mor
     from llama_swap.web.gate import Gate
     from llama_swap.web.inference import InferenceRoutes
     from llama_swap.web.passthrough import PassThrough
+    from llama_swap.web.profiles import ProfileRoutes
 
     app = Klein()
     errors.add_to(app)
@@ -248,6 +249,7 @@ def _gate(config: Config, router: Router, dialer: Dialer, records: Records, *mor
     inference = InferenceRoutes(forwarder)
     inference.add_to(app)
     PassThrough(forwarder).add_to(app)
+    ProfileRoutes(router).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
     for add_to in more:
         add_to(app)

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
 from llama_swap.config.model import Config, ModelConfig
+from llama_swap.errors import NotFound
 from llama_swap.metrics.inflight import InFlight
 from llama_swap.metrics.records import Records
 from llama_swap.relay.pool import Pool
@@ -71,6 +72,12 @@ class FakeRouter:
         lease = FakeLease(self.config.models[target.model])
         granted.callback(lease)
         return lease
+
+    def activate(self, profile: str | None) -> None:
+        """See `Router.activate`."""
+        if profile is not None and profile not in self.config.pin_profiles:
+            raise NotFound(profile)
+        self.names = Names(self.config, profile)
 
     def states(self) -> dict[str, str]:
         """See `Router.states`."""

@@ -45,12 +45,6 @@ class ProfileTests(FindingsTestCase):
         text = "models:\n  a: {cmd: \"'\", proxy: 'http://a', aliases: [one]}\n  b: {}\nprofiles: {p: [a, one, b]}\n"
         self.assert_errors(text, (2, "models.a.cmd", "never closed"), (3, "models.b", "`cmd`"))
 
-    def test_pins(self) -> None:
-        """Today's form is accepted and ignored, also beside lists."""
-        text = f"{MODELS}profiles:\n  p: {{description: x, pins: {{a: b, c: null}}}}\n  q: [a]\n"
-        self.assertEqual(load(text).config.profiles, {"q": ("a",)})
-        self.assert_warnings(text, (7, "profiles.p", "not active in this version"))
-
     def test_needless(self) -> None:
         """A member that stands twice counts once; a name that no request can say is told."""
         text = f"{MODELS}profiles:\n  p: [a, one]\n  a:b: [a]\n"

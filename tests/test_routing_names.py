@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Config
+from llama_swap.config.model import Config, PinProfile, Selector
 from llama_swap.errors import NotFound
-from llama_swap.routing.names import Names
+from llama_swap.routing.names import Names, Resolved
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_model
 
@@ -30,7 +30,7 @@ class NamesTests(SynchronousTestCase):
     def test_ids_and_aliases(self) -> None:
         """Both name the model; they are compared as they are written."""
         for name in ("qwen", "gpt-4", "org/coder"):
-            self.assertEqual(self.names.resolve(name), Target("qwen"))
+            self.assertEqual(self.names.resolve(name).target, Target("qwen"))
             self.assertEqual(self.names.model_id(name), "qwen")
         for name in ("Qwen", " qwen", "qwen ", ""):
             self.assertIsNone(self.names.model_id(name))
@@ -38,14 +38,14 @@ class NamesTests(SynchronousTestCase):
 
     def test_members_of_profiles(self) -> None:
         """A member is named by its profile and its id, or one of its aliases."""
-        self.assertEqual(self.names.resolve("coding:qwen"), Target("qwen", "coding"))
-        self.assertEqual(self.names.resolve("coding:gpt-4"), Target("qwen", "coding"))
+        self.assertEqual(self.names.resolve("coding:qwen").target, Target("qwen", "coding"))
+        self.assertEqual(self.names.resolve("coding:gpt-4").target, Target("qwen", "coding"))
         self.assertIsNone(self.names.model_id("coding:qwen"))
 
     def test_whole_names_first(self) -> None:
         """A name with a colon that is an id is that model, though a profile goes by what stands before the colon."""
-        self.assertEqual(self.names.resolve("a:b"), Target("a:b"))
-        self.assertEqual(self.names.resolve("a:llama"), Target("llama", "a"))
+        self.assertEqual(self.names.resolve("a:b").target, Target("a:b"))
+        self.assertEqual(self.names.resolve("a:llama").target, Target("llama", "a"))
 
     def test_splits_at_the_first_colon(self) -> None:
         """What follows the first colon is the member, further colons included."""
@@ -68,7 +68,7 @@ class NamesTests(SynchronousTestCase):
     def test_ids_before_aliases(self) -> None:
         """Where one model's alias is another's id, the id wins."""
         models = {"a": make_model("a", aliases=("b",)), "b": make_model("b")}
-        self.assertEqual(Names(Config(models=models)).resolve("b"), Target("b"))
+        self.assertEqual(Names(Config(models=models)).find("b"), Target("b"))
 
     def test_what_the_upstream_is_told(self) -> None:
         """Its own name for the model, if it has one; else what the client wrote, without the profile."""
@@ -80,7 +80,39 @@ class NamesTests(SynchronousTestCase):
             ("coding:llama", "llama-3.2-1b"),
             ("a:b", "a:b"),
         ]:
-            self.assertEqual(self.names.upstream_name(name, self.names.resolve(name)), told)
+            self.assertEqual(self.names.resolve(name).name, told)
+
+    def with_more(self, active: str | None = None) -> Names:
+        """Return names with selectors, and with profiles of pins."""
+        selectors = {
+            "fast": Selector(strategy="pin", targets=("gpt-4",)),
+            "small": Selector(strategy="pin", targets=("llama",)),
+        }
+        pins = {"gpt-5": "coding:llama", "code": "fast", "qwen": "llama", "off": None}
+        config = evolve(self.names.config, selectors=selectors, pin_profiles={"p": PinProfile(pins=pins)})
+        return Names(config, active)
+
+    def test_selectors(self) -> None:
+        """A selector stands for its target, and the upstream is told of that, as if the client had written it."""
+        names = self.with_more()
+        self.assertEqual(names.resolve("fast"), Resolved(Target("qwen"), "gpt-4"))
+        self.assertEqual(names.resolve("small"), Resolved(Target("llama"), "llama-3.2-1b"))
+        self.assertIsNone(names.find("fast"))
+
+    def test_pins(self) -> None:
+        """The active profile comes before everything else, and may lead to a selector."""
+        names = self.with_more("p")
+        self.assertEqual(names.resolve("code"), Resolved(Target("qwen"), "gpt-4"))
+        self.assertEqual(names.resolve("qwen"), Resolved(Target("llama"), "llama-3.2-1b"))
+        self.assertEqual(names.resolve("gpt-5").target, Target("llama", "coding"))
+        self.assertEqual(names.resolve("llama").target, Target("llama"))
+        self.assertIn("'p', has no model for 'off'", str(self.assertRaises(NotFound, names.resolve, "off")))
+        self.assertEqual(names.refused, {"off"})
+
+    def test_pins_of_other_profiles(self) -> None:
+        """Where no profile is active, no pin holds."""
+        self.assertRaises(NotFound, self.with_more().resolve, "code")
+        self.assertEqual(self.with_more().resolve("qwen").target, Target("qwen"))
 
     def test_follows_its_configuration(self) -> None:
         """Names are a function of the configuration: another one has other names."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 
-from llama_swap.errors import NotReadyInTime, StartFailed, TooManyRequests
+from llama_swap.config.model import PinProfile, Selector
+from llama_swap.errors import NotFound, NotReadyInTime, StartFailed, TooManyRequests
 from llama_swap.routing.router import Lease
 from llama_swap.scheduling.commands import Target
 from tests.fakes import FakeChild
@@ -328,3 +329,32 @@ class FairnessTests(RouterCase):
                 break
         self.successResultOf(granted)
         self.assertLessEqual(self.clock.seconds(), self.router.config.max_wait + 2)
+
+
+class ProfileTests(RouterCase):
+    """Profiles of pins, and selectors, which know what runs."""
+
+    def setUp(self) -> None:
+        self.make_router()
+        selectors = {"any": Selector(strategy="warm", targets=("a", "b"))}
+        config = evolve(self.router.config, selectors=selectors, pin_profiles={"q": PinProfile(pins={"x": "c"})})
+        self.router.follow(config)
+
+    def test_active_profile(self) -> None:
+        """Its pins hold until another one is active, or none, or another configuration is followed."""
+        self.assertRaises(NotFound, self.router.names.resolve, "x")
+        self.router.activate("q")
+        self.assertEqual(self.router.names.resolve("x").target, Target("c"))
+        self.router.activate(None)
+        self.assertRaises(NotFound, self.router.names.resolve, "x")
+        self.router.activate("q")
+        self.assertRaises(NotFound, self.router.activate, "other")
+        self.assertEqual(self.router.names.active, "q")
+        self.router.follow(self.router.config)
+        self.assertIsNone(self.router.names.active)
+
+    def test_selectors_see_what_runs(self) -> None:
+        """The target of a selector is chosen by the models' states."""
+        self.assertEqual(self.router.names.resolve("any").target, Target("a"))
+        self.load("b").release()
+        self.assertEqual(self.router.names.resolve("any").target, Target("b"))

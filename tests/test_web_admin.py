@@ -83,7 +83,8 @@ class AdminTests(SynchronousTestCase):
     def test_models(self) -> None:
         """The list is sorted, is OpenAI's, and leaves out unlisted models and aliases."""
         listed = self.json("/v1/models")
-        own = {"object": "model", "created": CREATED, "owned_by": "llama-swap"}
+        own: dict[str, Any] = {"object": "model", "created": CREATED, "owned_by": "llama-swap"}
+        own["meta"] = {"llamaswap": {"type": "model"}}
         self.assertEqual(listed["object"], "list")
         self.assertEqual(
             listed["data"],

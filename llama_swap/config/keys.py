@@ -111,7 +111,6 @@ def _later(*names: str) -> tuple[Key, ...]:
 
 
 _TEXTS: Final = {"type": ["object", "null"], "additionalProperties": Text().schema()}
-_PROFILES: Final = {"type": ["object", "null"], "additionalProperties": {"type": ["array", "object", "null"]}}
 
 # fmt: off
 _STORE: Final = (
@@ -128,7 +127,8 @@ _UI: Final = (
 
 TOP: Final = (
     Key("models", Section({}), "The models, by the name that requests use."),
-    Key("profiles", Section(_PROFILES), "Models that run side by side: a list of names for each profile."),
+    Key("profiles", Section({}), "Models that run side by side, as lists; or pins: other meanings of names."),
+    Key("selectors", Section({}), "Names that stand for one of several models, chosen anew for each request."),
     Key("groups", Section({}), "Models that take turns or run side by side, and what their loading unloads."),
     Key("matrix", Section({}), "Instead of groups: all the combinations of models that may run together."),
     Key("routing", Section({}), "The same and more, in a newer form."),
@@ -151,7 +151,7 @@ TOP: Final = (
     Key("ui", Nested(_UI, UIConfig), "What observers are shown."),
     *_later("logLevel", "logTimeFormat", "logToStdout"),
     *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks"),
-    *_later("selectors", "peers"),
+    *_later("peers"),
 )
 
 MODEL: Final = (

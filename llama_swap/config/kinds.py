@@ -84,6 +84,24 @@ class Flag(Plain):
 
 
 @frozen
+class Choice(Plain):
+    """One of several words."""
+
+    words: tuple[str, ...]
+    default: str | None = None
+
+    def read(self, node: Node, found: Findings) -> str | None:
+        text = node.text if isinstance(node, Scalar) else None
+        if text not in self.words:
+            found.error(node, f"must be one of {', '.join(self.words)}, not {node.summary}")
+            return self.default
+        return text
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"enum": [*self.words, None]}, MACRO]}
+
+
+@frozen
 class Names:
     """A list of names, each as typed."""
 

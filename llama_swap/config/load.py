@@ -16,9 +16,10 @@ from llama_swap.config.keys import TOP, read_keys
 from llama_swap.config.macros import Scope
 from llama_swap.config.merge import merge
 from llama_swap.config.model import Config
-from llama_swap.config.profiles import read_profiles
+from llama_swap.config.profiles import read_pin_profiles, read_profiles
 from llama_swap.config.references import Known
 from llama_swap.config.routing import read_routing
+from llama_swap.config.selectors import read_selectors
 from llama_swap.config.tree import Findings, MapNode
 from llama_swap.errors import ConfigError, Problem
 
@@ -131,10 +132,16 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     section = _models_section(root, found)
     models = read_models(section, top, scope, ports)
     known = Known(models, read_aliases(section, models, found))
-    profiles = read_profiles(top["profiles"], known, scope)
     routing = read_routing(top, known, scope)
-    values = {name: value for name, value in top.items() if name in _FIELDS}
-    return Config(**{**values, "models": models, "profiles": profiles, "routing": routing})
+    selectors = read_selectors(top["selectors"], known, routing, scope)
+    sections = {
+        "models": models,
+        "profiles": read_profiles(top["profiles"], known, scope),
+        "pin_profiles": read_pin_profiles(top["profiles"], known, selectors, scope),
+        "selectors": selectors,
+        "routing": routing,
+    }
+    return Config(**{**{name: value for name, value in top.items() if name in _FIELDS}, **sections})
 
 
 def _models_section(root: MapNode, found: Findings) -> MapNode:

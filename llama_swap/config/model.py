@@ -6,7 +6,7 @@ Times are in seconds, sizes in bytes, unless a name says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -95,6 +95,38 @@ class Routing:
     priority: Mapping[str, int] = field(factory=dict)
     """By model; the higher goes first; 0 for those that are not here."""
 
+    def lets_run_together(self, models: Collection[str]) -> bool:
+        """Whether `models` may all run at the same time, since one group or one combination has them all."""
+        if len(models) < 2:
+            return True
+        if self.matrix is not None:
+            return any(together.issuperset(models) for together in self.matrix.combinations)
+        return any(not group.swap and set(models) <= set(group.members) for group in self.groups.values())
+
+
+@frozen(kw_only=True)
+class Selector:
+    """One entry of `selectors`: a name that stands for one of several models, chosen anew for each request."""
+
+    strategy: str
+    """`warm`, `pin` or `spillover`."""
+    targets: tuple[str, ...]
+    """What a request could name instead; the preferred one comes first."""
+    spillover: int = 1
+    """How many requests the targets in use have at a time, each of them, before the next one is woken."""
+    name: str = ""
+    description: str = ""
+    unlisted: bool = False
+
+
+@frozen(kw_only=True)
+class PinProfile:
+    """One entry of `profiles` with `pins`: what names stand for while it is the active one."""
+
+    description: str = ""
+    pins: Mapping[str, str | None] = field(factory=dict)
+    """What else a request could name; None: the name is refused."""
+
 
 @frozen(kw_only=True)
 class StoreConfig:
@@ -127,6 +159,10 @@ class Config:
     """By id, in the order of the file."""
     profiles: Mapping[str, tuple[str, ...]] = field(factory=dict)
     """List profiles: name to the ids of its members (aliases already resolved)."""
+    pin_profiles: Mapping[str, PinProfile] = field(factory=dict)
+    """The other kind of profiles, by name."""
+    selectors: Mapping[str, Selector] = field(factory=dict)
+    """By name."""
     routing: Routing = Routing()
     health_check_timeout: int = 120
     """How long a model may take from start to its first healthy answer."""

@@ -21,6 +21,10 @@ class Known:
     names: Mapping[str, str]
     """Ids and aliases, to ids."""
 
+    def reaches(self, name: str) -> bool:
+        """Whether a request for `name` reaches a model."""
+        return name in self.names
+
     def unknown(self, name: str) -> str:
         """Say that there is no model `name`, and which one may be meant."""
         close = get_close_matches(name, self.names, n=1)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP, section_schema
-from llama_swap.config.kinds import Schema
+from llama_swap.config.kinds import Names, Schema
 from llama_swap.config.matrix import MATRIX
+from llama_swap.config.profiles import PINS
 from llama_swap.config.routing import FIFO, ROUTER, ROUTER_SETTINGS, ROUTING, SCHEDULER, SCHEDULER_SETTINGS
+from llama_swap.config.selectors import SELECTOR, SPILLOVER
 
 PATH = Path(__file__).parents[2] / "docs" / "config-schema.json"
 
@@ -26,16 +28,27 @@ def schema() -> Schema:
         "groups": _named({"$ref": "#/definitions/group"}),
         "matrix": {"$ref": "#/definitions/matrix"},
         "routing": _routing(),
+        "selectors": _named({"$ref": "#/definitions/selector"}),
+        "profiles": _named({"anyOf": [Names().schema(), {"$ref": "#/definitions/pins"}]}),
     }
     for name, form in forms.items():
         top["properties"][name] |= form
+    pins = section_schema(PINS, pins=_named({"type": ["string", "null"]}))
+    selector = section_schema(SELECTOR, settings=section_schema(SPILLOVER))
+    definitions = {
+        "model": model,
+        "group": section_schema(GROUP),
+        "matrix": section_schema(MATRIX),
+        "selector": selector,
+        "pins": pins,
+    }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "llama-swap configuration",
         **top,
         "type": "object",
         "required": ["models"],
-        "definitions": {"model": model, "group": section_schema(GROUP), "matrix": section_schema(MATRIX)},
+        "definitions": definitions,
     }
 
 

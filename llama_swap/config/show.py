@@ -13,7 +13,8 @@ import yaml
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP, shown
 from llama_swap.config.masking import masked
-from llama_swap.config.model import Config, ModelConfig, Routing
+from llama_swap.config.model import Config, ModelConfig, Routing, Selector
+from llama_swap.config.selectors import SELECTOR
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -22,7 +23,10 @@ def render_effective(config: Config) -> str:
     """Return `config` as YAML, for people to read and to compare."""
     document = dict(shown(TOP, config))
     document["models"] = {model.id: _model(model) for model in config.models.values()}
+    document["selectors"] = {name: _selector(selector) for name, selector in config.selectors.items()}
     document["profiles"] = {name: list(members) for name, members in config.profiles.items()}
+    for name, profile in config.pin_profiles.items():
+        document["profiles"][name] = {"description": profile.description, "pins": dict(profile.pins)}
     if config.routing != Routing():
         document["routing"] = _routing(config.routing)
     return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))
@@ -43,6 +47,11 @@ def _router(routing: Routing) -> dict[str, Any]:
         name: {**dict(shown(GROUP, group)), "members": list(group.members)} for name, group in routing.groups.items()
     }
     return {"use": "group", "settings": {"groups": groups}}
+
+
+def _selector(selector: Selector) -> dict[str, Any]:
+    settings = {"settings": {"spillover": selector.spillover}} if selector.strategy == "spillover" else {}
+    return {**dict(shown(SELECTOR, selector)), "targets": list(selector.targets), **settings}
 
 
 def _model(model: ModelConfig) -> dict[str, Any]:

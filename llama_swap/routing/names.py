@@ -1,31 +1,71 @@
-"""From the name that a client writes to the model that serves it.  Pure."""
+"""From the name that a client writes to the model that serves it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 
 from attrs import field, frozen
 
 from llama_swap.config.model import Config
 from llama_swap.errors import NotFound
+from llama_swap.routing.selection import Usage, choose
 from llama_swap.scheduling.commands import Target
 
 
 @frozen
+class Resolved:
+    """What a request for a model comes to."""
+
+    target: Target
+    name: str
+    """What the upstream is told as `model`."""
+
+
+@frozen
 class Names:
-    """Everything a client may call a model."""
+    """Everything a client may call a model.
+
+    A name is looked up in this order: the pins of the active profile; selectors; ids and aliases; `PROFILE:MODEL`.
+    """
 
     config: Config
+    active: str | None = None
+    """The profile whose pins hold."""
+    _usage: Callable[[str], Usage] = lambda model: Usage()
+    """How the model with an id is doing."""
     _ids: Mapping[str, str] = field(init=False)
+    pins: Mapping[str, str | None] = field(init=False)
+    """Those of the active profile."""
+    _turns: Iterator[int] = field(factory=count, init=False)
 
     @_ids.default
     def _(self) -> dict[str, str]:
         aliases = {alias: model.id for model in self.config.models.values() for alias in model.aliases}
         return aliases | {model: model for model in self.config.models}
 
+    @pins.default
+    def _active_pins(self) -> Mapping[str, str | None]:
+        return {} if self.active is None else self.config.pin_profiles[self.active].pins
+
     def model_id(self, name: str) -> str | None:
         """Return the id of the model that has `name` as id or alias."""
         return self._ids.get(name)
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The names that the active profile refuses."""
+        return frozenset(name for name, pinned in self.pins.items() if pinned is None)
+
+    def pinned(self, name: str) -> str:
+        """Return what the active profile makes of `name`.
+
+        @raise NotFound: it refuses that name.
+        """
+        pinned = self.pins.get(name, name)
+        if pinned is None:
+            raise NotFound(f"the active profile, {self.active!r}, has no model for {name!r}")
+        return pinned
 
     def find(self, name: str) -> Target | None:
         """Return what `name` asks for: an id or alias, or else `PROFILE:MODEL`; None if it is neither.
@@ -43,18 +83,25 @@ class Names:
             raise NotFound(f"model {member!r} is not part of profile {profile!r}, which has {', '.join(members)}")
         return Target(model, profile)
 
-    def resolve(self, name: str) -> Target:
+    def resolve(self, name: str) -> Resolved:
         """Return what `name` asks for.
 
         @raise NotFound: nothing goes by that name.
         """
-        target = self.find(name)
+        wanted = self.pinned(name)
+        selector = self.config.selectors.get(wanted)
+        if selector is not None:
+            wanted = choose(selector, self._usage_of, next(self._turns))
+        target = self.find(wanted)
         if target is None:
-            raise NotFound(f"no model {name!r} here; GET /v1/models lists what there is")
-        return target
+            raise NotFound(f"no model {wanted!r} here; GET /v1/models lists what there is")
+        return Resolved(target, self._upstream_name(wanted, target))
 
-    def upstream_name(self, name: str, target: Target) -> str:
-        """Return what the upstream of `target` is told as `model`, where the client wrote `name`."""
+    def _usage_of(self, name: str) -> Usage:
+        return self._usage(self._ids[name])
+
+    def _upstream_name(self, name: str, target: Target) -> str:
+        """Return what the upstream of `target` is told as `model`, where somebody wrote `name`."""
         return self.config.models[target.model].use_model_name or (
             name if target.profile is None else name.partition(":")[2]
         )

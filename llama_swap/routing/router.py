@@ -21,6 +21,7 @@ from llama_swap.errors import NotFound, SwapError
 from llama_swap.routing.difference import Difference, is_served, stale
 from llama_swap.routing.idle import IdleTimer
 from llama_swap.routing.names import Names
+from llama_swap.routing.selection import Usage
 from llama_swap.routing.upstream import Upstream
 from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
@@ -62,7 +63,7 @@ class Router:
     ) -> None:
         """`read_ahead` does what can be done for a model whose place is still taken."""
         self.config = config
-        self.names = Names(config)
+        self.names = Names(config, usage=self._usage)
         self._clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher
@@ -94,6 +95,20 @@ class Router:
         """Return the port that `${PORT}` stands for, by model: of those configured, and of those that still run."""
         models = [upstream.core.model for upstream in self._upstreams.values()]
         return {model.id: model.port for model in models if model.port is not None}
+
+    def activate(self, profile: str | None) -> None:
+        """Have the pins of a profile hold from now on, or none.
+
+        @raise NotFound: there is no such profile.
+        """
+        if profile is not None and profile not in self.config.pin_profiles:
+            raise NotFound(f"no profile {profile!r} with pins here; GET /api/profiles lists what there is")
+        self.names = Names(self.config, profile, self._usage)
+        self._log.info("active profile: {profile}", profile=profile)
+
+    def _usage(self, model: str) -> Usage:
+        scheduler = self._scheduler
+        return Usage(self._upstreams[model].state, scheduler.in_flight(model) + scheduler.waiting(model))
 
     def acquire_now(self, target: Target) -> Lease | None:
         """Return a lease if there is nothing to wait for; else None, and nothing has happened."""
@@ -139,7 +154,7 @@ class Router:
         """
         difference = Difference.between(self.config, config)
         self.config = config
-        self.names = Names(config)
+        self.names = Names(config, usage=self._usage)  # no profile is active
         running = [upstream.core.model for upstream in self._upstreams.values() if upstream.state != "stopped"]
         retiring = stale(running, config)
         for model in {*self._upstreams, *config.models}:

@@ -59,9 +59,9 @@ class FIFOScheduler:
         """How many tickets are being served, by `model` or by all."""
         return self._serving.total() if model is None else self._serving[model]
 
-    def waiting(self) -> int:
-        """How many tickets are queued."""
-        return len(self._queue)
+    def waiting(self, model: str | None = None) -> int:
+        """How many tickets are queued, for `model` or for all."""
+        return len(self._queue) if model is None else self._queue.count(model)
 
     # -- events -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from html import escape
-from typing import Any
 from urllib.parse import quote
 
 from klein import Klein
@@ -15,6 +14,7 @@ from twisted.web.http import Request
 from llama_swap.config.masking import masked
 from llama_swap.config.model import ModelConfig
 from llama_swap.routing.router import Router
+from llama_swap.web.listing import listed
 
 
 class AdminRoutes:
@@ -52,7 +52,8 @@ class AdminRoutes:
 
     def models(self, request: Request) -> bytes:
         """List models as OpenAI does: https://platform.openai.com/docs/api-reference/models/list ."""
-        return _json(request, {"object": "list", "data": [self._describe(model) for model in self._listed()]})
+        entries = listed(self._router.config, self._router.names, self._created)
+        return _json(request, {"object": "list", "data": entries})
 
     def running(self, request: Request) -> bytes:
         """List models that are not stopped, with their state."""
@@ -88,19 +89,6 @@ class AdminRoutes:
     def _listed(self) -> list[ModelConfig]:
         models = self._router.config.models.values()
         return sorted((model for model in models if not model.unlisted), key=lambda model: model.id)
-
-    def _describe(self, model: ModelConfig) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "id": model.id,
-            "object": "model",
-            "created": self._created,
-            "owned_by": "llama-swap",
-        }
-        if model.name:
-            described["name"] = model.name
-        if model.description:
-            described["description"] = model.description
-        return described
 
 
 _ICON = (

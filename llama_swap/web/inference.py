@@ -50,7 +50,6 @@ class InferenceRoutes:
 
     def _resolve(self, named: Named[T]) -> tuple[Target, T]:
         """Return who is asked, and what names the model as the upstream knows it."""
-        names = self._forwarder.names
-        target = names.resolve(named.model)
-        name = names.upstream_name(named.model, target)
-        return target, named.text if name == named.model else named.renamed(name)
+        resolved = self._forwarder.names.resolve(named.model)
+        same = resolved.name == named.model
+        return resolved.target, named.text if same else named.renamed(resolved.name)

@@ -45,8 +45,8 @@ def split_target(uri: bytes, names: Names) -> tuple[Target, bytes]:
     for count in range(len(segments), 0, -1):
         name = unquote_to_bytes(b"/".join(segments[:count])).decode(errors="replace")
         try:
-            target = names.find(name)
-        except NotFound as error:  # a profile, and so far no member of it
+            target = names.find(names.pinned(name))
+        except NotFound as error:  # a profile, and so far no member of it; or a name that the active profile refuses
             refusal = error
             continue
         if target is not None:

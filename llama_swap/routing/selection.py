@@ -1,0 +1,45 @@
+"""Which of its targets a selector stands for at the moment.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from llama_swap.config.model import Selector
+
+_COMING = frozenset({"clearing", "starting"})
+"""The states of a model that will be ready."""
+
+
+@frozen
+class Usage:
+    """How a target is doing."""
+
+    state: str = "stopped"
+    """As `Router.states` has it."""
+    requests: int = 0
+    """Those in flight, and those that wait for it."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the target runs, or will soon."""
+        return self.requests > 0 or self.state == "ready" or self.state in _COMING
+
+
+def choose(selector: Selector, usage: Callable[[str], Usage], turn: int) -> str:
+    """Return a target of `selector`; `turn` is another number each time, and decides between equally busy ones."""
+    if selector.strategy == "pin":
+        return selector.targets[0]
+    now = {target: usage(target) for target in selector.targets}
+    if selector.strategy == "warm":
+        ready = (target for target, used in now.items() if used.state == "ready")
+        coming = (target for target, used in now.items() if used.state in _COMING)
+        return next(ready, None) or next(coming, selector.targets[0])
+    active = [target for target, used in now.items() if used.is_active]
+    asleep = [target for target in now if target not in active]
+    least = min((now[target].requests for target in active), default=selector.spillover)
+    if asleep and least >= selector.spillover:
+        return asleep[0]
+    idlest = [target for target in active if now[target].requests == least]
+    return idlest[turn % len(idlest)]

@@ -1,0 +1,51 @@
+"""The profiles that give names another meaning: which there are, which one is active, and making another one so."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from klein import Klein
+from twisted.web.http import Request
+
+from llama_swap.errors import BadRequest
+from llama_swap.routing.router import Router
+from llama_swap.web.site import SwapRequest, body_of
+
+
+class ProfileRoutes:
+    """Reads and sets the active profile."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def add_to(self, app: Klein) -> None:
+        """Register the routes."""
+        app.route("/api/profiles", methods=["GET"])(self.profiles)
+        app.route("/api/profiles/active", methods=["PUT"])(self.activate)
+
+    def profiles(self, request: Request) -> bytes:
+        """List the profiles, and say which is active."""
+        listed = [
+            {"id": name, "description": profile.description, "pins": dict(profile.pins)}
+            for name, profile in sorted(self._router.config.pin_profiles.items())
+        ]
+        return _json(request, {"active": self._router.names.active, "profiles": listed})
+
+    def activate(self, request: SwapRequest) -> bytes:
+        """Make the profile active that the body names, or none."""
+        body = body_of(request)
+        try:
+            wanted: Any = json.loads(body if isinstance(body, bytes) else b"")
+        except (ValueError, RecursionError) as error:  # ValueError: also what is not UTF-8
+            raise BadRequest(f"invalid JSON: {error}") from None
+        name = wanted.get("name", 0) if isinstance(wanted, dict) else 0
+        if name is not None and not isinstance(name, str):
+            raise BadRequest('the body must be {"name": PROFILE}, or {"name": null} for none')
+        self._router.activate(name)
+        return _json(request, {"active": self._router.names.active})
+
+
+def _json(request: Request, value: object) -> bytes:
+    request.setHeader(b"Content-Type", b"application/json")
+    return json.dumps(value).encode()
