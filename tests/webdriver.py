@@ -34,7 +34,7 @@ FLAGS = [
 class Browser:
     """A headless Chromium with a profile of its own, and the chromedriver that drives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
         chromium = require_program("chromium", "chromium")
         chromedriver = require_program("chromedriver", "chromium-driver")
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -42,7 +42,7 @@ class Browser:
         assert self._process.stdout is not None
         port = next(match[1] for line in self._process.stdout if (match := re.search(rb"on port (\d+)\.", line)))
         self._connection = HTTPConnection("127.0.0.1", int(port), timeout=60)
-        options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={self._profile.name}"]}
+        options = {"binary": chromium, "args": [*FLAGS, *flags, f"--user-data-dir={self._profile.name}"]}
         capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
         self._session = ""
         try:
