@@ -31,6 +31,7 @@ from llama_swap.settings import Flags, Settings, explained, load, with_double_da
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress
+    from twisted.web.resource import IResource
 
     from llama_swap.config.model import Config
     from llama_swap.listen import Address
@@ -159,8 +160,8 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober, ReadAhead(_beside).begin)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
     events = EventRoutes(router, records, logs, loop)
-    gate = _gate(config, router, dialer, records, streams.add_to, events.add_to, ActivityRoutes(records).add_to)
-    site = SwapSite(gate, loop, config)
+    root = _root(router, dialer, records, streams.add_to, events.add_to, ActivityRoutes(records).add_to)
+    site = SwapSite(root, loop, config)
 
     def close_streams() -> None:
         streams.close()
@@ -170,8 +171,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     loop.callWhenRunning(_settle)
 
     def apply(loaded: Loaded) -> None:
-        for part in (gate, site):
-            part.follow(loaded.config)
+        site.follow(loaded.config)
         prober.timeout = loaded.config.health_check_timeout
         for model in loaded.config.models:
             logs.writer(model)
@@ -188,7 +188,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         dismiss_guard=guard.stop,
         close_records=records.activity.close,
         announce=announce,
-        opened=partial(_opened, config, gate, settings.address),
+        opened=partial(_opened, config, site.gate, settings.address),
         environ=os.environ,
         beside=watch,
     )
@@ -230,15 +230,14 @@ def _records(config: Config, loop: Any) -> Records:
     )
 
 
-def _gate(config: Config, router: Router, dialer: Dialer, records: Records, *more: Callable[[Any], None]) -> Gate:
-    """Wire the routes; return what every request passes first."""
+def _root(router: Router, dialer: Dialer, records: Records, *more: Callable[[Any], None]) -> IResource:
+    """Wire the routes."""
     from klein import Klein
 
     from llama_swap.web import errors
     from llama_swap.web.admin import AdminRoutes
     from llama_swap.web.forwarding import Forwarder
     from llama_swap.web.front import Front
-    from llama_swap.web.gate import Gate
     from llama_swap.web.inference import InferenceRoutes
     from llama_swap.web.passthrough import PassThrough
     from llama_swap.web.profiles import ProfileRoutes
@@ -253,7 +252,7 @@ def _gate(config: Config, router: Router, dialer: Dialer, records: Records, *mor
     AdminRoutes(router, created=int(time.time())).add_to(app)
     for add_to in more:
         add_to(app)
-    return Gate(Front(app, inference.direct()), config)
+    return Front(app, inference.direct())
 
 
 def _reload(loop: Any, settings: Settings, router: Router, apply: Callable[[Loaded], None]) -> Callable[[], None]:

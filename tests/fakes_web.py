@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from attrs import field, frozen
@@ -122,11 +122,11 @@ def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:
 
 
 def site_of(
-    root: IResource, clock: Clock | None = None, *, max_body: int = 1000, log: bool = False, keys: Sequence[str] = ()
+    root: IResource, clock: Clock | None = None, *, max_body: int = 1000, log: bool = False, **config: Any
 ) -> SwapSite:
-    """Return the proxy's site around a resource, with or without an access log and API keys."""
-    config = Config(models={}, max_request_body=max_body, log_requests=log, api_keys=tuple(keys))
-    return SwapSite(root, clock or Clock(), config)
+    """Return the proxy's site around a resource, with or without an access log; `config` changes other settings."""
+    settings = Config(models={}, max_request_body=max_body, log_requests=log, **config)
+    return SwapSite(root, clock or Clock(), settings)
 
 
 def app_with(*add: Callable[[Klein], None]) -> Klein:

@@ -10,10 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from llama_swap.config.model import Config
 from llama_swap.web.auth import OPEN
-from llama_swap.web.gate import Gate
-from llama_swap.web.site import STRANGERS_BODY
+from llama_swap.web.site import REFUSED_BODY
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client
 
@@ -46,7 +44,7 @@ class ApiKeyTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make both."""
         self.seen = Seen()
-        self.site = site_of(Gate(self.seen, Config(models={})), max_body=200_000, keys=KEYS)
+        self.site = site_of(self.seen, max_body=200_000, api_keys=KEYS)
         self.client = Client(self.site)
 
     def status(self, *, path: str = "/running", method: str = "GET", **headers: str) -> int:
@@ -138,10 +136,10 @@ class ApiKeyTests(SynchronousTestCase):
 
     def test_large_bodies(self) -> None:
         """Strangers are not asked for a large body, and are refused as soon as it shows; others may send it."""
-        for length in (STRANGERS_BODY, STRANGERS_BODY + 1):
+        for length in (REFUSED_BODY, REFUSED_BODY + 1):
             head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % length
             self.client.send(head)
-            self.assertEqual(bool(self.client.wire.written), length > STRANGERS_BODY)
+            self.assertEqual(bool(self.client.wire.written), length > REFUSED_BODY)
             if not self.client.wire.written:
                 self.client.send(b"x" * length)
             answer = self.client.answer()
@@ -158,6 +156,6 @@ class ApiKeyTests(SynchronousTestCase):
 
     def test_no_keys(self) -> None:
         """Without keys everybody may come in, and credentials are passed on as they are."""
-        self.client = Client(site_of(Gate(self.seen, Config(models={}))))
+        self.client = Client(site_of(self.seen))
         self.assertEqual(self.status(Authorization="Bearer sk-one"), 200)
         self.assertEqual(self.seen.headers[0][b"Authorization"], [b"Bearer sk-one"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
@@ -16,8 +15,10 @@ from twisted.web.resource import Resource
 from llama_swap.config.model import Config
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
-from llama_swap.web.gate import MOST_NOTED, Gate
+from llama_swap.web.gate import MOST_NOTED
 from llama_swap.web.inference import InferenceRoutes
+from llama_swap.web.paths import GET, POST
+from llama_swap.web.site import REFUSED_BODY
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Answer, Client
 
@@ -45,11 +46,11 @@ class GateTestCase(SynchronousTestCase):
         """Listen for this machine only, with nothing configured."""
         self.configure()
 
-    def configure(self, address: IAddress = LOOPBACK, *, keys: Sequence[str] = (), **config: Any) -> None:
+    def configure(self, address: IAddress = LOOPBACK, **config: Any) -> None:
         """Make the gate."""
-        self.gate = Gate(Inner(), Config(models={}, **config))
-        self.gate.listens_at(address)
-        self.client = Client(site_of(self.gate, keys=keys))
+        site = site_of(Inner(), **config)
+        site.gate.listens_at(address)
+        self.client = Client(site)
 
     def ask(self, method: str, path: str, **headers: str) -> Answer:
         """Return the answer to a request; a header None is left out."""
@@ -185,6 +186,22 @@ class OriginTests(GateTestCase):
                 self.assertEqual(self.ask(method, path, **headers).status, 200)
         self.assertEqual(self.ask("POST", CHAT, Origin="https://any.test")["Access-Control-Allow-Origin"], "*")
 
+    def test_every_route_to_a_model(self) -> None:
+        """Whatever leads to a model is harmful in foreign hands, and shared with allowed pages."""
+        self.configure(allowed_origins=(PAGE,))
+        for method, paths in (("POST", POST), ("GET", GET)):
+            for path in paths:
+                self.assert_refused(self.ask(method, path, Origin="https://evil.test"), "allowedOrigins")
+                self.assertEqual(self.ask(method, path, Origin=PAGE)["Access-Control-Allow-Origin"], PAGE, path)
+
+    def test_large_bodies(self) -> None:
+        """A large body of a foreign page is not even waited for."""
+        head = (
+            f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nOrigin: {PAGE}\r\nContent-Length: {REFUSED_BODY + 1}\r\n\r\n"
+        )
+        self.client.send(head.encode())
+        self.assertEqual(self.client.answer().status, 403)
+
     def test_management_is_not_shared(self) -> None:
         """What is told about the proxy itself, only its own pages may read, and credentials are never shared."""
         for origins in (("*",), (PAGE,)):
@@ -195,7 +212,7 @@ class OriginTests(GateTestCase):
 
     def test_errors_can_be_read(self) -> None:
         """An allowed page learns why it got nothing."""
-        self.configure(allowed_origins=(PAGE,), keys=["sk-1"])
+        self.configure(allowed_origins=(PAGE,), api_keys=["sk-1"])
         answer = self.ask("POST", CHAT, Origin=PAGE)
         self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (401, PAGE))
 
@@ -209,7 +226,7 @@ class OriginTests(GateTestCase):
                 self.ask("POST", CHAT, Origin=f"http://{number}.test")
         self.assertEqual(len(events), MOST_NOTED)
         events.clear()
-        self.configure(keys=["sk-1"])
+        self.configure(api_keys=["sk-1"])
         self.assertEqual(self.ask("POST", CHAT).status, 401)
         self.assertEqual(events, [])
 
@@ -277,7 +294,7 @@ class PreflightTests(GateTestCase):
 
     def test_allowed(self) -> None:
         """Pages that may, learn what; no key is needed, which a browser could not send."""
-        self.configure(allowed_origins=(PAGE,), keys=["sk-1"])
+        self.configure(allowed_origins=(PAGE,), api_keys=["sk-1"])
         for path in (CHAT, "/upstream/a/x", "/v1/nowhere"):
             answer = self.preflight("authorization, x-stainless-os", path=path)
             self.assertEqual(answer.status, 204)
@@ -311,7 +328,7 @@ class PreflightTests(GateTestCase):
     def test_other_options(self) -> None:
         """An OPTIONS that asks for something else is a request like any other."""
         self.assertEqual(self.ask("OPTIONS", "/upstream/a/").body, b"in")
-        self.configure(keys=["sk-1"])
+        self.configure(api_keys=["sk-1"])
         self.assertEqual(self.ask("OPTIONS", CHAT).status, 401)
 
 
@@ -322,8 +339,7 @@ class RelayedTests(SynchronousTestCase):
         """Return what a client gets whose model's answer has these fields."""
         router, endpoints = FakeRouter(Config(models=models("a"))), Endpoints()
         routes = InferenceRoutes(Forwarder(router, endpoints, unwatched()))
-        gate = Gate(Front(app_with(routes.add_to), routes.direct()), Config(models={}, allowed_origins=(PAGE,)))
-        client = Client(site_of(gate))
+        client = Client(site_of(Front(app_with(routes.add_to), routes.direct()), allowed_origins=(PAGE,)))
         client.ask("POST", CHAT, b'{"model": "a"}', headers)
         router.grant()
         wire = endpoints.upstream.accept()

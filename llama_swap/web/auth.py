@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hmac import compare_digest
+from typing import TYPE_CHECKING
 
-from twisted.web.http import Request
-from twisted.web.http_headers import Headers
+from attrs import evolve
 
 from llama_swap.errors import Unauthorized
+from llama_swap.web.heads import RequestHead
+
+if TYPE_CHECKING:
+    from llama_swap.web.site import SwapRequest
 
 OPEN = frozenset({b"/health", b"/wol-health", b"/favicon.ico"})
 """Paths that need no key; monitors and browsers ask for these before anybody could have given them one."""
-
-NO_KEY = (
-    "unauthorized: invalid or missing API key; send one of the apiKeys as `Authorization: Bearer KEY`, "
-    "as `x-api-key: KEY`, or as the password of Basic authentication"
-)
 
 
 class ApiKeys:
@@ -30,42 +30,46 @@ class ApiKeys:
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = tuple(key.encode() for key in keys)
+        self._stripped = lru_cache(maxsize=64)(self._without_keys)  # clients send the same few heads over and over
 
-    def check(self, request: Request) -> None:
+    def check(self, request: SwapRequest) -> None:
         """Return if `request` may go on.
 
         @raise Unauthorized: it may not.
         """
-        headers = request.requestHeaders
-        if self.are_shown(headers):
-            self._remove(headers)
+        head = request.head
+        if self._is_known(_shown(head.named)):
+            request.head = self._stripped(head)
         elif request.path not in OPEN:
-            raise Unauthorized(NO_KEY)
+            raise Unauthorized(
+                "unauthorized: invalid or missing API key; send one of the apiKeys as `Authorization: Bearer KEY`, "
+                "as `x-api-key: KEY`, or as the password of Basic authentication"
+            )
 
-    def are_shown(self, headers: Headers) -> bool:
-        """Whether one of the keys is; how long that takes tells nothing of any of them but its length."""
-        shown = _shown(headers)
+    def _is_known(self, shown: bytes) -> bool:
+        """Compare with every key, in a time that tells nothing about any of them but its length."""
         known = False
         for key in self._keys:
             known |= compare_digest(shown, key)
         return known
 
-    def _remove(self, headers: Headers) -> None:
-        """Remove every field that holds one of the keys."""
-        holders = [
-            name
-            for name, values in headers.getAllRawHeaders()
-            for value in values
-            if (_credentials(value)[1] if name == b"Authorization" else value) in self._keys
-        ]
-        for name in holders:
-            headers.removeHeader(name)
+    def _without_keys(self, head: RequestHead) -> RequestHead:
+        """Return `head` without the fields that hold one of the keys."""
+        holders = {name.lower() for name, value in head.fields if self._holds_key(name.lower(), value)}
+        return evolve(
+            head,
+            fields=tuple(field for field in head.fields if field[0].lower() not in holders),
+            named={name: values for name, values in head.named.items() if name not in holders},
+        )
+
+    def _holds_key(self, name: bytes, value: bytes) -> bool:
+        return (_credentials(value)[1] if name == b"authorization" else value) in self._keys
 
 
-def _shown(headers: Headers) -> bytes:
+def _shown(named: Mapping[bytes, Sequence[bytes]]) -> bytes:
     """Return the key that counts: the first of Basic, Bearer and `x-api-key` that says anything."""
-    authorization = dict(map(_credentials, reversed(headers.getRawHeaders(b"Authorization", ()))))
-    x_api_key = headers.getRawHeaders(b"X-Api-Key", (b"",))[0]
+    authorization = dict(map(_credentials, reversed(named.get(b"authorization", ()))))
+    x_api_key = named.get(b"x-api-key", (b"",))[0]
     return authorization.get(b"basic") or authorization.get(b"bearer") or x_api_key
 
 

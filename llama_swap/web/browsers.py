@@ -90,10 +90,10 @@ class BrowserRules:
 
 def is_preflight(request: Request) -> bool:
     """Whether a browser asks what it may ask: https://fetch.spec.whatwg.org/#cors-preflight-request ."""
+    if request.method != b"OPTIONS":
+        return False
     headers = request.requestHeaders
-    return request.method == b"OPTIONS" and (
-        headers.hasHeader(b"Access-Control-Request-Method") or headers.hasHeader(b"Access-Control-Request-Headers")
-    )
+    return headers.hasHeader(b"Access-Control-Request-Method") or headers.hasHeader(b"Access-Control-Request-Headers")
 
 
 def answer_preflight(request: Request) -> None:

@@ -66,6 +66,7 @@ def last_answer(error: SwapError, accept: bytes) -> bytes:
 _PHRASES = {
     400: b"Bad Request",
     401: b"Unauthorized",
+    403: b"Forbidden",
     413: b"Content Too Large",
     431: b"Request Header Fields Too Large",
     503: b"Service Unavailable",

@@ -73,7 +73,7 @@ class Forwarder:
         If it is not `metered`, what becomes of it is nobody's concern once it is over.
         """
         client = client_host(request)
-        fields = end_to_end(request.fields)
+        fields = end_to_end(request.head.fields)
         noted = self._in_flight.add(
             target.model,
             method=request.method,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
@@ -12,15 +12,22 @@ from twisted.web.server import NOT_DONE_YET
 from llama_swap.config.model import Config
 from llama_swap.errors import Forbidden, SwapError
 from llama_swap.listen import is_loopback
+from llama_swap.web.auth import ApiKeys
 from llama_swap.web.browsers import BrowserRules, answer_preflight, is_preflight
 from llama_swap.web.errors import refuse
-from llama_swap.web.site import SwapRequest
+
+if TYPE_CHECKING:
+    from llama_swap.web.site import SwapRequest
 
 MOST_NOTED = 100
 
 
 class Gate(Resource):
-    """Refuses who may not come in, and leaves all others to `inner`."""
+    """Refuses who may not come in, and leaves all others to `inner`.
+
+    A request is judged as soon as its head is there, so that no large body is taken of those who will be refused, and
+    answered when it is complete.
+    """
 
     isLeaf = True
     _log: ClassVar[Logger] = Logger()
@@ -28,42 +35,43 @@ class Gate(Resource):
     def __init__(self, inner: IResource, config: Config) -> None:
         super().__init__()
         self._inner = inner
-        self._config = config
         self._is_loopback = False
         self._noted: set[str] = set()
-        self._make_rules()
+        self.follow(config)
 
     def follow(self, config: Config) -> None:
         """Judge by `config` from now on."""
         self._config = config
-        self._make_rules()
+        self._keys = ApiKeys(config.api_keys) if config.api_keys else None
+        self._browsers = BrowserRules(config.allowed_origins, config.allowed_hosts, is_loopback=self._is_loopback)
 
     def listens_at(self, address: IAddress) -> None:
         """Judge as is right for those who come to `address`."""
         self._is_loopback = is_loopback(address)
-        self._make_rules()
+        self.follow(self._config)
 
-    def _make_rules(self) -> None:
-        config = self._config
-        self._browsers = BrowserRules(config.allowed_origins, config.allowed_hosts, is_loopback=self._is_loopback)
-
-    def render(self, request: SwapRequest) -> Any:
-        """See `IResource.render`."""
+    def judge(self, request: SwapRequest) -> SwapError | None:
+        """Return why `request` is refused, if it is; else take from its head what is nobody's business behind here."""
         try:
             origin = self._browsers.check(request)
             if origin is not None:
                 request.allow_origin(origin)
-            if request.method == b"OPTIONS" and is_preflight(request):
-                answer_preflight(request)
-                return NOT_DONE_YET
-            keys = request.channel.site.keys
-            if keys is not None:
-                keys.check(request)
+            if self._keys is not None and not is_preflight(request):
+                self._keys.check(request)
         except SwapError as error:
             self._note(error)
-            refuse(request, error)
-            return NOT_DONE_YET
-        return self._inner.render(request)
+            return error
+        return None
+
+    def render(self, request: SwapRequest) -> Any:
+        """See `IResource.render`."""
+        if request.refusal is not None:
+            refuse(request, request.refusal)
+        elif is_preflight(request):
+            answer_preflight(request)
+        else:
+            return self._inner.render(request)
+        return NOT_DONE_YET
 
     def _note(self, error: SwapError) -> None:
         """Log what a browser does not show: why it was refused.  Once each, and not for ever."""

@@ -16,11 +16,11 @@ from twisted.web.server import Site
 
 from llama_swap.config.masking import masked_query
 from llama_swap.config.model import Config
-from llama_swap.errors import BodyTooLarge, SwapError, Unauthorized
-from llama_swap.relay.headers import Body, Fields
-from llama_swap.web.auth import NO_KEY, ApiKeys
+from llama_swap.errors import BodyTooLarge, SwapError
+from llama_swap.relay.headers import Body
 from llama_swap.web.body import LargeBody
 from llama_swap.web.channel import SwapChannel
+from llama_swap.web.gate import Gate
 from llama_swap.web.heads import RequestHead
 from llama_swap.web.memory import give_back
 from llama_swap.web.paths import names_model_in_body
@@ -31,8 +31,8 @@ GIVE_BACK_AFTER = 1.0
 """Seconds."""
 SHOWN = 200
 """How many bytes of an unreadable request the access log shows."""
-STRANGERS_BODY = 64 * 1024
-"""The largest body, in bytes, that is read of those who show no key, to refuse them with more ceremony."""
+REFUSED_BODY = 64 * 1024
+"""The largest body, in bytes, that is waited for if the request is refused already: the connection can then be kept."""
 
 
 def client_host(request: Request) -> str | None:
@@ -59,17 +59,18 @@ class SwapRequest(ServerRequest):
     channel: Any
     content: BytesIO | LargeBody
     head: RequestHead
-    """As it came; `requestHeaders` is what became of it."""
+    """As it came, but for what the gate took from it."""
     cors = b""
     """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
-    _is_stranger = False
+    refusal: SwapError | None = None
+    """Why the gate does not let it in."""
     _room = 0
     _small = SMALL
     _headers: Headers | None = None
 
     @property
     def requestHeaders(self) -> Headers:  # noqa: N802  # twisted.web's name
-        """What became of the head's fields.  Made when somebody asks, which most requests do without."""
+        """The head's fields.  Made when somebody asks, which most requests do without."""
         if self._headers is None:
             self._headers = Headers()
             for name, value in self.head.fields:
@@ -80,23 +81,15 @@ class SwapRequest(ServerRequest):
     def requestHeaders(self, headers: Headers) -> None:  # noqa: N802
         """twisted.web begins with empty ones."""
 
-    @property
-    def fields(self) -> Fields:
-        """The header fields, without what was removed from them."""
-        if self._headers is None:
-            return self.head.fields
-        return [(name, value) for name, values in self._headers.getAllRawHeaders() for value in values]
-
     def getHeader(self, key: AnyStr) -> AnyStr | None:  # noqa: N802
         """Return the value of a field, of several with this name the last; None if there is none."""
-        if self._headers is None and isinstance(key, bytes):
-            return self.head.value(key)
-        return super().getHeader(key)
+        return self.head.value(key) if isinstance(key, bytes) else super().getHeader(key)
 
     def begin(self, head: RequestHead) -> None:
         """The head is complete."""
         self.head = head
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
+        self.path = head.target.partition(b"?")[0]
         if not head.keeps_open and head.version == b"HTTP/1.1":
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         self.gotLength(None if head.chunked else head.length or 0)
@@ -105,9 +98,8 @@ class SwapRequest(ServerRequest):
         """The head is complete.  A body that is announced as too large is not asked for."""
         self.content = BytesIO()
         site = self.channel.site
-        if length != 0 and site.keys is not None:
-            self._is_stranger = not site.keys.are_shown(self.requestHeaders)
-        self._room = STRANGERS_BODY if self._is_stranger else site.max_body
+        self.refusal = site.gate.judge(self)
+        self._room = site.max_body if self.refusal is None else REFUSED_BODY
         if length is not None and length > self._room:
             self._refuse_body()
 
@@ -155,15 +147,12 @@ class SwapRequest(ServerRequest):
         return b"localhost"
 
     def _refuse_body(self) -> None:
-        if self._is_stranger:
-            self.refuse(Unauthorized(NO_KEY))
-        else:
-            limit = self.channel.site.max_body
-            self.refuse(BodyTooLarge(f"the body is larger than {limit} bytes (maxRequestBody)"))
+        limit = self.channel.site.max_body
+        self.refuse(self.refusal or BodyTooLarge(f"the body is larger than {limit} bytes (maxRequestBody)"))
 
 
 class SwapSite(Site):
-    """The front of the proxy."""
+    """The front of the proxy: `root`, and a gate before it."""
 
     _log: ClassVar[Logger] = Logger()
     displayTracebacks = False
@@ -171,7 +160,8 @@ class SwapSite(Site):
     protocol = SwapChannel  # type: ignore[assignment]  # twisted's own choice can also change to HTTP/2
 
     def __init__(self, root: IResource, clock: IReactorTime, config: Config) -> None:
-        super().__init__(root, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
+        self.gate = Gate(root, config)
+        super().__init__(self.gate, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
         self._clock = clock
         self.tunnels: set[SwapChannel] = set()
         self.takes_tunnels = True
@@ -180,7 +170,7 @@ class SwapSite(Site):
 
     def follow(self, config: Config) -> None:
         """Serve by `config` from now on."""
-        self.keys = ApiKeys(config.api_keys) if config.api_keys else None
+        self.gate.follow(config)
         self.max_body = config.max_request_body
         self._log_requests = config.log_requests
 
