@@ -8,8 +8,10 @@ import re
 import resource
 import select
 import socket
+import struct
 import time
 from collections.abc import Iterator
+from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -145,6 +147,24 @@ class AbsentTests(SynchronousTestCase):
             self.assertLess(proxy.journal.wait_for("client_gone")["t"] - sent, 1)
             with contextlib.suppress(ConnectionError):
                 self.assertEqual(client.recv(1), b"")
+
+    def test_at_any_moment(self) -> None:
+        """Clients that leave whenever they like, politely or not, neither break anything nor leave anything behind."""
+        model = fake_model("a", "--load-delay 0.5 --stream 20@5", concurrencyLimit=1000)
+        body = b'{"model": "a", "stream": true}'
+        whole = request(b"Content-Length: %d" % len(body)) + body
+        random = Random(7)
+        with ProxyUnderTest({"models": {"a": model}}) as proxy:
+            files = open_files(proxy.pid)
+            for number in range(500):
+                client = socket.create_connection(("127.0.0.1", proxy.port), 10)
+                client.sendall(whole[: random.randrange(len(whole))] if number % 4 == 0 else whole)
+                time.sleep(random.uniform(0, 0.02))
+                if number % 3 == 0:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+                client.close()
+            self.assertEqual(proxy.served("a"), "a")
+            wait_until(lambda: open_files(proxy.pid) <= files + 6, 5, "no more files than before")
 
     def test_in_order(self) -> None:
         """Requests sent ahead are answered in order."""
