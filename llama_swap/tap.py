@@ -130,6 +130,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     """Make every part, and wire them.  Nothing is opened or spawned before the service is started."""
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.logs.observer import LineObserver, in_reactor
+    from llama_swap.metrics.worker import Worker
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.relay.status import get_status
     from llama_swap.routing.router import Router
@@ -139,8 +140,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
     from llama_swap.watch import Watch
-    from llama_swap.web.activity import ActivityRoutes
-    from llama_swap.web.events import EventRoutes
+    from llama_swap.web.api import ApiRoutes
     from llama_swap.web.site import SwapSite
     from llama_swap.web.streams import LogRoutes
 
@@ -156,16 +156,19 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     dialer = Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
+    read_ahead = ReadAhead(_beside).begin
     environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
-    router = Router(config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober, ReadAhead(_beside).begin)
+    router = Router(
+        config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober, read_ahead, observer=records.lives
+    )
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
-    events = EventRoutes(router, records, logs, loop)
-    root = _root(router, dialer, records, streams.add_to, events.add_to, ActivityRoutes(records).add_to)
+    api = ApiRoutes(router, records, logs, loop, Worker(loop, "metrics", may_hang=True))
+    root = _root(router, dialer, records, streams.add_to, api.add_to)
     site = SwapSite(root, loop, config)
 
     def close_streams() -> None:
         streams.close()
-        events.close()
+        api.close()
         site.end_tunnels()
 
     loop.callWhenRunning(_settle)
@@ -186,11 +189,11 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         reload=reload,
         close_streams=close_streams,
         dismiss_guard=guard.stop,
-        close_records=records.activity.close,
+        close_records=records.close,
         announce=announce,
         opened=partial(_opened, config, site.gate, settings.address),
         environ=os.environ,
-        beside=watch,
+        beside=[*watch, *([] if records.hardware is None else [records.hardware])],
     )
 
 
@@ -218,8 +221,10 @@ def _settle() -> None:
 def _records(config: Config, loop: Any) -> Records:
     """Begin to remember what models are asked."""
     from llama_swap.metrics.records import Records
+    from llama_swap.metrics.watcher import HardwareWatch
     from llama_swap.metrics.worker import Worker
 
+    watch = HardwareWatch(loop, Worker(loop, "hardware", may_hang=True), config.performance.every)
     return Records.keep(
         loop,
         Worker(loop, "activity"),
@@ -227,6 +232,7 @@ def _records(config: Config, loop: Any) -> Records:
         most_in_memory=config.metrics_max_in_memory,
         capture_bytes=config.capture_buffer * 1024 * 1024,
         session_headers=config.ui.activity.session_id,
+        hardware=None if config.performance.disabled else watch,
     )
 
 

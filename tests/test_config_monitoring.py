@@ -49,3 +49,25 @@ class MonitoringTests(FindingsTestCase):
     def test_unknown(self) -> None:
         """Keys that do not exist inside a section are told with what was meant."""
         self.assert_warnings(f"store: {{pth: x}}\n{FILE}", (1, "store.pth", "did you mean path?"))
+
+
+class PerformanceTests(FindingsTestCase):
+    """`performance`."""
+
+    def test_given(self) -> None:
+        """Times as Go writes them, or as seconds."""
+        for text, seconds in (("5s", 5), ("1m30s", 90), ("1h", 3600), ("7500ms", 7.5), ("15", 15), ("0.5m", 30)):
+            self.assertEqual(config(f"performance: {{every: {text}}}").performance.every, seconds)
+        self.assertTrue(config("performance: {disabled: true}").performance.disabled)
+        self.assertEqual(config("").performance.every, 5)
+
+    def test_wrong(self) -> None:
+        """Too often, or no time at all."""
+        for text, part in (
+            ("4s", "must be at least 5s, got 4s"),
+            ("0", "at least 5s"),
+            ("soon", "such as 5s"),
+            ("-5s", "5s"),
+        ):
+            lines = f"performance: {{every: {text}}}\n{FILE}"
+            self.assert_findings(errors(lines), [(1, "performance.every", part)], text)

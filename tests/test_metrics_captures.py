@@ -8,10 +8,10 @@ from typing import Any
 from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.metrics.captures import OVERHEAD, Captures, Recording, as_json, without_chunks
+from llama_swap.metrics.captures import OVERHEAD, Captures, Recording, without_chunks
 from llama_swap.metrics.headers import Fields
 
-JSON = [(b"Content-Type", b"application/json")]
+JSON = ((b"Content-Type", b"application/json"),)
 
 
 @define
@@ -22,7 +22,7 @@ class Request:
     path: bytes = b"/v1/chat/completions"
     fields: Fields = JSON
     body: bytes | None = b"question"
-    answer_fields: Fields = JSON
+    answer_fields: tuple[tuple[bytes, bytes], ...] = JSON
     chunked: bool = False
 
 
@@ -39,7 +39,7 @@ def shown(captures: Captures, number: int) -> dict[str, Any]:
     """Return a capture as people see it, with its bodies decoded."""
     capture = captures.get(number)
     assert capture is not None
-    found = as_json(number, capture)
+    found = capture.as_json(number)
     return {**found, "req_body": b64decode(found["req_body"]), "resp_body": b64decode(found["resp_body"])}
 
 
@@ -60,7 +60,7 @@ class CaptureTests(SynchronousTestCase):
         captures = Captures(100_000)
         names = (b"Authorization", b"PROXY-AUTHORIZATION", b"Cookie", b"x-API-key", b"Api-Key")
         fields = [(name, b"canary") for name in names]
-        cookie = [(b"Set-Cookie", b"canary")]
+        cookie = ((b"Set-Cookie", b"canary"),)
         captures.store(1, Request(fields=fields, body=None, answer_fields=cookie))
         found = shown(captures, 1)
         self.assertNotIn("canary", str(found))
@@ -100,7 +100,7 @@ class BoundTests(SynchronousTestCase):
         store(captures, 2, b"x" * 60_000)
         store(captures, 3, b"x", body=b"y" * 60_000)
         self.assertEqual([number for number in (1, 2, 3) if number in captures], [1])
-        self.assertEqual(captures._used, captures._stored[1][1])
+        self.assertEqual(captures._used, captures._stored[1][0])
 
     def test_under_way(self) -> None:
         """Answers that are still coming count: together they never take more than the bound."""
@@ -115,4 +115,4 @@ class BoundTests(SynchronousTestCase):
         for number, recording in enumerate(recordings):
             captures.store(number, Request(recording, body=b""))
         self.assertLessEqual(captures._used, 100_000)
-        self.assertEqual(captures._used, sum(size for _, size in captures._stored.values()))
+        self.assertEqual(captures._used, sum(stored[0] for stored in captures._stored.values()))

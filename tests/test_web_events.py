@@ -7,7 +7,9 @@ from typing import Any
 
 from attrs import evolve
 
+from llama_swap.config.model import PinProfile
 from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.routing.names import Names
 from llama_swap.web.events import EVERY, MAX_FEEDS, EventRoutes
 from llama_swap.web.front import Front
 from tests.fakes_web import app_with, site_of
@@ -53,7 +55,12 @@ class EventCase(ActivityCase):
         self.logs = Broadcaster()
         self.routes = EventRoutes(self.router, self.records, self.logs, self.clock)
         self.events_site = site_of(Front(app_with(self.routes.add_to)))
-        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+        self.addCleanup(self.check_end)
+
+    def check_end(self) -> None:
+        """Nothing is left to be done."""
+        self.records.settle()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def listener(self) -> Listener:
         """Return a client that listens, and is gone when the test ends."""
@@ -110,6 +117,15 @@ class EventTests(EventCase):
         self.clock.advance(EVERY)
         [(_, [model])] = listeners[0].told()
         self.assertEqual(model["name"], "A")
+
+    def test_profile(self) -> None:
+        """Another active profile is told once."""
+        listener = self.listener()
+        listener.told()
+        config = evolve(self.router.config, pin_profiles={"x": PinProfile()})
+        self.router.names = Names(config, "x")
+        self.clock.pump([EVERY] * 2)
+        self.assertEqual(listener.told(), [("profileChanged", {"active": "x"})])
 
     def test_requests(self) -> None:
         """A request comes, grows and goes; its activity is told after that."""
@@ -179,10 +195,12 @@ class FeedTests(EventCase):
         listener.wire.drain()
         self.clock.advance(EVERY)
         told = listener.told()
-        self.assertEqual([kind for kind, _ in told], ["modelStatus", "inflight", "activity", "logData"])
-        self.assertEqual((told[0][1][0]["state"], told[2][1]), ("ready", {"id": 100}))
-        self.assertIn("bytes dropped", told[3][1]["data"])
-        self.assertLess(len(told[3][1]["data"]), 300_000)
+        self.assertEqual(
+            [kind for kind, _ in told], ["modelStatus", "profileChanged", "inflight", "activity", "logData"]
+        )
+        self.assertEqual((told[0][1][0]["state"], told[3][1]), ("ready", {"id": 100}))
+        self.assertIn("bytes dropped", told[4][1]["data"])
+        self.assertLess(len(told[4][1]["data"]), 300_000)
 
     def test_too_many(self) -> None:
         """There is an end to those who may listen."""

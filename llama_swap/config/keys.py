@@ -29,8 +29,8 @@ from llama_swap.config.kinds import (
     Section,
     Text,
 )
-from llama_swap.config.model import StoreConfig, UIActivityConfig, UIConfig
-from llama_swap.config.quantities import Seconds, Size, Whole
+from llama_swap.config.model import PerformanceConfig, StoreConfig, UIActivityConfig, UIConfig
+from llama_swap.config.quantities import Duration, Seconds, Size, Whole
 from llama_swap.config.tree import Findings, MapNode, Node
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -125,6 +125,11 @@ _UI: Final = (
     Key("activity", Nested(_ACTIVITY, UIActivityConfig), "What is shown of the activity."),
 )
 
+_PERFORMANCE: Final = (
+    Key("disabled", Flag(), "Do not watch the hardware; there is no /metrics then."),
+    Key("every", Duration(5.0, least=5.0), "How often the hardware is looked at, as in 5s or 1m30s."),
+)
+
 TOP: Final = (
     Key("models", Section({}), "The models, by the name that requests use."),
     Key("profiles", Section({}), "Models that run side by side, as lists; or pins: other meanings of names."),
@@ -148,10 +153,10 @@ TOP: Final = (
     Key("metricsMaxInMemory", Whole(1000, "entries", zero_is_default=True), "How much activity is kept in memory."),
     Key("captureBuffer", Whole(5, "MB", most=4096), "Memory for whole requests and answers; 0: none are kept."),
     Key("store", Nested(_STORE, StoreConfig), "Where the activity is kept."),
+    Key("performance", Nested(_PERFORMANCE, PerformanceConfig), "How the hardware is watched."),
     Key("ui", Nested(_UI, UIConfig), "What observers are shown."),
     *_later("logLevel", "logTimeFormat", "logToStdout"),
-    *_later("performance", "sendLoadingState", "includeAliasesInList", "upstream", "hooks"),
-    *_later("peers"),
+    *_later("sendLoadingState", "includeAliasesInList", "upstream", "hooks", "peers"),
 )
 
 MODEL: Final = (

@@ -137,6 +137,14 @@ class StoreConfig:
 
 
 @frozen(kw_only=True)
+class PerformanceConfig:
+    """`performance`: how the hardware is watched."""
+
+    disabled: bool = False
+    every: float = 5.0
+
+
+@frozen(kw_only=True)
 class UIActivityConfig:
     """`ui.activity`."""
 
@@ -186,3 +194,4 @@ class Config:
     """Megabytes of requests and answers that are kept to be looked at."""
     store: StoreConfig = field(factory=StoreConfig)
     ui: UIConfig = field(factory=UIConfig)
+    performance: PerformanceConfig = field(factory=PerformanceConfig)

@@ -10,14 +10,17 @@ from base64 import b64encode
 from collections import OrderedDict
 from typing import Any, Final, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from llama_swap.metrics.headers import Fields, shown
+from llama_swap.metrics.headers import Fields, is_unreadable, shown, value_of
 
-OVERHEAD: Final = 2048
-"""What one capture takes beside its bodies, about: headers and objects."""
+OVERHEAD: Final = 512
+"""What one capture takes beside its contents, about."""
 STEP: Final = 4096
 """Room for an answer is asked for in steps of so many bytes."""
+_SEPARATOR: Final = b"\r\n"
+_Stored = tuple[int, bytes, bytes, bytes, tuple[tuple[bytes, bytes], ...], bytes, bool]
+"""Size, path, fields, body, the answer's fields, the answer, whether it is in chunks."""
 
 
 @define(eq=False)
@@ -58,24 +61,36 @@ class Captured(Protocol):
     @property
     def body(self) -> bytes | None: ...
     @property
-    def answer_fields(self) -> Fields: ...
+    def answer_fields(self) -> tuple[tuple[bytes, bytes], ...]: ...
     @property
     def recording(self) -> Recording | None: ...
     @property
     def chunked(self) -> bool: ...
 
 
-def as_json(number: int, request: Captured) -> dict[str, Any]:
-    """Return what people are shown of a capture."""
-    answer = bytes(request.recording.body or b"") if request.recording else b""
-    return {
-        "id": number,
-        "req_path": request.path.decode("latin-1"),
-        "req_headers": shown(request.fields),
-        "req_body": b64encode(request.body or b"").decode(),
-        "resp_headers": shown(request.answer_fields),
-        "resp_body": b64encode(without_chunks(answer) if request.chunked else answer).decode(),
-    }
+@frozen
+class Capture:
+    """A request and the answer to it."""
+
+    path: bytes
+    fields: Fields
+    body: bytes
+    answer_fields: Fields
+    answer: bytes
+    chunked: bool
+    """Whether `answer` is in its chunks (RFC 9112 §7.1), but for the last one."""
+
+    def as_json(self, number: int) -> dict[str, Any]:
+        """Return what people are shown."""
+        answer = without_chunks(self.answer) if self.chunked else self.answer
+        return {
+            "id": number,
+            "req_path": self.path.decode("latin-1"),
+            "req_headers": shown(self.fields),
+            "req_body": b64encode(self.body).decode(),
+            "resp_headers": shown(self.answer_fields),
+            "resp_body": b64encode(answer).decode(),
+        }
 
 
 class Captures:
@@ -84,15 +99,19 @@ class Captures:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
-        self._stored: OrderedDict[int, tuple[Captured, int]] = OrderedDict()
+        # Plain tuples of bytes: thousands of them, at which the garbage collector does not even look.
+        self._stored: OrderedDict[int, _Stored] = OrderedDict()
 
     def __contains__(self, number: int) -> bool:
         return number in self._stored
 
-    def get(self, number: int) -> Captured | None:
+    def get(self, number: int) -> Capture | None:
         """Return a capture by the number of its activity, unless it had to go."""
-        stored = self._stored.get(number)
-        return None if stored is None else stored[0]
+        if number not in self._stored:
+            return None
+        _, path, fields, body, answer_fields, answer, chunked = self._stored[number]
+        parts = fields.split(_SEPARATOR)
+        return Capture(path, list(zip(parts[::2], parts[1::2], strict=False)), body, answer_fields, answer, chunked)
 
     def recording(self) -> Recording | None:
         """Return where to put the body of an answer; None if nothing is kept."""
@@ -101,13 +120,19 @@ class Captures:
     def store(self, number: int, request: Captured) -> None:
         """Keep a request whose answer has ended, if there is room for both."""
         recording = request.recording
-        if not self._limit or (recording is not None and recording.body is None):
+        answer = b"" if recording is None else recording.body
+        if not self._limit or answer is None:
             return
-        size = OVERHEAD + (len(request.body) if request.body else 0)
-        if self.take(size):
-            self._stored[number] = request, size + (recording.room if recording else 0)
-        elif recording is not None:
+        if recording is not None:
             recording.drop()
+        fields = _SEPARATOR.join([part for field_ in request.fields for part in field_])
+        body = request.body or b""
+        if body and is_unreadable(value_of(request.fields, b"content-type")):
+            body = b""
+        size = OVERHEAD + len(fields) + len(body) + len(answer)
+        if self.take(size):
+            stored = (size, request.path, fields, body, request.answer_fields, bytes(answer), request.chunked)
+            self._stored[number] = stored
 
     def take(self, size: int) -> bool:
         """Make room for `size` bytes; return whether there is any."""
@@ -116,8 +141,7 @@ class Captures:
         while self._used + size > self._limit:
             if not self._stored:
                 return False
-            _, (_, freed) = self._stored.popitem(last=False)
-            self._used -= freed
+            self._used -= self._stored.popitem(last=False)[1][0]
         self._used += size
         return True
 

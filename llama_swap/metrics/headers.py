@@ -23,10 +23,12 @@ class Content:
 
     type: str
     """Empty if they do not say."""
-    encoded: bool
+    is_encoded: bool
     """Whether it is compressed, or otherwise not to be read as it is."""
-    readable: bool
+    is_readable: bool
     """Whether it is for people: no pictures or sound, nor a form that uploads them."""
+    is_stream: bool
+    """Whether it is a stream of events."""
 
 
 @lru_cache(256)  # a server sends the same few heads over and over
@@ -34,7 +36,12 @@ def content_of(fields: tuple[tuple[bytes, bytes], ...]) -> Content:
     """Return what the fields of an answer say of its body."""
     values = {name.lower(): value for name, value in reversed(fields)}
     kind = values.get(b"content-type", b"")
-    return Content(kind.decode("latin-1"), bool(values.get(b"content-encoding")), not is_unreadable(kind))
+    return Content(
+        kind.decode("latin-1"),
+        bool(values.get(b"content-encoding")),
+        not is_unreadable(kind),
+        kind.lower().startswith(b"text/event-stream"),
+    )
 
 
 def is_unreadable(content_type: bytes) -> bool:

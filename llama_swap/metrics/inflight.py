@@ -23,10 +23,10 @@ class Recorder(Protocol):
     """Remembers requests that are over."""
 
     def recording(self, request: InFlightRequest) -> Recording | None:
-        """Its answer begins: return where its body is to be kept, if anybody wants it."""
+        """Return where the body of its answer is to be kept, if anybody wants it."""
 
-    def record(self, request: InFlightRequest, ended: float) -> None:
-        """It is over."""
+    def record(self, request: InFlightRequest) -> None:
+        """It is over.  Not much time may be taken for it now: the next request waits."""
 
     def metadata(self, request: InFlightRequest) -> dict[str, str]:
         """Return what the client says of the request in headers of its choice."""
@@ -36,8 +36,8 @@ class Recorder(Protocol):
 class InFlightRequest:
     """One request, from its coming to its end.
 
-    As an `AnswerObserver` of the relay it sees each part of the answer; so it takes notes, and whatever can be made of
-    them is made when the request is over.
+    As an `AnswerObserver` of the relay it sees each part of the answer; so it only takes notes.  What can be made of
+    them is made when the request is over, and others are not kept waiting.
     """
 
     number: int
@@ -69,7 +69,9 @@ class InFlightRequest:
     recording: Recording | None = None
     _parts: list[bytes] = field(factory=list, init=False)
     _enough: int = field(default=GATHERED, init=False)
+    ended: float = 0.0
     error: SwapError | None = None
+    """What ended it before its time."""
     cancel: Callable[[Cancelled], object] | None = None
     """How to make an end of it."""
 
@@ -82,7 +84,6 @@ class InFlightRequest:
         self.status = status
         self.answer_fields = fields
         self.chunked = chunked
-        self.recording = self._registry.recorder.recording(self)
 
     def data(self, data: bytes) -> None:
         """See `AnswerObserver.data`."""
@@ -92,21 +93,23 @@ class InFlightRequest:
         self.size += len(data)
         self._parts.append(data)
         if self.size > self._enough:
-            self._gather()
+            self.gather()
 
     def over(self, error: SwapError | None = None) -> None:
         """The request has ended, with `error` if not as it should.  Only the first call counts."""
         if self._registry.remove(self):
-            self._gather()
-            self.cancel = None
+            self.cancel = None  # which refers to whoever refers to this
             self.error = error
-            self._registry.recorder.record(self, self._clock.seconds())
+            self.ended = self._clock.seconds()
+            self._registry.recorder.record(self)
 
-    def _gather(self) -> None:
-        """Keep what is worth it of the latest parts."""
+    def gather(self) -> None:
+        """Keep what is worth it of the parts that came since the last time."""
         data = b"".join(self._parts)
         self._parts.clear()
         self._enough = self.size + GATHERED
+        if len(data) == self.size and data:
+            self.recording = self._registry.recorder.recording(self)
         self.last = data[-ENDS:] if len(data) >= ENDS else (self.last + data)[-ENDS:]
         if self.recording is not None:
             self.recording.add(data)

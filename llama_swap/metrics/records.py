@@ -1,27 +1,37 @@
-"""All that is kept of requests, in one place: those under way, the activity, the captures."""
+"""All that is kept, in one place: requests under way, activity, captures, counts, and how the hardware does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from llama_swap.metrics.captures import Captures
 from llama_swap.metrics.inflight import InFlight
+from llama_swap.metrics.lives import ModelLives
 from llama_swap.metrics.log import WRITE_EVERY, ActivityLog, Offload
 from llama_swap.metrics.recorder import ActivityRecorder
 from llama_swap.metrics.store import Store, first_number
+from llama_swap.metrics.tallies import ModelTallies, Tallies
+from llama_swap.metrics.watcher import HardwareWatch
 
 
 @frozen
 class Records:
-    """What there is to be seen of requests."""
+    """What there is to be seen."""
 
     in_flight: InFlight
     activity: ActivityLog
     captures: Captures
+    tallies: Tallies
+    lives: ModelLives
+    hardware: HardwareWatch | None
+    """None: nobody wants to know."""
+    settle: Callable[[], None]
+    """Be done with all requests that are over: whoever looks at the rest wants that first."""
 
     @classmethod
     def keep(
@@ -33,6 +43,7 @@ class Records:
         most_in_memory: int,
         capture_bytes: int,
         session_headers: Sequence[str],
+        hardware: HardwareWatch | None = None,
     ) -> Records:
         """Begin to keep records: the activity in the file at `path`, or the latest of it in memory.
 
@@ -45,5 +56,12 @@ class Records:
             path = str(Path(path).absolute())  # twistd may change the directory
             number = first_number(path)
             activity = ActivityLog(Store(path), offload, clock, number=number, write_every=WRITE_EVERY)
-        captures = Captures(capture_bytes)
-        return cls(InFlight(ActivityRecorder(activity, captures, session_headers), clock), activity, captures)
+        captures, tallies = Captures(capture_bytes), Tallies(ModelTallies)
+        recorder = ActivityRecorder(activity, captures, tallies, clock, session_headers)
+        lives = ModelLives(tallies, clock)
+        return cls(InFlight(recorder, clock), activity, captures, tallies, lives, hardware, recorder.settle)
+
+    def close(self) -> Deferred[None]:
+        """Write what is meant to last.  Fires when that is done."""
+        self.settle()
+        return self.activity.close()

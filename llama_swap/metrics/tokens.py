@@ -15,9 +15,11 @@ from typing import Any, Final
 from attrs import define
 
 UNKNOWN: Final = -1
+MOST: Final = 2048
+"""How many bytes one of the objects may have."""
 
 _decode = json.JSONDecoder().raw_decode
-_TO_OBJECT = re.compile(r"[ \t\r\n]*:[ \t\r\n]*\{")
+_TO_OBJECT = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\{")
 _CHUNK_BORDER = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}(?:;[^\r\n]*)?\r\n")
 
 
@@ -44,11 +46,11 @@ def read_tokens(first: bytes, last: bytes, *, chunked: bool) -> Tokens:
 
     If `chunked`, they are parts of a body in its chunks (RFC 9112 §7.1), whose borders may be anywhere.
     """
-    text = _text(last, chunked=chunked)
-    timings = _last_object(text, '"timings"')
-    usage = _last_object(text, '"usage"')
+    if chunked:
+        last = _CHUNK_BORDER.sub(b"", last)
+    timings, usage = _last_object(last, b'"timings"'), _last_object(last, b'"usage"')
     if not timings and "prompt_tokens" not in usage:
-        usage = {**_first_object(_text(first, chunked=chunked), '"usage"'), **usage}
+        usage = {**_first_object(_CHUNK_BORDER.sub(b"", first) if chunked else first, b'"usage"'), **usage}
         if not usage:
             return NOTHING_KNOWN
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
@@ -71,13 +73,7 @@ def read_tokens(first: bytes, last: bytes, *, chunked: bool) -> Tokens:
     )
 
 
-def _text(part: bytes, *, chunked: bool) -> str:
-    if chunked:
-        part = _CHUNK_BORDER.sub(b"", part)
-    return part.decode("latin-1")  # names and numbers are ASCII, whatever the rest is
-
-
-def _first_object(text: str, name: str) -> dict[str, Any]:
+def _first_object(text: bytes, name: bytes) -> dict[str, Any]:
     at = text.find(name)
     while at >= 0:
         if found := _object_after(text, at + len(name)):
@@ -86,7 +82,7 @@ def _first_object(text: str, name: str) -> dict[str, Any]:
     return {}
 
 
-def _last_object(text: str, name: str) -> dict[str, Any]:
+def _last_object(text: bytes, name: bytes) -> dict[str, Any]:
     at = text.rfind(name)
     while at >= 0:
         if found := _object_after(text, at + len(name)):
@@ -95,13 +91,16 @@ def _last_object(text: str, name: str) -> dict[str, Any]:
     return {}
 
 
-def _object_after(text: str, at: int) -> dict[str, Any]:
+def _object_after(text: bytes, at: int) -> dict[str, Any]:
     """Return the object that is the value of the name before `at`; nothing if it is none, or cut off."""
-    colon = _TO_OBJECT.match(text, at)
-    if colon is None:
-        return {}
+    if not text.startswith(b":{", at):
+        colon = _TO_OBJECT.match(text, at)
+        if colon is None:
+            return {}
+        at = colon.end() - 2
     try:
-        found: dict[str, Any] = _decode(text, colon.end() - 1)[0]
+        # Names and numbers are ASCII, whatever the rest is.
+        found: dict[str, Any] = _decode(text[at + 1 : at + 1 + MOST].decode("latin-1"))[0]
     except (ValueError, RecursionError):
         return {}
     return found

@@ -1,9 +1,11 @@
-"""A thread for what may block."""
+"""Threads for what may block."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from threading import Thread
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -13,11 +15,16 @@ _T = TypeVar("_T")
 
 
 class Worker:
-    """One thread, started when it is first needed, that runs functions one after the other."""
+    """One thread, started when it is first needed, that runs functions one after the other.
 
-    def __init__(self, reactor: Any, name: str) -> None:
+    If they may take for ever, it is not waited for at the end of the process (`may_hang`).
+    """
+
+    def __init__(self, reactor: Any, name: str, *, may_hang: bool = False) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(0, 1, name)
+        self._may_hang = may_hang
+        self._pool = pool = ThreadPool(0, 1, name)
+        cast(Any, pool).threadFactory = partial(Thread, daemon=may_hang)
 
     def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]:
         """Return the result of `function`, which runs when those before it have ended."""
@@ -27,5 +34,5 @@ class Worker:
 
     def stop(self) -> None:
         """End the thread, which has nothing to do any more."""
-        if self._pool.started:
+        if self._pool.started and not self._may_hang:
             self._pool.stop()

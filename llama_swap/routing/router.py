@@ -21,6 +21,7 @@ from llama_swap.errors import NotFound, SwapError
 from llama_swap.routing.difference import Difference, is_served, stale
 from llama_swap.routing.idle import IdleTimer
 from llama_swap.routing.names import Names
+from llama_swap.routing.observer import Observer, Unobserved
 from llama_swap.routing.selection import Usage
 from llama_swap.routing.upstream import Upstream
 from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
@@ -60,6 +61,8 @@ class Router:
         launcher: Launcher,
         readiness: Readiness,
         read_ahead: Callable[[ModelConfig], None] = lambda model: None,
+        *,
+        observer: Observer | None = None,
     ) -> None:
         """`read_ahead` does what can be done for a model whose place is still taken."""
         self.config = config
@@ -68,6 +71,7 @@ class Router:
         self._read_ahead = read_ahead
         self._launcher = launcher
         self._readiness = readiness
+        self._observer: Observer = observer or Unobserved()
         self._scheduler = FIFOScheduler(rules_of(config))
         self._upstreams = {model.id: self._upstream(model) for model in config.models.values()}
         self._waiting: dict[Ticket, Deferred[Lease]] = {}
@@ -191,6 +195,7 @@ class Router:
 
     def ready(self, model: str) -> None:
         """See `Listener.ready`."""
+        self._observer.ready(model)
         upstream = self._upstreams[model]
         upstream.backoff.reset()
         upstream.idle.start()
@@ -198,6 +203,7 @@ class Router:
 
     def failed(self, model: str, error: SwapError) -> None:
         """See `Listener.failed`."""
+        self._observer.failed(model)
         self._log.error("{error}", error=" | ".join(str(error).splitlines()))  # a line of a log is one line
         self._upstreams[model].backoff.failed(error, self._clock.seconds())
         self._execute(self._scheduler.failed(model, error))
@@ -209,6 +215,7 @@ class Router:
 
     def gone(self, model: str) -> None:
         """See `Listener.gone`."""
+        self._observer.gone(model)
         upstream = self._upstreams[model]
         upstream.idle.stop()
         upstream.cancel_deadline()
@@ -244,6 +251,7 @@ class Router:
             case Stop(model, successor):
                 if successor is not None:
                     self._log.info("swapping {model} for {successor}", model=model, successor=successor)
+                self._observer.stopping(model, successor)
                 self._upstreams[model].process.stop()
                 if successor is not None and self.config.read_ahead:
                     self._read_ahead(self.config.models[successor])
@@ -256,6 +264,7 @@ class Router:
         if refusal := upstream.backoff.refusal(self._clock.seconds()):
             self._execute([*self._scheduler.failed(model, refusal), *self._scheduler.stopped(model)])
         else:
+            self._observer.starting(model)
             upstream.process.start()
 
     def _serve(self, ticket: Ticket) -> None:

@@ -10,7 +10,6 @@ from klein import Klein
 from twisted.web.http import Request
 
 from llama_swap.errors import BadRequest, NotFound
-from llama_swap.metrics.captures import as_json
 from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.records import Records
 from llama_swap.metrics.store import pages
@@ -32,6 +31,7 @@ class ActivityRoutes:
     async def activity(self, request: Request) -> bytes:
         """Show a page of the activity."""
         query = ActivityQuery.from_arguments(_arguments(request))
+        self._records.settle()
         entries, total = await self._records.activity.page(query)
         captures = self._records.captures
         page = {
@@ -45,6 +45,7 @@ class ActivityRoutes:
 
     async def stats(self, request: Request) -> bytes:
         """Sum the activity up, of one model or of all."""
+        self._records.settle()
         [model] = _arguments(request).get("model", [""])[-1:]
         return _json(request, await self._records.activity.stats(model.strip()))
 
@@ -52,10 +53,11 @@ class ActivityRoutes:
         """Show a whole request, and the answer to it."""
         if not _is_number(number):
             raise BadRequest("invalid capture ID: it is the number of an entry of the activity")
+        self._records.settle()
         capture = self._records.captures.get(int(number))
         if capture is None:
             raise NotFound("capture not found: none was kept, or newer ones have taken its place (captureBuffer)")
-        return _json(request, as_json(int(number), capture))
+        return _json(request, capture.as_json(int(number)))
 
     def cancel(self, request: Request, number: str) -> bytes:
         """Make an end of a request."""

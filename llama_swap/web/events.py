@@ -46,6 +46,7 @@ class EventRoutes:
         self._looking.clock = clock
         self._known_models: object = None
         self._models = b""
+        self._profile: str | None = None
         self._activity = 0
         self._in_flight: dict[int, tuple[int, int]] = {}
 
@@ -87,18 +88,20 @@ class EventRoutes:
             [
                 self._model_status(),
                 _message("uiConfig", ui),
-                _message("profileChanged", {"active": None}),
+                self._profile_changed(),
                 self._snapshot(),
             ]
         )
 
     def state(self) -> bytes:
         """Return the state of everything but the logs."""
-        return self._model_status() + self._snapshot() + _message("activity", {"id": self._records.activity.latest})
+        activity = _message("activity", {"id": self._records.activity.latest})
+        return self._model_status() + self._profile_changed() + self._snapshot() + activity
 
     # -- what there is to tell --------------------------------------------------------------------------------
 
     def _look(self) -> None:
+        self._records.settle()
         news = self._news()
         self._ticks += 1
         if self._ticks % HEARTBEAT_TICKS == 0:
@@ -112,6 +115,9 @@ class EventRoutes:
         models = self._models
         if self._model_status() is not models:
             news.insert(0, self._models)
+        if self._profile != (active := self._router.names.active):
+            self._profile = active
+            news.append(self._profile_changed())
         if self._activity != (latest := self._records.activity.latest):
             self._activity = latest
             news.append(_message("activity", {"id": latest}))
@@ -136,6 +142,9 @@ class EventRoutes:
             ]
             self._models = _message("modelStatus", models)
         return self._models
+
+    def _profile_changed(self) -> bytes:
+        return _message("profileChanged", {"active": self._router.names.active})
 
     def _snapshot(self) -> bytes:
         requests = [request.as_json() for request in self._records.in_flight]

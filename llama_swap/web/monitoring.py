@@ -1,0 +1,86 @@
+"""The routes for monitoring: Prometheus' series, the hardware, the version."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+from urllib.parse import parse_qs
+
+from klein import Klein
+from twisted.web.http import Request
+
+from llama_swap import __version__
+from llama_swap.errors import BadRequest
+from llama_swap.metrics.log import Offload
+from llama_swap.metrics.records import Records
+from llama_swap.metrics.rfc3339 import seconds_of
+from llama_swap.routing.router import Router
+
+
+class MonitoringRoutes:
+    """Shows how the proxy, its models and the machine are doing.
+
+    If nobody watches the hardware (`performance.disabled`), there are no series, as with the original llama-swap.
+    """
+
+    def __init__(self, router: Router, records: Records, offload: Offload) -> None:
+        self._router = router
+        self._records = records
+        self._offload = offload
+        self._watch = records.hardware
+
+    def add_to(self, app: Klein) -> None:
+        """Register the routes."""
+        app.route("/metrics", methods=["GET"])(self.metrics)
+        app.route("/api/performance", methods=["GET"])(self.performance)
+        app.route("/api/hardware", methods=["GET"])(self.hardware)
+        app.route("/api/version", methods=["GET"])(self.version)
+
+    async def metrics(self, request: Request) -> bytes:
+        """Show what Prometheus asks for."""
+        if self._watch is None:
+            request.setResponseCode(503)
+            return _answer(request, b"text/plain; charset=utf-8", b"# performance.disabled is set\n")
+        from llama_swap.metrics.exposition import CONTENT_TYPE, Now, expose
+
+        self._records.settle()
+        waiting: Counter[str] = Counter()
+        answering: Counter[str] = Counter()
+        for other in self._records.in_flight:
+            (waiting if other.granted is None else answering)[other.model] += 1
+        now, latest = Now(self._router.states(), waiting, answering), self._watch.history.latest
+        series = await self._offload(lambda: expose(self._records.tallies, now, latest))
+        return _answer(request, CONTENT_TYPE, series)
+
+    def performance(self, request: Request) -> bytes:
+        """Show how the hardware was used in the last hour."""
+        if self._watch is None:
+            request.setResponseCode(503)
+            return _json(request, {"enabled": False})
+        [after] = parse_qs(request.uri.partition(b"?")[2].decode("latin-1")).get("after", [""])[-1:]
+        try:
+            since = seconds_of(after) if after else 0.0
+        except (ValueError, OverflowError):
+            raise BadRequest("invalid 'after' timestamp, use RFC3339 format") from None
+        return _answer(request, b"application/json", self._watch.history.as_json(since).encode())
+
+    async def hardware(self, request: Request) -> bytes:
+        """Show what the machine is made of."""
+        from llama_swap.metrics.inventory import inventory
+
+        return _json(request, await self._offload(inventory))
+
+    def version(self, request: Request) -> bytes:
+        """Show which llama-swap this is."""
+        return _json(request, {"version": __version__, "commit": "", "build_date": ""})
+
+
+def _json(request: Request, value: Any) -> bytes:
+    return _answer(request, b"application/json", json.dumps(value).encode())
+
+
+def _answer(request: Request, content_type: bytes, body: bytes) -> bytes:
+    request.setHeader(b"Content-Type", content_type)
+    request.setHeader(b"Cache-Control", b"no-store")
+    return body
