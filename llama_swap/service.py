@@ -26,9 +26,13 @@ from llama_swap.routing.router import Router
 
 ANSWERS_MAY_TAKE = 30.0
 """How long running answers may go on after the signal to stop."""
-MODELS_MAY_TAKE = 4.0
+MODELS_MAY_TAKE = 3.0
 """How long models may then take to leave, whatever their `unloadTimeout`: no service manager waits for ever."""
 HURRIED_MODELS_MAY_TAKE = 1.0
+KILLED_MAY_TAKE = 0.75
+"""How long the kernel may then take to end those that were killed."""
+LAST_STEP_MAY_TAKE = 0.5
+"""Each of them: they are ours, and quick, unless the system is in trouble."""
 MANY_FILES = 65536
 
 
@@ -68,7 +72,7 @@ class SwapService(Service):
         self._beside = beside
         self._port: IListeningPort | None = None
         self._draining: Deferred[None] | None = None
-        self._killing: IDelayedCall | None = None
+        self._next_step: IDelayedCall | None = None
         self._told = False
         self._hurried = False
 
@@ -99,8 +103,9 @@ class SwapService(Service):
         self._log.warn("asked again to stop: not waiting any longer")
         if self._draining is not None:
             self._draining.cancel()
-        if self._killing is not None and self._killing.active():
-            self._killing.reset(HURRIED_MODELS_MAY_TAKE)
+        if self._next_step is not None and self._next_step.active():
+            left = self._next_step.getTime() - self._reactor.seconds()
+            self._next_step.reset(min(left, HURRIED_MODELS_MAY_TAKE))
 
     def _keep_port(self, port: IListeningPort) -> None:
         self._port = port
@@ -126,15 +131,11 @@ class SwapService(Service):
             await maybeDeferred(self._port.stopListening)
         self._close_streams()
         await self._last_answers()
-        gone = self._router.unload_all()
-        patience = HURRIED_MODELS_MAY_TAKE if self._hurried else MODELS_MAY_TAKE
-        self._killing = self._reactor.callLater(patience, self._router.kill_all)
-        await gone
-        if self._killing.active():
-            self._killing.cancel()
-        await self._dismiss_guard()
-        await self._close_records()
-        self._log.info("stopped; no model is left")
+        all_left = await self._end_models()
+        await self._briefly(self._dismiss_guard(), "the guard of the models")
+        await self._briefly(self._close_records(), "the records")
+        if all_left:
+            self._log.info("stopped; no model is left")
 
     async def _last_answers(self) -> None:
         self._draining = answered = self._router.close()
@@ -143,6 +144,31 @@ class SwapService(Service):
             await answered
         except (DeferredTimeout, CancelledError):
             self._log.warn("cutting answers that did not end in time")
+
+    async def _end_models(self) -> bool:
+        """Stop every model, and return whether all have left."""
+        gone: Deferred[None] = Deferred()  # which may be cancelled
+        self._router.unload_all().chainDeferred(gone)
+        patience = HURRIED_MODELS_MAY_TAKE if self._hurried else MODELS_MAY_TAKE
+        self._next_step = self._reactor.callLater(patience, self._kill_models, gone)
+        try:
+            await gone
+        except CancelledError:
+            self._log.error("stopped; but the kernel has not ended all models yet, although they were killed")
+            return False
+        self._next_step.cancel()
+        return True
+
+    def _kill_models(self, gone: Deferred[None]) -> None:
+        self._next_step = self._reactor.callLater(KILLED_MAY_TAKE, gone.cancel)
+        self._router.kill_all()
+
+    async def _briefly(self, ended: Deferred[None], what: str) -> None:
+        ended.addTimeout(LAST_STEP_MAY_TAKE, self._reactor)
+        try:
+            await ended
+        except DeferredTimeout:
+            self._log.warn("{what}: not waiting for the end of it any longer", what=what)
 
     # -- signals ----------------------------------------------------------------------------------------------
 

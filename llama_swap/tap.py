@@ -291,6 +291,9 @@ def _log_remarks(settings: Settings, loaded: Loaded) -> None:
 
 def _opened(config: Config, gate: Gate, address: Address, listening: IAddress) -> None:
     """Judge those who come to where the proxy listens; say so if they can do with the models what they like."""
+    from llama_swap.upstream.orphans import collect_as_process_one
+
+    collect_as_process_one(_reactor())
     gate.listens_at(listening)
     if listen.is_wide(listening) and not config.api_keys:
         _log.warn(

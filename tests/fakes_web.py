@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
 from llama_swap.config.model import Config, ModelConfig
-from llama_swap.errors import NotFound
+from llama_swap.errors import NotFound, SwapError
 from llama_swap.metrics.inflight import InFlight
 from llama_swap.metrics.records import Records
 from llama_swap.relay.pool import Pool
@@ -47,6 +47,7 @@ class FakeRouter:
         self.waiting: list[tuple[Target, Deferred[FakeLease]]] = []
         self.targets: list[Target] = []
         self.cancelled = 0
+        self.unheard: list[SwapError] = []
         self.alive: dict[str, str] = {}
         self.unloading: Deferred[None] = Deferred()
         self.unloads = 0
@@ -65,6 +66,11 @@ class FakeRouter:
         granted: Deferred[FakeLease] = Deferred(cancel)
         self.waiting.append((target, granted))
         return granted
+
+    def acquire_again(self, lease: FakeLease, target: Target, error: SwapError) -> Deferred[FakeLease]:
+        """See `Router.acquire_again`."""
+        self.unheard.append(error)
+        return self.acquire(target)
 
     def grant(self) -> FakeLease:
         """Let the request that waits longest through."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -109,3 +110,10 @@ def kill_group(group: int) -> None:
     """Leave nothing of a failed test behind."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
+
+
+def adopt_orphans(case: TestCase) -> None:
+    """Be the parent of every orphan among our descendants, for the time of a test: PR_SET_CHILD_SUBREAPER of prctl."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(36, 1, 0, 0, 0) == 0
+    case.addCleanup(libc.prctl, 36, 0, 0, 0, 0)

@@ -131,6 +131,37 @@ class FailureTests(SynchronousTestCase):
             return connection.recv(4096)
         return b""
 
+    def test_asked_right_after_a_crash(self) -> None:
+        """Who asks before the proxy knows that the model is dead gets an answer all the same, by the next process."""
+        port = free_port()
+        with ProxyUnderTest({"models": {"a": fake_model("a", port=port)}}) as proxy:
+            proxy.served("a")
+            for count in range(2, 12):
+                os.kill(proxy.journal.events("start")[-1]["pid"], signal.SIGKILL)
+                wait_until(lambda: self.refuses(port), 5)
+                self.assertEqual(proxy.served("a"), "a")
+                self.assertEqual(len(proxy.journal.events("start")), count)
+
+    def refuses(self, port: int) -> bool:
+        """Tell whether nobody listens there."""
+        with socket.socket() as knock:
+            return knock.connect_ex(("127.0.0.1", port)) != 0
+
+    def test_nobody_listens_any_more(self) -> None:
+        """A model that lives, and yet refuses connections, is an error within two seconds, and is not started anew."""
+        model = fake_model("a")
+        script = f"{model['cmd']} & echo $! > $0; wait; exec sleep 60"
+        pidfile = Path(self.mktemp()).absolute()
+        pidfile.parent.mkdir(parents=True, exist_ok=True)
+        model["cmd"] = f"sh -c {shlex.quote(script)} {pidfile}"
+        with ProxyUnderTest({"models": {"a": model}}) as proxy:
+            proxy.served("a")
+            os.kill(int(pidfile.read_text()), signal.SIGKILL)
+            answer = proxy.chat("a")
+            self.assertEqual(answer.status, 502)
+            self.assertLess(answer.seconds, 2)
+            self.assertEqual(len(proxy.journal.events("start")), 1)
+
     def test_killed_while_idle(self) -> None:
         """A model that somebody kills is started again by the next request."""
         with ProxyUnderTest(fake_models("a")) as proxy:

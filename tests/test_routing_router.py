@@ -6,11 +6,13 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 
 from llama_swap.config.model import PinProfile, Selector
-from llama_swap.errors import NotFound, NotReadyInTime, StartFailed, TooManyRequests
-from llama_swap.routing.router import Lease
+from llama_swap.errors import NobodyListens, NotFound, NotReadyInTime, StartFailed, TooManyRequests
+from llama_swap.routing.router import CRASH_SHOWS, Lease
 from llama_swap.scheduling.commands import Target
 from tests.fakes import FakeChild
 from tests.support_routing import GRACE, RouterCase
+
+UNHEARD = NobodyListens("cannot connect")
 
 
 class LeaseTests(RouterCase):
@@ -204,6 +206,46 @@ class CrashTests(RouterCase):
             self.child("a").be_gone()
             lease.release()
             self.assert_at_rest()
+
+    def test_request_that_nobody_heard(self) -> None:
+        """It is served by the next process, whether the crash shows before it asks again or after."""
+        for shows_first in (True, False):
+            lease = self.load("a")
+            if shows_first:
+                self.child("a").end(1)
+            lease.release()
+            again = self.router.acquire_again(lease, Target("a"), UNHEARD)
+            if not shows_first:
+                self.assertNoResult(again)
+                self.child("a").end(1)
+            self.child("a").be_gone()
+            self.make_ready("a")
+            self.successResultOf(again).release()
+            self.assert_at_rest()
+
+    def test_nobody_heard_though_it_lives(self) -> None:
+        """If no crash shows it is an error, as it is when the model was stopped; nobody starts it for that."""
+        lease = self.load("a")
+        lease.release()
+        again = self.router.acquire_again(lease, Target("a"), UNHEARD)
+        self.clock.advance(CRASH_SHOWS)
+        self.assertIs(self.failureResultOf(again).value, UNHEARD)
+        self.router.unload(["a"])
+        self.assertIs(self.failureResultOf(self.router.acquire_again(lease, Target("a"), UNHEARD)).value, UNHEARD)
+        self.child("a").exit()
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.assert_at_rest()
+
+    def test_client_leaves_before_it_is_known(self) -> None:
+        """A client that leaves while a crash is waited for leaves no trace."""
+        lease = self.load("a")
+        lease.release()
+        again = self.router.acquire_again(lease, Target("a"), UNHEARD)
+        again.cancel()
+        self.failureResultOf(again, CancelledError)
+        self.child("a").exit(1)
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.assert_at_rest()
 
     def test_unloaded_meanwhile(self) -> None:
         """To unload it waits for its end."""

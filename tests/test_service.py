@@ -20,7 +20,14 @@ from llama_swap.errors import CannotListen
 from llama_swap.listen import Address
 from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
-from llama_swap.service import ANSWERS_MAY_TAKE, HURRIED_MODELS_MAY_TAKE, MODELS_MAY_TAKE, SwapService
+from llama_swap.service import (
+    ANSWERS_MAY_TAKE,
+    HURRIED_MODELS_MAY_TAKE,
+    KILLED_MAY_TAKE,
+    LAST_STEP_MAY_TAKE,
+    MODELS_MAY_TAKE,
+    SwapService,
+)
 from tests.fakes import FakeLauncher, FakeReadiness, make_config
 
 
@@ -213,6 +220,26 @@ class DrainTests(ServiceCase):
         self.launcher.child("a").exit(None, 9)
         self.successResultOf(ended)
 
+    def test_models_that_cannot_be_ended(self) -> None:
+        """A model that stays although it was killed does not keep the proxy; the guard still has its chance."""
+        self.load("a")
+        ended = self.service.stopService()
+        for seconds in (ANSWERS_MAY_TAKE, MODELS_MAY_TAKE, KILLED_MAY_TAKE):
+            self.assertNoResult(ended)
+            self.loop.advance(seconds)
+        self.successResultOf(ended)
+        self.assertIn("guard dismissed", self.events.done)
+        self.assertLess(self.loop.seconds() + 2 * LAST_STEP_MAY_TAKE, 35)
+
+    def test_guard_and_records_hang(self) -> None:
+        """Nor does a guard that does not leave, or a disk that takes no records."""
+        self.service._dismiss_guard = Deferred
+        self.service._close_records = Deferred
+        ended = self.service.stopService()
+        self.loop.advance(LAST_STEP_MAY_TAKE)
+        self.loop.advance(LAST_STEP_MAY_TAKE)
+        self.successResultOf(ended)
+
 
 class SignalTests(ServiceCase):
     """Being told to stop, once and again."""
@@ -252,6 +279,18 @@ class SignalTests(ServiceCase):
         child = self.launcher.child("a")
         self.assertIn("kill", child.asked)
         child.exit(None, 9)
+        self.successResultOf(ended)
+
+    def test_second_when_the_first_is_nearly_done(self) -> None:
+        """It prolongs nothing."""
+        self.load("a").release()
+        self.signal()
+        ended = self.service.stopService()
+        self.loop.advance(MODELS_MAY_TAKE - 0.1)
+        self.signal()
+        self.loop.advance(0.1)
+        self.assertIn("kill", self.launcher.child("a").asked)
+        self.loop.advance(KILLED_MAY_TAKE)
         self.successResultOf(ended)
 
     def test_second_before_the_drain(self) -> None:

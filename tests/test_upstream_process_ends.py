@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shlex
 import signal
 
 from twisted.internet.task import Clock
-from twisted.trial.unittest import TestCase
 
 from llama_swap.logs.broadcaster import Broadcaster
-from llama_swap.upstream import group
+from llama_swap.upstream import ending, group
 from llama_swap.upstream.ending import KILLED_PATIENCE, LEFTOVER_GRACE
 from llama_swap.upstream.group import ProcessGroup
 from llama_swap.upstream.launcher import ExitStatus
 from llama_swap.upstream.output import Output
 from llama_swap.upstream.spawning import OUTPUT_PATIENCE
 from tests.support_processes import is_alive, wait_until
-from tests.support_upstream import KILLED, LOOP, TERMINATED, ProcessCase
-
-
-def adopt_orphans(case: TestCase) -> None:
-    """Be the parent of every orphan among our descendants, for the time of a test: PR_SET_CHILD_SUBREAPER of prctl."""
-    libc = ctypes.CDLL(None)
-    assert libc.prctl(36, 1, 0, 0, 0) == 0
-    case.addCleanup(libc.prctl, 36, 0, 0, 0, 0)
+from tests.support_upstream import KILLED, LOOP, TERMINATED, ProcessCase, adopt_orphans
 
 
 class ExitTests(ProcessCase):
@@ -119,6 +110,7 @@ class ExitTests(ProcessCase):
     async def test_does_not_wait_for_ever(self) -> None:
         """A group that the kernel cannot end, though it was killed, is given up after a while."""
         self.patch(group, "_runs_in", lambda group, pid: True)
+        self.patch(ending, "KILLED_PATIENCE", 0.3)
         run = self.run_shell("trap '' TERM; echo up; sleep 1000 & wait; exit 5")
         await run.said()
         os.kill(run.child.pid, signal.SIGKILL)

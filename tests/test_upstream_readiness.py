@@ -225,6 +225,14 @@ class HealthTests(ProberCase):
         self.answer(200)
         self.successResultOf(healthy)
 
+    def test_last_probe_hangs(self) -> None:
+        """Probes that hang do not make the timeout longer."""
+        healthy = self.prober.healthy(self.model)
+        while not healthy.called:
+            self.clock.advance(0.25)
+        self.failureResultOf(healthy, NotReadyInTime)
+        self.assertLess(self.clock.seconds(), HEALTH_TIMEOUT + 1)
+
     def test_without_endpoint(self) -> None:
         """With `checkEndpoint: none` a connection that is accepted is enough."""
         healthy = self.prober.healthy(make_model("m", 9007, check_endpoint=None))

@@ -36,7 +36,8 @@ class InferenceTests(SynchronousTestCase):
         """Make the proxy and a client."""
         self.router = FakeRouter(CONFIG)
         self.upstream = (endpoints := Endpoints()).upstream
-        routes = InferenceRoutes(Forwarder(self.router, endpoints, unwatched()))
+        self.in_flight = unwatched()
+        routes = InferenceRoutes(Forwarder(self.router, endpoints, self.in_flight))
         self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=1_000_000))
 
     def sent(self) -> bytes:
@@ -179,19 +180,50 @@ class InferenceTests(SynchronousTestCase):
 
     def test_lease_is_released(self) -> None:
         """The lease lasts until the answer is over, in whatever way."""
-        for ending in ("answer", "refusal", "leave"):
+        for ending in ("answer", "cut", "leave"):
             self.setUp()
             self.client.ask("POST", CHAT, b'{"model":"a"}')
             lease = self.router.grant()
             self.assertEqual(lease.released, 0)
             if ending == "answer":
                 self.upstream.accept().deliver(OK)
-            elif ending == "refusal":
-                self.upstream.refuse()
+            elif ending == "cut":
+                self.upstream.accept().lose()
                 self.assertEqual(self.error()[0], 502)
             else:
                 self.client.leave()
             self.assertEqual(lease.released, 1, ending)
+
+    def test_nobody_heard(self) -> None:
+        """A request that a dead model refused waits for a new one, once; its record is that of one request."""
+        self.client.ask("POST", CHAT, b'{"model":"a"}')
+        lease = self.router.grant()
+        self.upstream.refuse()
+        self.assertEqual((lease.released, len(self.router.unheard), len(self.router.waiting)), (1, 1, 1))
+        self.assertEqual(len(list(self.in_flight)), 1)
+        self.sent()
+        self.assertEqual(list(self.in_flight), [])
+        self.client.ask("POST", CHAT, b'{"model":"a"}')
+        for _ in range(2):
+            self.router.grant()
+            self.upstream.refuse()
+        self.assertEqual((self.error()[0], len(self.router.unheard)), (502, 2))
+        self.assertEqual(list(self.in_flight), [])
+
+    def test_nobody_heard_and_nobody_came(self) -> None:
+        """If the model is not dead the client hears that nobody listened; or it leaves while that is found out."""
+        self.client.ask("POST", CHAT, b'{"model":"a"}')
+        self.router.grant()
+        self.upstream.refuse()
+        self.router.waiting.pop()[1].errback(self.router.unheard[0])
+        status, message = self.error()
+        self.assertEqual(status, 502)
+        self.assertIn("model a at http://127.0.0.1:5800", message)
+        self.client.ask("POST", CHAT, b'{"model":"a"}')
+        self.router.grant()
+        self.upstream.refuse()
+        self.client.leave()
+        self.assertEqual((self.router.cancelled, list(self.in_flight)), (1, []))
 
     def test_pipelined(self) -> None:
         """The lease of a request is released before the next one on its connection asks for its own."""

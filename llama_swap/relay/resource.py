@@ -12,7 +12,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.errors import Cancelled, SwapError, UpstreamError
+from llama_swap.errors import Cancelled, NobodyListens, SwapError, UpstreamError
 from llama_swap.relay.exchange import Exchange
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.pool import Pool
@@ -24,7 +24,7 @@ class ReverseProxyResource(Resource):
     """Relays one request to an upstream.
 
     `over` is called exactly once: when the answer was passed on, or with the error that ended it before, which is
-    `Cancelled` if the client left.
+    `Cancelled` if the client left.  Then, if nothing of an answer was passed on, `refuse` is to tell the client.
     """
 
     isLeaf = True
@@ -70,7 +70,8 @@ class ReverseProxyResource(Resource):
             self._refuse(request, error)
         else:
             self._log.warn("{upstream}: {error}", upstream=self._upstream, error=error)
-            self._refuse(request, UpstreamError(f"{self._upstream}: {error}"))
+            kind = NobodyListens if isinstance(error, NobodyListens) else UpstreamError
+            self._refuse(request, kind(f"{self._upstream}: {error}"))
 
     def _client_left(self, _: Failure, exchange: Exchange) -> None:
         """Also called when the answer was cut here: then it is over already."""

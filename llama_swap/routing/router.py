@@ -12,9 +12,10 @@ from functools import partial
 from typing import ClassVar
 
 from attrs import define
-from twisted.internet.defer import Deferred, fail, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.errors import NotFound, SwapError
@@ -30,6 +31,8 @@ from llama_swap.scheduling.rules import rules_of
 from llama_swap.upstream.launcher import Launcher
 from llama_swap.upstream.machine import Core, Readiness, new_process
 
+CRASH_SHOWS = 1.0
+"""Within so many seconds of a refused connection we hear of the end of the model that refused it."""
 RETIREMENT = 30.0
 """Seconds that answers may still take from a model whose configuration has changed."""
 
@@ -40,6 +43,8 @@ class Lease:
 
     model: ModelConfig
     _release: Callable[[], None]
+    crashes: int = 0
+    """How often the model had crashed when this was granted."""
     _released: bool = False
 
     def release(self) -> None:
@@ -136,6 +141,26 @@ class Router:
         self._execute(self._scheduler.requested(ticket))
         return granted
 
+    def acquire_again(self, lease: Lease, target: Target, error: SwapError) -> Deferred[Lease]:
+        """Like `acquire`, for a request that was sent with `lease`, and that nobody heard, by `error`.
+
+        If the model has crashed since, which may show a little later than by the request, it is started again;
+        else this fails with `error`.
+        """
+        upstream = self._upstreams.get(target.model)
+        if upstream is None or upstream.crashes != lease.crashes:
+            return self.acquire(target)
+        if upstream.state != "ready":
+            return fail(error)  # it was stopped, and whoever wanted that does not want it back
+
+        def not_crashed(failure: Failure) -> Failure:
+            return failure if failure.check(CancelledError) else Failure(error)
+
+        crash: Deferred[None] = Deferred()
+        upstream.awaiting_crash.append(crash)
+        crash.addTimeout(CRASH_SHOWS, self._clock)
+        return crash.addCallbacks(lambda _: self.acquire(target), not_crashed)
+
     def unload(self, models: Iterable[str]) -> Deferred[None]:
         """Stop `models`, whoever uses them.  Fires when nothing of them is left."""
         ends = [self._end_of(model) for model in models]
@@ -210,8 +235,10 @@ class Router:
 
     def ending(self, model: str) -> None:
         """See `Listener.ending`."""
-        self._upstreams[model].idle.stop()
+        upstream = self._upstreams[model]
+        upstream.idle.stop()
         self._scheduler.ending(model)
+        upstream.crashed()
 
     def gone(self, model: str) -> None:
         """See `Listener.gone`."""
@@ -278,7 +305,7 @@ class Router:
     def _lease(self, ticket: Ticket) -> Lease:
         upstream = self._upstreams[ticket.model]
         upstream.idle.stop()
-        return Lease(upstream.core.model, partial(self._released, ticket))
+        return Lease(upstream.core.model, partial(self._released, ticket), upstream.crashes)
 
     def _released(self, ticket: Ticket) -> None:
         self._execute(self._scheduler.released(ticket))

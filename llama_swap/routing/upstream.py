@@ -21,6 +21,9 @@ class Upstream:
     idle: IdleTimer
     backoff: Backoff = field(factory=Backoff)
     awaiting_end: list[Deferred[None]] = field(factory=list)
+    crashes: int = 0
+    """How often it has ended by itself when it was ready."""
+    awaiting_crash: list[Deferred[None]] = field(factory=list)
     deadline: IDelayedCall | None = None
     """When the last answers are cut of a process that is no longer configured."""
 
@@ -28,6 +31,14 @@ class Upstream:
     def state(self) -> str:
         """See `Core.state`."""
         return self.core.state
+
+    def crashed(self) -> None:
+        """It has ended by itself when it was ready."""
+        self.crashes += 1
+        waiting, self.awaiting_crash = self.awaiting_crash, []
+        for crash in waiting:
+            if not crash.called:
+                crash.callback(None)
 
     def adopt(self, model: ModelConfig) -> None:
         """Go on with another configuration, whose process would be the same."""

@@ -17,8 +17,8 @@ POLL = 0.02
 """Pause between looks at processes whose exit nobody reports: they are other people's children."""
 LEFTOVER_GRACE = 1.0
 """What is left of a model has between SIGTERM and SIGKILL, when its leader left unasked or `cmdStop` did not help."""
-KILLED_PATIENCE = 1.0
-"""After SIGKILL a process goes in a moment, unless the kernel itself is stuck with it; that is not waited for."""
+KILLED_PATIENCE = 15.0
+"""After SIGKILL it may take the kernel seconds to free a large process; one that it is stuck with is not waited for."""
 
 
 @define(eq=False)

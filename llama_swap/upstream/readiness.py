@@ -33,6 +33,7 @@ SHARE_OF_LOAD = 0.01
 """Pauses between probes grow with the time that a load already took."""
 PROBE_TIMEOUT = 5.0
 """A probe that is accepted but never answered must not stand for the load."""
+LAST_PROBE_TIMEOUT = 0.5
 RELEASE_TIMEOUT = 5.0
 """How long a port may take to be released by whoever had it before."""
 NOT_YET = (CancelledError, ConnectingCancelledError, ConnectError, DNSLookupError, UpstreamError)
@@ -104,32 +105,32 @@ class Prober:
                 f"model {model.id} did not answer {asked} within {self.timeout:g} s (healthCheckTimeout)"
             )
 
-    async def _repeat(self, probe: Callable[[], Awaitable[Seen]], pauses: _Pauses) -> bool:
+    async def _repeat(self, probe: Callable[[float], Awaitable[Seen]], pauses: _Pauses) -> bool:
         """Call `probe` until it sees what is wanted; return whether that came in time."""
-        while (seen := await probe()) is not Seen.WANTED:
+        while (seen := await probe(pauses.patience())) is not Seen.WANTED:
             if pauses.time_is_up():
                 return False
             await pauses.next(seen)
         return True
 
-    async def _refused(self, url: str) -> Seen:
+    async def _refused(self, url: str, patience: float) -> Seen:
         """Whether nobody listens at the host and port of `url`."""
-        return Seen.SOMETHING if await self._accepted(url) is Seen.WANTED else Seen.WANTED
+        return Seen.SOMETHING if await self._accepted(url, patience) is Seen.WANTED else Seen.WANTED
 
-    async def _accepted(self, url: str) -> Seen:
+    async def _accepted(self, url: str, patience: float) -> Seen:
         """Whether a connection to the host and port of `url` is taken."""
-        knocked = await self._unless_it_fails(self.endpoint(url).connect(_Knocks()))
+        knocked = await self._unless_it_fails(self.endpoint(url).connect(_Knocks()), patience)
         return knocked if isinstance(knocked, Seen) else Seen.WANTED
 
-    async def _answers(self, url: str) -> Seen:
+    async def _answers(self, url: str, patience: float) -> Seen:
         """Whether `url` is answered with 200."""
-        status = await self._unless_it_fails(self.get_status(url))
+        status = await self._unless_it_fails(self.get_status(url), patience)
         if isinstance(status, Seen):
             return status
         return Seen.WANTED if status == 200 else Seen.SOMETHING
 
-    async def _unless_it_fails(self, asked: Deferred[_T]) -> _T | Seen:
-        """Return what `asked` gives, or what it means if it fails or takes longer than a probe may.
+    async def _unless_it_fails(self, asked: Deferred[_T], patience: float) -> _T | Seen:
+        """Return what `asked` gives, or what it means if it fails or takes longer than `patience` seconds.
 
         Whatever a server that is still loading does means «not yet».  Only our own cancellation, when the state was
         left, must end the probing.  Endpoints make errors of their own of a cancellation, so they do not hear of it
@@ -144,7 +145,7 @@ class Prober:
                 answer.errback(failure)
 
         asked.addCallbacks(answer.callback, failed)
-        too_late = self.clock.callLater(PROBE_TIMEOUT, asked.cancel)
+        too_late = self.clock.callLater(patience, asked.cancel)
         try:
             return await answer
         finally:
@@ -168,6 +169,10 @@ class _Pauses:
     @_began.default
     def _now(self) -> float:
         return self._clock.seconds()
+
+    def patience(self) -> float:
+        """How many seconds the next probe may take."""
+        return max(LAST_PROBE_TIMEOUT, min(PROBE_TIMEOUT, self._timeout - self._elapsed()))
 
     def time_is_up(self) -> bool:
         """Whether the last probe was made."""

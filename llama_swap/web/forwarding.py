@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import ModelConfig
-from llama_swap.errors import Cancelled, SwapError
+from llama_swap.errors import Cancelled, NobodyListens, SwapError
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
 from llama_swap.relay.headers import Body, OutboundRequest, end_to_end
 from llama_swap.relay.pool import Pool
@@ -103,7 +103,10 @@ class Forwarder:
 
 
 class Forwarding(Resource):
-    """Waits for a lease on a model, then leaves the request to the relay."""
+    """Waits for a lease on a model, then leaves the request to the relay.
+
+    If the model died just before, so that nobody heard the request, both are done once more.
+    """
 
     isLeaf = True
 
@@ -124,20 +127,23 @@ class Forwarding(Resource):
         self._body = body
         self._noted = noted
         self._upgrade = upgrade
+        self._tried_again = False
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
         lease = self._forwarder.router.acquire_now(self._target)
         if lease is not None:
             self._relay(lease, request)
-            return NOT_DONE_YET
-        waiting = self._forwarder.router.acquire(self._target)
+        else:
+            self._await(self._forwarder.router.acquire(self._target), request)
+        return NOT_DONE_YET
+
+    def _await(self, waiting: Deferred[Lease], request: Request) -> None:
         self._noted.cancel = partial(self._give_up, waiting, request)
         if not waiting.called:  # refused already
             request.notifyFinish().addErrback(_withdraw, waiting)
         waiting.addCallback(self._relay, request)
         waiting.addErrback(self._refuse, request)
-        return NOT_DONE_YET
 
     def _relay(self, lease: Lease, request: Request) -> None:
         destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
@@ -155,7 +161,7 @@ class Forwarding(Resource):
             outbound,
             destination.pool,
             destination.description,
-            refuse=refuse,
+            refuse=partial(self._unanswered, lease),
             over=partial(self._over, lease),
             observer=noted,
         )
@@ -165,7 +171,19 @@ class Forwarding(Resource):
 
     def _over(self, lease: Lease, error: SwapError | None) -> None:
         lease.release()
-        self._noted.over(error)
+        if not self._is_worth_another_try(error):
+            self._noted.over(error)
+
+    def _unanswered(self, lease: Lease, request: Request, error: SwapError) -> None:
+        """There is no answer to pass on; the lease is over."""
+        if self._is_worth_another_try(error):
+            self._tried_again = True
+            self._await(self._forwarder.router.acquire_again(lease, self._target, error), request)
+        else:
+            refuse(request, error)
+
+    def _is_worth_another_try(self, error: SwapError | None) -> bool:
+        return isinstance(error, NobodyListens) and not self._tried_again
 
     def _give_up(self, waiting: Deferred[Lease], request: Request, error: Cancelled) -> None:
         """Somebody does not want the request to wait any longer."""

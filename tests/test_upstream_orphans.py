@@ -1,0 +1,59 @@
+"""Orphans: whose exits are collected, and whose not."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.upstream import orphans
+from llama_swap.upstream.orphans import PERIOD, collect, collect_as_process_one
+from tests.support_processes import is_alive, wait_until
+from tests.support_upstream import TERMINATED, ProcessCase, adopt_orphans
+
+ABANDON = "sh -c 'exec sleep 1000 & echo $!'; exec sleep 1000"
+
+
+class CollectTests(ProcessCase):
+    """`collect`, with this process as the parent of all orphans."""
+
+    async def test_orphan(self) -> None:
+        """An orphan is collected when it is dead, and not before."""
+        adopt_orphans(self)
+        run = self.run_shell(ABANDON)
+        (orphan,) = map(int, await run.said())
+        self.assertEqual(collect(), [])
+        os.kill(orphan, 15)
+        wait_until(lambda: not is_alive(orphan), 5)
+        self.assertEqual(collect(), [orphan])
+        run.child.stop(10)
+        self.assertEqual(await run.exited, TERMINATED)
+
+    async def test_own_child(self) -> None:
+        """The exit of what was launched stays for whoever launched it, also when it is dead and not collected yet."""
+        run = self.run_shell("exec sleep 1000")
+        os.kill(run.child.pid, 15)
+        wait_until(lambda: not is_alive(run.child.pid), 5)
+        self.assertEqual(collect(), [])
+        self.assertEqual(await run.exited, TERMINATED)
+
+
+class RegularTests(SynchronousTestCase):
+    """`collect_as_process_one`."""
+
+    def test_others(self) -> None:
+        """Who is not process 1 inherits nobody."""
+        clock = Clock()
+        collect_as_process_one(clock)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_period(self) -> None:
+        """Process 1 looks again and again."""
+        self.patch(os, "getpid", lambda: 1)
+        looks: list[None] = []
+        self.patch(orphans, "collect", lambda: looks.append(None))
+        clock = Clock()
+        collect_as_process_one(clock)
+        clock.pump([PERIOD] * 3)
+        self.assertEqual(len(looks), 3)
