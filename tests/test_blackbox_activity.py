@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 import stat
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model, fake_models, run_proxy
 from tests.support_client import CUT, at_once
-from tests.support_processes import wait_until
+from tests.support_processes import resident_memory, wait_until
 
 
 class ActivityTests(SynchronousTestCase):
@@ -69,3 +70,65 @@ class ActivityTests(SynchronousTestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn("store.path: /nowhere/activity.db cannot be used", done.stderr)
             self.assertNotIn("Traceback", done.stderr)
+
+
+class MemoryTests(SynchronousTestCase):
+    """What is kept is bounded."""
+
+    def test_captures(self) -> None:
+        """A hundred megabytes of questions and answers leave no more than the captures have room for."""
+        with ProxyUnderTest({"models": {"a": fake_model("a", "--echo")}}) as proxy, at_once(4) as clients:
+            question = {"model": "a", "messages": [{"role": "user", "content": "x" * 100_000}]}
+
+            def ask(_: int) -> int:
+                return len(proxy.post("/v1/chat/completions", question).body)
+
+            list(clients.map(ask, range(20)))
+            before = resident_memory(proxy.pid)
+            self.assertGreater(sum(clients.map(ask, range(500))), 50_000_000)
+            self.assertLess(resident_memory(proxy.pid) - before, 20_000_000)
+            entries = proxy.get("/api/metrics/activity?limit=999").json()["data"]
+            kept = sum(entry["has_capture"] for entry in entries)
+            self.assertTrue(5 < kept < 30, kept)
+
+    def test_slow_observers(self) -> None:
+        """Those who listen to events and do not read cost nothing that grows, and hold up nobody."""
+        with ProxyUnderTest(fake_models("a")) as proxy, ExitStack() as listening:
+            for _ in range(20):
+                listening.enter_context(proxy.reading("/api/events"))
+            with at_once(4) as clients:
+                list(clients.map(proxy.served, ["a"] * 200))
+                before = resident_memory(proxy.pid)
+                self.assertEqual(set(clients.map(proxy.served, ["a"] * 1000)), {"a"})
+            self.assertLess(resident_memory(proxy.pid) - before, 20_000_000)
+
+
+class MonitoringTests(SynchronousTestCase):
+    """What others see of the whole program."""
+
+    def test_prometheus(self) -> None:
+        """A load, a swap, tokens and an error are counted."""
+        models = {"a": fake_model("a"), "b": fake_model("b"), "c": fake_model("c", "--exit-after 0")}
+        with ProxyUnderTest({"models": models}) as proxy:
+            proxy.served("a")
+            proxy.served("b")
+            self.assertEqual(proxy.chat("c").status, 502)
+            page = proxy.get("/metrics").body.decode()
+        for line in (
+            'llamaswap_requests_total{code="200",model="b"} 1.0',
+            'llamaswap_requests_total{code="502",model="c"} 1.0',
+            'llamaswap_swaps_total{model="b"} 1.0',
+            'llamaswap_evictions_total{model="a"} 1.0',
+            'llamaswap_load_failures_total{model="c"} 1.0',
+            'llamaswap_crashes_total{model="a"} 0.0',
+        ):
+            self.assertIn(f"{line}\n", page)
+
+    def test_events(self) -> None:
+        """A load shows as it happens; the end of the proxy ends the stream."""
+        with ProxyUnderTest(fake_models("a")) as proxy, proxy.reading("/api/events") as events:
+            lines = events.lines()
+            with at_once(1) as clients:
+                clients.submit(proxy.served, "a")
+                self.assertTrue(any(b'\\"state\\": \\"ready\\"' in line for _, line in lines))
+            self.assertLess(proxy.stop(), 5)
