@@ -17,6 +17,7 @@ from llama_swap.metrics.inflight import InFlight
 from llama_swap.metrics.records import Records
 from llama_swap.relay.pool import Pool
 from llama_swap.routing.names import Names
+from llama_swap.routing.peers import Peers
 from llama_swap.scheduling.commands import Target
 from llama_swap.web import errors
 from llama_swap.web.site import SwapSite
@@ -42,6 +43,7 @@ class FakeRouter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.names = Names(config)
+        self.peers = Peers(config.peers, Clock())
         self.free: set[str] = set()
         """Models for which nobody has to wait."""
         self.waiting: list[tuple[Target, Deferred[FakeLease]]] = []

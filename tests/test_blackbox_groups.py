@@ -1,4 +1,4 @@
-"""Groups, a matrix, selectors and profiles of pins, with real processes."""
+"""Groups, a matrix, selectors, profiles of pins and peers, with real processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model, fake_models
 from tests.support_client import at_once
+from tests.support_processes import free_port
 
 
 class GroupTests(SynchronousTestCase):
@@ -86,3 +87,31 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(proxy.get("/upstream/x/health").status, 200)
             self.assertEqual(proxy.get("/upstream/any/health").status, 404)
             self.assertEqual(proxy.ask("PUT", "/api/profiles/active", {"name": "q"}).status, 404)
+
+
+class PeerTests(SynchronousTestCase):
+    """Two proxies, one of which asks the other."""
+
+    def test_models_of_a_peer(self) -> None:
+        """They are listed, answer and stream, and need a key that no client of ours has."""
+        with ProxyUnderTest(fake_models("m", apiKeys=["theirs"])) as other:
+            peer = {"proxy": f"http://127.0.0.1:{other.port}", "models": ["m"], "apiKey": "theirs"}
+            with ProxyUnderTest(fake_models("a", peers={"p": peer})) as proxy:
+                listed = [entry["id"] for entry in proxy.get("/v1/models").json()["data"]]
+                self.assertEqual(listed, ["a", "p/m"])
+                for name in ("p/m", "m"):
+                    said = proxy.chat(name).json()
+                    self.assertEqual((said["served_by"], said["model"]), ("m", "m"))
+                with proxy.stream("p/m") as stream:
+                    self.assertEqual([*stream.events()][-1][1], b"[DONE]")
+                self.assertEqual(proxy.running(), {})
+            self.assertEqual(other.chat("m").status, 401)
+
+    def test_a_peer_that_is_not_there(self) -> None:
+        """The client is told that it is the peer."""
+        peer = {"proxy": f"http://127.0.0.1:{free_port()}", "models": ["m"]}
+        with ProxyUnderTest(fake_models("a", peers={"p": peer})) as proxy:
+            answer = proxy.chat("p/m")
+            self.assertEqual(answer.status, 502)
+            self.assertIn("peer proxy error: peer p at ", answer.error()["message"])
+            self.assertEqual(proxy.chat("p/other").status, 404)

@@ -38,6 +38,25 @@ class Secrets:
         return {"type": ["array", "null"], "items": {"type": ["string", "number"], "pattern": r"^\S+$"}}
 
 
+@frozen
+class Secret:
+    """One key, or none."""
+
+    default: str | None = None
+
+    def read(self, node: Node, found: Findings) -> str | None:
+        if wrong := _wrong_key(node):
+            found.error(node, wrong)
+            return self.default
+        return node.text if isinstance(node, Scalar) else self.default
+
+    def show(self, value: str | None) -> str | None:
+        return MASK if value else None
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "null"], "pattern": r"^\S+$"}
+
+
 def _wrong_key(item: Node) -> str | None:
     """Return what is wrong with a key, if anything."""
     if not isinstance(item, Scalar):

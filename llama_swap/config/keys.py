@@ -134,6 +134,7 @@ TOP: Final = (
     Key("models", Section({}), "The models, by the name that requests use."),
     Key("profiles", Section({}), "Models that run side by side, as lists; or pins: other meanings of names."),
     Key("selectors", Section({}), "Names that stand for one of several models, chosen anew for each request."),
+    Key("peers", Section({}), "Other servers, whose models can be asked for here."),
     Key("groups", Section({}), "Models that take turns or run side by side, and what their loading unloads."),
     Key("matrix", Section({}), "Instead of groups: all the combinations of models that may run together."),
     Key("routing", Section({}), "The same and more, in a newer form."),
@@ -156,7 +157,7 @@ TOP: Final = (
     Key("performance", Nested(_PERFORMANCE, PerformanceConfig), "How the hardware is watched."),
     Key("ui", Nested(_UI, UIConfig), "What observers are shown."),
     *_later("logLevel", "logTimeFormat", "logToStdout"),
-    *_later("sendLoadingState", "includeAliasesInList", "upstream", "hooks", "peers"),
+    *_later("sendLoadingState", "includeAliasesInList", "upstream", "hooks"),
 )
 
 MODEL: Final = (

@@ -16,6 +16,7 @@ from llama_swap.config.keys import TOP, read_keys
 from llama_swap.config.macros import Scope
 from llama_swap.config.merge import merge
 from llama_swap.config.model import Config
+from llama_swap.config.peers import read_peers
 from llama_swap.config.profiles import read_pin_profiles, read_profiles
 from llama_swap.config.references import Known
 from llama_swap.config.routing import read_routing
@@ -131,7 +132,8 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     top = read_keys(root, TOP, scope.expand, found)
     section = _models_section(root, found)
     models = read_models(section, top, scope, ports)
-    known = Known(models, read_aliases(section, models, found))
+    peers = read_peers(top["peers"], scope)
+    known = Known(models, read_aliases(section, models, found), peers)
     routing = read_routing(top, known, scope)
     selectors = read_selectors(top["selectors"], known, routing, scope)
     sections = {
@@ -139,6 +141,7 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
         "profiles": read_profiles(top["profiles"], known, scope),
         "pin_profiles": read_pin_profiles(top["profiles"], known, selectors, scope),
         "selectors": selectors,
+        "peers": peers,
         "routing": routing,
     }
     return Config(**{**{name: value for name, value in top.items() if name in _FIELDS}, **sections})

@@ -120,6 +120,18 @@ class Selector:
 
 
 @frozen(kw_only=True)
+class Peer:
+    """One entry of `peers`: another server, whose models can be asked for here."""
+
+    proxy: str
+    """Its base URL, without a trailing slash."""
+    models: tuple[str, ...] | None = None
+    """What it has; None: nobody knows."""
+    api_key: str | None = field(default=None, repr=False)
+    """What it wants to be shown."""
+
+
+@frozen(kw_only=True)
 class PinProfile:
     """One entry of `profiles` with `pins`: what names stand for while it is the active one."""
 
@@ -170,6 +182,8 @@ class Config:
     pin_profiles: Mapping[str, PinProfile] = field(factory=dict)
     """The other kind of profiles, by name."""
     selectors: Mapping[str, Selector] = field(factory=dict)
+    """By name."""
+    peers: Mapping[str, Peer] = field(factory=dict)
     """By name."""
     routing: Routing = Routing()
     health_check_timeout: int = 120

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cached_property
 
-from attrs import frozen
+from attrs import field, frozen
 
-from llama_swap.config.model import ModelConfig
+from llama_swap.config.model import ModelConfig, Peer
 from llama_swap.config.tree import Findings, Node, Scalar
 
 
@@ -20,10 +20,20 @@ class Known:
     models: Mapping[str, ModelConfig]
     names: Mapping[str, str]
     """Ids and aliases, to ids."""
+    peers: Mapping[str, Peer] = field(factory=dict)
 
     def reaches(self, name: str) -> bool:
-        """Whether a request for `name` reaches a model."""
-        return name in self.names
+        """Whether a request for `name` reaches a model, here or at a peer.
+
+        What a peer has without saying so counts; a peer's model without the name of the peer does not.
+        """
+        if name in self.names:
+            return True
+        for peer, settings in self.peers.items():
+            model = name.removeprefix(f"{peer}/")
+            if model not in ("", name) and (settings.models is None or model in settings.models):
+                return True
+        return False
 
     def unknown(self, name: str) -> str:
         """Say that there is no model `name`, and which one may be meant."""

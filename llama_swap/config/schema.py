@@ -12,6 +12,7 @@ from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP, section_schema
 from llama_swap.config.kinds import Names, Schema
 from llama_swap.config.matrix import MATRIX
+from llama_swap.config.peers import PEER
 from llama_swap.config.profiles import PINS
 from llama_swap.config.routing import FIFO, ROUTER, ROUTER_SETTINGS, ROUTING, SCHEDULER, SCHEDULER_SETTINGS
 from llama_swap.config.selectors import SELECTOR, SPILLOVER
@@ -27,6 +28,7 @@ def schema() -> Schema:
         "models": _named({"$ref": "#/definitions/model"}),
         "groups": _named({"$ref": "#/definitions/group"}),
         "matrix": {"$ref": "#/definitions/matrix"},
+        "peers": _named({"$ref": "#/definitions/peer"}),
         "routing": _routing(),
         "selectors": _named({"$ref": "#/definitions/selector"}),
         "profiles": _named({"anyOf": [Names().schema(), {"$ref": "#/definitions/pins"}]}),
@@ -41,6 +43,7 @@ def schema() -> Schema:
         "matrix": section_schema(MATRIX),
         "selector": selector,
         "pins": pins,
+        "peer": {**section_schema(PEER), "type": "object", "required": ["proxy"]},
     }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",

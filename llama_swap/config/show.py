@@ -13,7 +13,8 @@ import yaml
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP, shown
 from llama_swap.config.masking import masked
-from llama_swap.config.model import Config, ModelConfig, Routing, Selector
+from llama_swap.config.model import Config, ModelConfig, Peer, Routing, Selector
+from llama_swap.config.peers import PEER
 from llama_swap.config.selectors import SELECTOR
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -24,6 +25,7 @@ def render_effective(config: Config) -> str:
     document = dict(shown(TOP, config))
     document["models"] = {model.id: _model(model) for model in config.models.values()}
     document["selectors"] = {name: _selector(selector) for name, selector in config.selectors.items()}
+    document["peers"] = {name: _peer(peer) for name, peer in config.peers.items()}
     document["profiles"] = {name: list(members) for name, members in config.profiles.items()}
     for name, profile in config.pin_profiles.items():
         document["profiles"][name] = {"description": profile.description, "pins": dict(profile.pins)}
@@ -52,6 +54,11 @@ def _router(routing: Routing) -> dict[str, Any]:
 def _selector(selector: Selector) -> dict[str, Any]:
     settings = {"settings": {"spillover": selector.spillover}} if selector.strategy == "spillover" else {}
     return {**dict(shown(SELECTOR, selector)), "targets": list(selector.targets), **settings}
+
+
+def _peer(peer: Peer) -> dict[str, Any]:
+    models = {} if peer.models is None else {"models": list(peer.models)}
+    return {**dict(shown(PEER, peer)), **models}
 
 
 def _model(model: ModelConfig) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class ReverseProxyResource(Resource):
         exchange.start()
         return NOT_DONE_YET
 
-    def cancel(self, error: Cancelled) -> None:
+    def cancel(self, error: SwapError) -> None:
         """Give up the request; its client gets `error`, or sees its answer break off."""
         self._exchange.cancel(error)
 

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from llama_swap.config.model import Config
 from llama_swap.errors import NotFound
+from llama_swap.routing.peers import PeerModel, listed, unlisted
 from llama_swap.routing.selection import Usage, choose
 from llama_swap.scheduling.commands import Target
 
@@ -17,7 +18,7 @@ from llama_swap.scheduling.commands import Target
 class Resolved:
     """What a request for a model comes to."""
 
-    target: Target
+    target: Target | PeerModel
     name: str
     """What the upstream is told as `model`."""
 
@@ -26,15 +27,16 @@ class Resolved:
 class Names:
     """Everything a client may call a model.
 
-    A name is looked up in this order: the pins of the active profile; selectors; ids and aliases; `PROFILE:MODEL`.
+    A name is looked up in this order: the pins of the active profile; selectors; ids and aliases; `PROFILE:MODEL`;
+    `PEER/MODEL`, or a peer's model alone.
     """
 
     config: Config
     active: str | None = None
     """The profile whose pins hold."""
-    _usage: Callable[[str], Usage] = lambda model: Usage()
-    """How the model with an id is doing."""
+    _usage: Callable[[Target | PeerModel], Usage] = lambda target: Usage()
     _ids: Mapping[str, str] = field(init=False)
+    _remote: Mapping[str, PeerModel] = field(init=False)
     pins: Mapping[str, str | None] = field(init=False)
     """Those of the active profile."""
     _turns: Iterator[int] = field(factory=count, init=False)
@@ -43,6 +45,10 @@ class Names:
     def _(self) -> dict[str, str]:
         aliases = {alias: model.id for model in self.config.models.values() for alias in model.aliases}
         return aliases | {model: model for model in self.config.models}
+
+    @_remote.default
+    def _known_at_peers(self) -> Mapping[str, PeerModel]:
+        return listed(self.config.peers)
 
     @pins.default
     def _active_pins(self) -> Mapping[str, str | None]:
@@ -67,8 +73,8 @@ class Names:
             raise NotFound(f"the active profile, {self.active!r}, has no model for {name!r}")
         return pinned
 
-    def find(self, name: str) -> Target | None:
-        """Return what `name` asks for: an id or alias, or else `PROFILE:MODEL`; None if it is neither.
+    def find(self, name: str) -> Target | PeerModel | None:
+        """Return what `name` asks for, apart from pins and selectors; None if nothing goes by that name.
 
         @raise NotFound: it names a profile, but no member of it.
         """
@@ -77,7 +83,7 @@ class Names:
         profile, colon, member = name.partition(":")
         members = self.config.profiles.get(profile) if colon else None
         if members is None:
-            return None
+            return self._remote.get(name)
         model = self._ids.get(member)
         if model not in members:
             raise NotFound(f"model {member!r} is not part of profile {profile!r}, which has {', '.join(members)}")
@@ -92,16 +98,22 @@ class Names:
         selector = self.config.selectors.get(wanted)
         if selector is not None:
             wanted = choose(selector, self._usage_of, next(self._turns))
-        target = self.find(wanted)
+        target = self._anywhere(wanted)
         if target is None:
             raise NotFound(f"no model {wanted!r} here; GET /v1/models lists what there is")
         return Resolved(target, self._upstream_name(wanted, target))
 
-    def _usage_of(self, name: str) -> Usage:
-        return self._usage(self._ids[name])
+    def _anywhere(self, name: str) -> Target | PeerModel | None:
+        return self.find(name) or unlisted(self.config.peers, name)
 
-    def _upstream_name(self, name: str, target: Target) -> str:
+    def _usage_of(self, name: str) -> Usage:
+        target = self._anywhere(name)
+        return Usage() if target is None else self._usage(target)
+
+    def _upstream_name(self, name: str, target: Target | PeerModel) -> str:
         """Return what the upstream of `target` is told as `model`, where somebody wrote `name`."""
+        if isinstance(target, PeerModel):
+            return target.model
         return self.config.models[target.model].use_model_name or (
             name if target.profile is None else name.partition(":")[2]
         )

@@ -23,6 +23,7 @@ from llama_swap.routing.difference import Difference, is_served, stale
 from llama_swap.routing.idle import IdleTimer
 from llama_swap.routing.names import Names
 from llama_swap.routing.observer import Observer, Unobserved
+from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage
 from llama_swap.routing.upstream import Upstream
 from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
@@ -72,6 +73,7 @@ class Router:
         """`read_ahead` does what can be done for a model whose place is still taken."""
         self.config = config
         self.names = Names(config, usage=self._usage)
+        self.peers = Peers(config.peers, clock)
         self._clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher
@@ -115,8 +117,10 @@ class Router:
         self.names = Names(self.config, profile, self._usage)
         self._log.info("active profile: {profile}", profile=profile)
 
-    def _usage(self, model: str) -> Usage:
-        scheduler = self._scheduler
+    def _usage(self, target: Target | PeerModel) -> Usage:
+        if isinstance(target, PeerModel):
+            return Usage(requests=self.peers.requests(target))
+        model, scheduler = target.model, self._scheduler
         return Usage(self._upstreams[model].state, scheduler.in_flight(model) + scheduler.waiting(model))
 
     def acquire_now(self, target: Target) -> Lease | None:
@@ -184,6 +188,7 @@ class Router:
         difference = Difference.between(self.config, config)
         self.config = config
         self.names = Names(config, usage=self._usage)  # no profile is active
+        self.peers.configured = config.peers
         running = [upstream.core.model for upstream in self._upstreams.values() if upstream.state != "stopped"]
         retiring = stale(running, config)
         for model in {*self._upstreams, *config.models}:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,31 +15,15 @@ from llama_swap.config.model import ModelConfig
 from llama_swap.errors import Cancelled, NobodyListens, SwapError
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
 from llama_swap.relay.headers import Body, OutboundRequest, end_to_end
-from llama_swap.relay.pool import Pool
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.routing.names import Names
+from llama_swap.routing.peers import PeerModel
 from llama_swap.routing.router import Lease, Router
 from llama_swap.scheduling.commands import Target
+from llama_swap.web.destinations import Destination, Pools
 from llama_swap.web.errors import refuse, refuse_failure
+from llama_swap.web.peering import PeerForwarding
 from llama_swap.web.site import SwapRequest, client_host
-
-
-class Pools(Protocol):
-    """Makes pools of connections."""
-
-    def pool(self, url: str) -> Pool: ...
-
-
-@frozen
-class Destination:
-    """Where the requests for one model go."""
-
-    url: str
-    description: str
-    pool: Pool
-    authority: bytes
-    path: bytes
-    """Of the model's `proxy`, in front of that of each request."""
 
 
 @frozen
@@ -52,6 +34,7 @@ class Forwarder:
     _pools: Pools
     _in_flight: InFlight
     _destinations: dict[str, Destination] = field(factory=dict, init=False)
+    _peers: dict[str, Destination] = field(factory=dict, init=False)
 
     @property
     def names(self) -> Names:
@@ -61,13 +44,13 @@ class Forwarder:
     def forward(
         self,
         request: SwapRequest,
-        target: Target,
+        target: Target | PeerModel,
         uri: bytes,
         body: bytes | Body | None,
         *,
         upgrade: bytes | None = None,
         metered: bool = True,
-    ) -> Forwarding:
+    ) -> Resource:
         """Return the resource that sends `request` to `target`, with `uri` as its path and query.
 
         If it is not `metered`, what becomes of it is nobody's concern once it is over.
@@ -75,7 +58,7 @@ class Forwarder:
         client = client_host(request)
         fields = end_to_end(request.head.fields)
         noted = self._in_flight.add(
-            target.model,
+            target.model if isinstance(target, Target) else str(target),
             method=request.method,
             path=uri.partition(b"?")[0],
             fields=fields,
@@ -83,7 +66,11 @@ class Forwarder:
             body=body if isinstance(body, bytes) else None,  # nobody will want to look at a larger one
             metered=metered,
         )
-        return Forwarding(self, target, uri, body=body, noted=noted, upgrade=upgrade)
+        if isinstance(target, Target):
+            return Forwarding(self, target, uri, body=body, noted=noted, upgrade=upgrade)
+        return PeerForwarding(
+            target, self.router.peers, self._peer(target.peer), uri=uri, body=body, noted=noted, upgrade=upgrade
+        )
 
     def destination(self, model: ModelConfig) -> Destination:
         """Return where to send requests for `model`, with the connections that are kept to it."""
@@ -91,15 +78,15 @@ class Forwarder:
         return known if known is not None and known.url == model.proxy else self._connect(model)
 
     def _connect(self, model: ModelConfig) -> Destination:
-        proxy = urlsplit(model.proxy)
-        destination = self._destinations[model.id] = Destination(
-            model.proxy,
-            f"model {model.id} at {model.proxy}",
-            self._pools.pool(model.proxy),
-            proxy.netloc.encode(),
-            proxy.path.encode(),
-        )
+        destination = Destination.at(model.proxy, f"model {model.id} at {model.proxy}", self._pools)
+        self._destinations[model.id] = destination
         return destination
+
+    def _peer(self, name: str) -> Destination:
+        known, url = self._peers.get(name), self.router.peers.configured[name].proxy
+        if known is None or known.url != url:
+            known = self._peers[name] = Destination.at(url, f"peer {name} at {url}", self._pools)
+        return known
 
 
 class Forwarding(Resource):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from klein import Klein
 from twisted.web.resource import IResource
 
+from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.body import LargeBody, Named, read_body, read_query
 from llama_swap.web.forwarding import Forwarder
@@ -48,7 +49,7 @@ class InferenceRoutes:
         target, query = self._resolve(read_query(query))
         return self._forwarder.forward(request, target, path + b"?" + query, body_of(request))
 
-    def _resolve(self, named: Named[T]) -> tuple[Target, T]:
+    def _resolve(self, named: Named[T]) -> tuple[Target | PeerModel, T]:
         """Return who is asked, and what names the model as the upstream knows it."""
         resolved = self._forwarder.names.resolve(named.model)
         same = resolved.name == named.model

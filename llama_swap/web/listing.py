@@ -31,5 +31,8 @@ def _everything(config: Config, names: Names) -> Iterator[tuple[str, str, str, s
     for id_, selector in config.selectors.items():
         if not selector.unlisted:
             yield id_, selector.name, selector.description, "selector"
+    for peer, settings in config.peers.items():
+        for name in settings.models or ():
+            yield f"{peer}/{name}", "", "", "peer"
     for id_ in names.pins:
         yield id_, "", "", "profile"

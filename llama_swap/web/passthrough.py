@@ -15,6 +15,7 @@ from twisted.web.resource import IResource
 from llama_swap.errors import Conflict, NotFound
 from llama_swap.relay.tunnel import wanted_protocol
 from llama_swap.routing.names import Names
+from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import names_model_in_body
@@ -31,7 +32,7 @@ _ASSET = re.compile(rb".*\.(?:js|json|css|png|gif|jpg|jpeg|ico|txt)")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def split_target(uri: bytes, names: Names) -> tuple[Target, bytes]:
+def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
     """Split the raw target `/upstream/MODEL/REST?QUERY` into the model and `/REST?QUERY`.
 
     Names may hold slashes, plain or as `%2F`: the longest one that exists wins.  What is left is empty, or begins
@@ -78,7 +79,8 @@ class PassThrough:
         target, rest = split_target(request.uri, self._forwarder.names)
         if not rest.startswith(b"/"):
             return _lead_to_root(request)
-        if _ASSET.fullmatch(rest.partition(b"?")[0]) and not self._is_loaded(target.model):
+        is_cold = isinstance(target, Target) and not self._is_loaded(target.model)
+        if is_cold and _ASSET.fullmatch(rest.partition(b"?")[0]):
             raise Conflict(f"model {target.model} is not loaded, and is not loaded for the sake of a file like this")
         return self._forward(request, target, rest)
 
@@ -96,7 +98,7 @@ class PassThrough:
     def _is_loaded(self, model: str) -> bool:
         return model in self._forwarder.router.states()
 
-    def _forward(self, request: SwapRequest, target: Target, rest: bytes) -> IResource:
+    def _forward(self, request: SwapRequest, target: Target | PeerModel, rest: bytes) -> IResource:
         head = request.head
         upgrade = wanted_protocol(head.fields) if head.version == b"HTTP/1.1" else None
         metered = names_model_in_body(request.method, rest)

@@ -1,0 +1,57 @@
+"""Peers: other servers whose models can be asked for here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llama_swap.config.access import Secret
+from llama_swap.config.keys import Key, read_keys
+from llama_swap.config.kinds import Later, Names, Section, Text, is_name, read_names
+from llama_swap.config.macros import Scope
+from llama_swap.config.model import Peer
+from llama_swap.config.ports import base_url
+from llama_swap.config.tree import MapNode, Node
+
+_LATER: Final = "Known, but not supported by this version yet: ignored."
+
+PEER: Final = (
+    Key("proxy", Text(None), "The URL of the other server."),
+    Key("models", Section(Names().schema()), "Its models; without them, any may be asked for as peer/model."),
+    Key("apiKey", Secret(), "The key that the other server wants."),
+    Key("filters", Later(), _LATER),
+    Key("timeouts", Later(), _LATER),
+)
+
+
+def read_peers(section: Node | None, scope: Scope) -> dict[str, Peer]:
+    """Return the peers by name."""
+    found = scope.found
+    if section is None or section.is_empty:
+        return {}
+    if not isinstance(section, MapNode):
+        found.error(section, f"must be a mapping of names to their settings, not {section.summary}")
+        return {}
+    peers = {}
+    for name, node in section.entries.items():
+        if not isinstance(node, MapNode):
+            found.error(node, f"must be a mapping with `proxy`, not {node.summary}")
+        elif not is_name(name):
+            found.error(node, "a peer's name must not be empty or hold control characters")
+        else:
+            peers[name] = _peer(node, scope)
+    return peers
+
+
+def _peer(node: MapNode, scope: Scope) -> Peer:
+    found = scope.found
+    values = read_keys(node, PEER, scope.expand, found)
+    try:
+        values["proxy"] = base_url((values["proxy"] or "").strip())
+    except ValueError as error:
+        found.error(node.entries.get("proxy", node), f"`proxy` {error}")
+    models = values["models"]
+    if models is not None:
+        values["models"] = tuple(dict.fromkeys(item.text for item in read_names(scope.expand(models), found)))
+        if models.is_empty:
+            found.error(models, "names no model; leave it out if any may be asked for")
+    return Peer(**values)

@@ -1,0 +1,89 @@
+"""Between a route that knows the model of a peer and the relay: nothing is loaded, and nobody waits."""
+
+from __future__ import annotations
+
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from llama_swap.config.model import Peer
+from llama_swap.errors import Cancelled, SwapError, UpstreamError
+from llama_swap.metrics.inflight import InFlightRequest
+from llama_swap.relay.headers import Body, Fields, OutboundRequest
+from llama_swap.relay.resource import ReverseProxyResource
+from llama_swap.routing.peers import PeerModel, Peers
+from llama_swap.web.destinations import Destination
+from llama_swap.web.errors import refuse
+
+FIRST_ANSWER = 60.0
+"""How many seconds a peer may take until its answer begins."""
+
+_KEYS = frozenset({b"authorization", b"x-api-key"})
+
+
+def fields_for(peer: Peer, fields: Fields) -> Fields:
+    """Return the client's fields, with the peer's own key instead of the client's, if it has one."""
+    if peer.api_key is None:
+        return fields
+    key = peer.api_key.encode()
+    kept = [(name, value) for name, value in fields if name.lower() not in _KEYS]
+    return [*kept, (b"Authorization", b"Bearer " + key), (b"x-api-key", key)]
+
+
+class PeerForwarding(Resource):
+    """Sends a request to a peer."""
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        target: PeerModel,
+        peers: Peers,
+        destination: Destination,
+        *,
+        uri: bytes,
+        body: bytes | Body | None,
+        noted: InFlightRequest,
+        upgrade: bytes | None,
+    ) -> None:
+        super().__init__()
+        self._target = target
+        self._peers = peers
+        self._noted = noted
+        outbound = OutboundRequest(
+            method=noted.method,
+            target=destination.path + uri,
+            host=destination.authority,
+            fields=fields_for(peers.configured[target.peer], noted.fields),
+            client=None,
+            body=body,
+            upgrade=upgrade,
+        )
+        self._relay = ReverseProxyResource(
+            outbound, destination.pool, destination.description, refuse=_refuse, over=self._over, observer=noted
+        )
+
+    def render(self, request: Request) -> int:
+        """See `IResource.render`."""
+        self._peers.begin(self._target)
+        self._deadline = self._peers.clock.callLater(FIRST_ANSWER, self._late)
+        self._noted.grant()
+        self._noted.cancel = self._relay.cancel
+        self._relay.render(request)
+        return NOT_DONE_YET
+
+    def _late(self) -> None:
+        if not self._noted.status:
+            self._relay.cancel(UpstreamError(f"no answer has begun for {FIRST_ANSWER:.0f} s"))
+
+    def _over(self, error: SwapError | None) -> None:
+        if self._deadline.active():
+            self._deadline.cancel()
+        self._peers.end(self._target)
+        self._noted.over(error)
+
+
+def _refuse(request: Request, error: SwapError) -> None:
+    if not isinstance(error, Cancelled):
+        error = UpstreamError(f"peer proxy error: {error}")
+    refuse(request, error)

@@ -1,0 +1,65 @@
+"""Peers: what the section says, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import yaml
+
+from llama_swap.config.model import Peer
+from llama_swap.config.show import render_effective
+from tests.support_config import FindingsTestCase, load
+
+MODELS = "models: {a: {cmd: x --port 1}}\n"
+
+
+class PeerTests(FindingsTestCase):
+    """`peers`."""
+
+    def peers(self, text: str, **environ: str) -> dict[str, Peer]:
+        """Return the peers of a file."""
+        return dict(load(f"{MODELS}peers: {{{text}}}", **environ).config.peers)
+
+    def test_keys(self) -> None:
+        """An address, its models, and its key."""
+        self.assertEqual(self.peers("p: {proxy: 'https://other:8080/x/'}"), {"p": Peer(proxy="https://other:8080/x")})
+        text = "p: {proxy: http://other, models: [m, org/n, m], apiKey: '${env.KEY}'}"
+        expected = Peer(proxy="http://other", models=("m", "org/n"), api_key="secret")
+        self.assertEqual(self.peers(text, KEY="secret"), {"p": expected})
+        self.assertNotIn("secret", repr(expected))
+
+    def test_key_is_not_shown(self) -> None:
+        """The effective configuration masks it."""
+        config = load(MODELS + "peers: {p: {proxy: http://other, models: [m], apiKey: hush}}").config
+        shown = yaml.safe_load(render_effective(config))["peers"]
+        self.assertEqual(shown, {"p": {"proxy": "http://other", "apiKey": "***", "models": ["m"]}})
+
+    def test_errors(self) -> None:
+        """Whatever is wrong, at its place."""
+        self.assert_errors(
+            MODELS
+            + "peers:\n  p: {models: [m]}\n  q: {proxy: other}\n  r: http://other\n"
+            + "  s: {proxy: http://other, models: []}\n  t: {proxy: http://other, apiKey: a b}",
+            (3, "peers.p", "must be a URL"),
+            (4, "peers.q.proxy", "must be a URL"),
+            (5, "peers.r", "must be a mapping with `proxy`"),
+            (6, "peers.s.models", "names no model"),
+            (7, "peers.t.apiKey", "cannot contain spaces"),
+        )
+        self.assert_errors(MODELS + "peers: [a]", (2, "peers", "must be a mapping"))
+
+    def test_references(self) -> None:
+        """Selectors and pins may name a peer's models; a selector may not have the name of one."""
+        peers = "peers: {p: {proxy: http://other, models: [org/m]}, q: {proxy: http://other}}\n"
+        pins = "profiles: {x: {pins: {y: p/org/m, z: q/any}}}\n"
+        self.assert_warnings(
+            f"{MODELS}{peers}{pins}selectors: {{s: {{strategy: spillover, targets: [a, p/org/m, q/b]}}}}"
+        )
+        self.assert_errors(
+            f"{MODELS}{peers}selectors: {{p/org/m: {{strategy: pin, targets: [p/other]}}}}",
+            (3, "selectors.p/org/m", "that of a model already"),
+        )
+        self.assert_errors(
+            f"{MODELS}{peers}selectors: {{s: {{strategy: pin, targets: [p/other, p/, m]}}}}",
+            (3, "selectors.s.targets[0]", "no model or alias 'p/other'"),
+            (3, "selectors.s.targets[1]", "no model or alias 'p/'"),
+            (3, "selectors.s.targets[2]", "no model or alias 'm'"),
+        )

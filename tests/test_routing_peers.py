@@ -1,0 +1,78 @@
+"""What peers have, by every name that a request may use."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.model import Peer, Selector
+from llama_swap.errors import NotFound
+from llama_swap.routing.names import Names, Resolved
+from llama_swap.routing.peers import PeerModel, Peers
+from llama_swap.routing.selection import Usage
+from llama_swap.scheduling.commands import Target
+from tests.fakes import make_config
+
+PEERS = {
+    "one": Peer(proxy="http://one", models=("m", "org/n", "a", "gpt")),
+    "two": Peer(proxy="http://two", models=("m",)),
+    "any": Peer(proxy="http://any"),
+}
+
+
+class NameTests(SynchronousTestCase):
+    """`Names` with peers."""
+
+    def setUp(self) -> None:
+        config = make_config(["a"], aliases=("gpt",))
+        self.names = Names(evolve(config, peers=PEERS))
+
+    def test_qualified(self) -> None:
+        """The name of a peer and that of its model; the peer is told its own name for it."""
+        self.assertEqual(self.names.resolve("one/m"), Resolved(PeerModel("one", "m"), "m"))
+        self.assertEqual(self.names.resolve("one/org/n"), Resolved(PeerModel("one", "org/n"), "org/n"))
+
+    def test_bare(self) -> None:
+        """The model alone, where only one peer has it."""
+        self.assertEqual(self.names.resolve("org/n"), Resolved(PeerModel("one", "org/n"), "org/n"))
+        self.assertRaises(NotFound, self.names.resolve, "m")
+
+    def test_own_models_first(self) -> None:
+        """Ids and aliases win over what peers have."""
+        self.assertEqual(self.names.resolve("a").target, Target("a"))
+        self.assertEqual(self.names.resolve("gpt").target, Target("a"))
+        self.assertEqual(self.names.resolve("one/a").target, PeerModel("one", "a"))
+
+    def test_unknown(self) -> None:
+        """A peer that says what it has has nothing else; one that does not is asked for anything."""
+        self.assertRaises(NotFound, self.names.resolve, "one/other")
+        self.assertRaises(NotFound, self.names.resolve, "any/")
+        self.assertEqual(self.names.resolve("any/x/y"), Resolved(PeerModel("any", "x/y"), "x/y"))
+        self.assertIsNone(self.names.find("any/x/y"))
+
+    def test_spillover_to_peers(self) -> None:
+        """A peer's model is woken by a request, as one of ours; how busy it is counts in the same way."""
+        selector = Selector(strategy="spillover", targets=("a", "two/m", "any/m"))
+        busy: dict[object, Usage] = {Target("a"): Usage("ready", 1)}
+        config = evolve(self.names.config, selectors={"s": selector})
+        names = Names(config, usage=lambda target: busy.get(target, Usage()))
+        self.assertEqual(names.resolve("s").target, PeerModel("two", "m"))
+        busy[PeerModel("two", "m")] = Usage(requests=1)
+        self.assertEqual(names.resolve("s").target, PeerModel("any", "m"))
+
+
+class UsageTests(SynchronousTestCase):
+    """`Peers` counts."""
+
+    def test_counts(self) -> None:
+        """Requests under way, model by model."""
+        peers = Peers(PEERS, Clock())
+        model = PeerModel("one", "m")
+        peers.begin(model)
+        peers.begin(model)
+        peers.begin(PeerModel("two", "m"))
+        peers.end(model)
+        self.assertEqual(peers.requests(model), 1)
+        peers.end(model)
+        self.assertEqual(peers.requests(model), 0)
