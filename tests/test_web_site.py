@@ -110,7 +110,7 @@ class BodyTests(SiteTestCase):
                 client.send(b"%x\r\n%b\r\n" % (len(part := body[start : start + 100_000]), part))
             client.send(b"0\r\n\r\n")
             self.assertTrue(client.answer().body == body, size)
-        self.assertEqual([request.args for request in self.echo.requests], [{}] * 10)
+        self.assertEqual([request.args for request in self.echo.requests], [None] * 10)
 
     def test_room_is_given_back(self) -> None:
         """The file of a very large body is closed when its request is over or refused, and when its client leaves."""
@@ -149,6 +149,19 @@ class BodyTests(SiteTestCase):
         """An answer without a type stays without one: a guess could make a page of it."""
         self.client.ask("GET", "/")
         self.assertIsNone(self.client.answer()["Content-Type"])
+
+
+class FieldsTests(SiteTestCase):
+    """Header fields."""
+
+    def test_any_spelling(self) -> None:
+        """Any spelling of a name finds its last value; twisted.web's own headers are made for who asks."""
+        self.client.send(b"GET /never HTTP/1.1\r\nhOST: h\r\ncookie: a=b\r\nx-ODD: 1\r\nX-odd: 2\r\n\r\n")
+        [request] = self.echo.requests
+        self.assertEqual((request.getHeader(b"X-Odd"), request.getHeader(b"x-none")), (b"2", None))
+        self.assertIsNone(request._headers)
+        self.assertEqual(request.getHeader("X-Odd"), "2")
+        self.assertEqual(request.requestHeaders.getRawHeaders(b"x-odd"), [b"1", b"2"])
 
 
 class TooLargeTests(SiteTestCase):

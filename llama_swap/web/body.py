@@ -141,11 +141,7 @@ class LargeBody:
 
     # -- what twisted.web does with the content of a request --------------------------------------------------
 
-    def tell(self) -> int:
-        """Return how many bytes have come."""
-        return self._spool.size
-
-    def seek(self, offset: int, whence: int) -> None:
+    def seek(self, offset: int) -> None:
         """Nothing has to be found again."""
 
     def close(self) -> None:

@@ -121,8 +121,13 @@ class SwapRequest(ServerRequest):
         if before:
             self.content.write(before)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The request is complete.  Cookies, arguments and forms are left to those who want any."""
+        self.content.seek(0)
+        self.process()
+
     def process(self) -> None:
-        """The request is complete."""
+        """Answer."""
         self.site = site = self.channel.site
         site.watch(self)
         # Unlike twisted.web, which would look for children and invent headers, also for answers that are not ours.
