@@ -246,3 +246,24 @@ def idle_cost() -> list[Finding]:
         for log in logs:
             log.hang_up()
     return [at_most("a minute at rest: CPU, of a core", (after.cpu - before.cpu) / 60, 0.005)]
+
+
+def worst_drain() -> list[Finding]:
+    """An answer that never ends, of a model that neither leaves nor is stopped by its `cmdStop`: 35 s at most."""
+    findings = []
+    for signals, limit in ((1, 35), (2, 3)):
+        model = fake_model("m", "--hold --ignore-term --fork-grandchild", cmdStop="sleep 1000", unloadTimeout=60)
+        with ProxyUnderTest({"models": {"m": model}}) as proxy, contextlib.closing(proxy.hanging_up("m")):
+            proxy.journal.wait_for("req")
+            began = time.monotonic()
+            for _ in range(signals):
+                proxy.send_signal(signal.SIGTERM)
+                time.sleep(0.3)
+            status = proxy.wait(45)
+            name = f"{signals} × SIGTERM, and nobody leaves"
+            findings += [
+                at_most(f"{name}: exit after", time.monotonic() - began, limit, " s"),
+                exactly("… exit status", status, 0),
+                exactly("… processes left behind", len(proxy.survivors()), 0),
+            ]
+    return findings
