@@ -51,11 +51,13 @@ class ProcessGroup:
         return bool(self._known)
 
     def strays(self, among: Iterable[int] = ()) -> set[int]:
-        """Return who carries the mark, of `among` if any of those does, else of all processes.
+        """Return who carries the mark, of `among` if any of those does, else of all that can be.
 
         Asked when the group is gone: until then its members are found as well.
         """
-        return {pid for pid in among if self._is_marked(pid)} or {pid for pid in _all_pids() if self._is_marked(pid)}
+        return {pid for pid in among if self._is_marked(pid)} or {
+            pid for pid in _pids_after(self.leader) if self._is_marked(pid)
+        }
 
     def _is_marked(self, pid: int) -> bool:
         return self.mark in _read(pid, "environ").split(b"\0")
@@ -85,6 +87,15 @@ def writers_to(pipes: Iterable[int]) -> list[int]:
 
 def _all_pids() -> Iterable[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 -- as below
+
+
+def _pids_after(pid: int) -> Iterable[int]:
+    """Return the processes that may have started after `pid`, which are few where there are many.
+
+    Numbers are given in turn, and the last one stands in /proc/loadavg; if that is lower, they have begun anew.
+    """
+    last = int(Path("/proc/loadavg").read_bytes().split()[-1])
+    return _all_pids() if last < pid else [later for later in _all_pids() if later > pid]
 
 
 def _runs_in(group: int, pid: int) -> bool:

@@ -154,6 +154,8 @@ class LocalChild(ProcessProtocol):
 
     def processExited(self, reason: Failure) -> None:
         """The leader is gone.  Its last words may be on their way still."""
+        if self._reported:
+            return  # it was given up, and there may be another process by now
         self._status = status_of(reason)
         self._tell_later = self._clock.callLater(OUTPUT_PATIENCE, self._tell)
         self._ending.leader_left()
