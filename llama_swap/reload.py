@@ -7,7 +7,7 @@ configuration goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -15,7 +15,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llama_swap.config.load import Loaded
+from llama_swap.config.model import Config
 from llama_swap.errors import SwapError
+from llama_swap.routing.difference import Difference
+from llama_swap.routing.router import Router
+from llama_swap.settings import Settings, load
+
+_AT_START = {"listen": "listen", "logToStdout": "log_to_stdout"}
+"""Keys that are heeded at the start only, and their attributes."""
+
+_log = Logger()
 
 
 @define(eq=False)
@@ -52,3 +61,30 @@ class Reloading:
         self._reading = False
         if self._wanted:
             self._begin()
+
+
+def reloading(loop: Any, settings: Settings, router: Router, apply: Callable[[Config, Difference], None]) -> Reloading:
+    """Return what reads the files of `settings` in a thread, and then has the router, and `apply`, follow them."""
+    from twisted.internet.threads import deferToThreadPool
+
+    def read() -> Deferred[Loaded]:
+        return deferToThreadPool(loop, loop.getThreadPool(), load, settings.sources, router.ports())
+
+    def follow(loaded: Loaded) -> None:
+        for key, attribute in _AT_START.items():
+            if getattr(loaded.config, attribute) != getattr(router.config, attribute):
+                _log.warn("`{key}` has changed; that takes effect at the next start of llama-swap", key=key)
+        difference = router.follow(loaded.config)
+        apply(loaded.config, difference)
+        log_remarks(settings, loaded)
+        _log.info("configuration reloaded ({difference})", difference=difference)
+
+    return Reloading(read, follow)
+
+
+def log_remarks(settings: Settings, loaded: Loaded) -> None:
+    """Log what is to be said about a configuration, without being an error."""
+    for note in loaded.notes:
+        _log.info("{note}", note=note.render(str(settings.sources)))
+    for warning in loaded.warnings:
+        _log.warn("{warning}", warning=warning.render(str(settings.sources)))

@@ -11,25 +11,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    Logger,
-    LogLevel,
-    LogLevelFilterPredicate,
-    globalLogBeginner,
-    globalLogPublisher,
-)
+from twisted.logger import Logger, globalLogBeginner, globalLogPublisher
 from twisted.python import usage
 
 from llama_swap import __version__, listen
-from llama_swap.config.load import Loaded
 from llama_swap.errors import CannotListen, SwapError
+from llama_swap.logs.own import OwnLines
 from llama_swap.metrics.store import first_number
-from llama_swap.settings import Flags, Settings, explained, load, with_double_dashes
+from llama_swap.settings import Flags, Settings, explained, with_double_dashes
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress
     from twisted.web.resource import IResource
 
@@ -37,6 +28,7 @@ if TYPE_CHECKING:
     from llama_swap.listen import Address
     from llama_swap.metrics.records import Records
     from llama_swap.relay.endpoints import Dialer
+    from llama_swap.routing.difference import Difference
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
     from llama_swap.web.gate import Gate
@@ -104,35 +96,50 @@ def read_settings(flags: Flags) -> Settings:
 
 def makeService(options: Options) -> SwapService:
     """Make the service for twistd; its log gets a line when it listens."""
-    return make_service(options.settings, lambda text: _log.info("{text}", text=text))
+    config = options.settings.config
+    lines = OwnLines(config.log_level, config.log_time_format)
+    return make_service(options.settings, lambda text: _log.info("{text}", text=text), lines)
 
 
 def run_in_foreground(settings: Settings, greeting: str) -> None:
     """Serve until a signal ends it.  `greeting` is shown once the proxy listens."""
     from llama_swap.logs.console import ConsoleWriter
-    from llama_swap.logs.observer import LineObserver
 
     loop = _reactor()
+    config = settings.config
+    lines = OwnLines(config.log_level, config.log_time_format)
     console = ConsoleWriter(1)
+    shows_own, shows_output = (config.log_to_stdout in {whose, "both"} for whose in ("proxy", "upstream"))
 
     def announce(text: str) -> None:
         console.write("".join(f"{part}\n" for part in (text, greeting) if part).encode())
 
-    globalLogBeginner.beginLoggingTo([_of_interest(LineObserver(console.write))], redirectStandardIO=False)
-    service = make_service(settings, announce)
+    observers = [lines.observer(console.write)] if shows_own else []
+    globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False)
+    service = make_service(settings, announce, lines, console.write if shows_output else None)
     service.startService()
     loop.addSystemEventTrigger("before", "shutdown", service.stopService)
     loop.run()
     console.close()
 
 
-def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapService:
-    """Make every part, and wire them.  Nothing is opened or spawned before the service is started."""
-    from llama_swap.logs.broadcaster import Broadcaster
-    from llama_swap.logs.observer import LineObserver, in_reactor
+def make_service(
+    settings: Settings,
+    announce: Callable[[str], None],
+    lines: OwnLines,
+    show_output: Callable[[bytes], object] | None = None,
+) -> SwapService:
+    """Make every part, and wire them.  Nothing is opened or spawned before the service is started.
+
+    `show_output` gets what the models print.
+    """
+    from llama_swap.logs.broadcaster import UPSTREAM, Broadcaster
+    from llama_swap.logs.observer import in_reactor
     from llama_swap.metrics.worker import Worker
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.relay.status import get_status
+    from llama_swap.reload import log_remarks, reloading
+    from llama_swap.routing.preload import Preload
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
     from llama_swap.upstream.guard import Guard
@@ -147,10 +154,12 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
     loop = _reactor()
     config = settings.config
     logs = Broadcaster()
-    globalLogPublisher.addObserver(_of_interest(LineObserver(in_reactor(loop, logs.publish_proxy))))
+    globalLogPublisher.addObserver(lines.observer(in_reactor(loop, logs.publish_proxy)))
+    if show_output is not None:
+        logs.subscribe(UPSTREAM, show_output, history=None)
     for model in config.models:
         logs.writer(model)  # so that the log page offers models that have said nothing yet
-    _log_remarks(settings, settings.loaded)
+    log_remarks(settings, settings.loaded)
 
     records = _records(config, loop)
     dialer = Dialer(loop)
@@ -173,13 +182,17 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
 
     loop.callWhenRunning(_settle)
 
-    def apply(loaded: Loaded) -> None:
-        site.follow(loaded.config)
-        prober.timeout = loaded.config.health_check_timeout
-        for model in loaded.config.models:
-            logs.writer(model)
+    preload = Preload(router)
 
-    reload = _reload(loop, settings, router, apply)
+    def apply(config: Config, difference: Difference) -> None:
+        site.follow(config)
+        lines.follow(config.log_level, config.log_time_format)
+        prober.timeout = config.health_check_timeout
+        for model in difference.added:
+            logs.writer(model)
+        preload.load(model for model in config.preload if model in difference.added)
+
+    reload = reloading(loop, settings, router, apply).request
     watch = [] if settings.watched is None else [Watch(loop, settings.sources.stamps, settings.watched, reload)]
     return SwapService(
         loop,
@@ -193,7 +206,7 @@ def make_service(settings: Settings, announce: Callable[[str], None]) -> SwapSer
         announce=announce,
         opened=partial(_opened, config, site.gate, settings.address),
         environ=os.environ,
-        beside=[*watch, *([] if records.hardware is None else [records.hardware])],
+        beside=[preload, *watch, *([] if records.hardware is None else [records.hardware])],
     )
 
 
@@ -261,34 +274,6 @@ def _root(router: Router, dialer: Dialer, records: Records, *more: Callable[[Any
     return Front(app, inference.direct())
 
 
-def _reload(loop: Any, settings: Settings, router: Router, apply: Callable[[Loaded], None]) -> Callable[[], None]:
-    """Return what reads the configuration again, and then has the router, and `apply`, follow it."""
-    from twisted.internet.threads import deferToThreadPool
-
-    from llama_swap.reload import Reloading
-
-    def read() -> Deferred[Loaded]:
-        return deferToThreadPool(loop, loop.getThreadPool(), load, settings.sources, router.ports())
-
-    def follow(loaded: Loaded) -> None:
-        if loaded.config.listen != router.config.listen:
-            _log.warn("`listen` has changed; that takes effect at the next start of llama-swap")
-        difference = router.follow(loaded.config)
-        apply(loaded)
-        _log_remarks(settings, loaded)
-        _log.info("configuration reloaded ({difference})", difference=difference)
-
-    return Reloading(read, follow).request
-
-
-def _log_remarks(settings: Settings, loaded: Loaded) -> None:
-    """Log what is to be said about the configuration, without being an error."""
-    for note in loaded.notes:
-        _log.info("{note}", note=note.render(str(settings.sources)))
-    for warning in loaded.warnings:
-        _log.warn("{warning}", warning=warning.render(str(settings.sources)))
-
-
 def _opened(config: Config, gate: Gate, address: Address, listening: IAddress) -> None:
     """Judge those who come to where the proxy listens; say so if they can do with the models what they like."""
     from llama_swap.upstream.orphans import collect_as_process_one
@@ -301,11 +286,3 @@ def _opened(config: Config, gate: Gate, address: Address, listening: IAddress) -
             "set apiKeys in the configuration, or listen on 127.0.0.1",
             url=address.url(listening),
         )
-
-
-def _of_interest(observer: ILogObserver) -> ILogObserver:
-    """Return `observer` without what Twisted tells of its own daily work."""
-    predicate = LogLevelFilterPredicate(LogLevel.info)
-    for namespace in ("twisted", "log_legacy"):
-        predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
-    return FilteringLogObserver(observer, [predicate])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import field, frozen
 from klein import Klein
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
@@ -53,6 +53,7 @@ class FakeRouter:
         self.alive: dict[str, str] = {}
         self.unloading: Deferred[None] = Deferred()
         self.unloads = 0
+        self.unloaded: list[list[str]] = []
 
     def acquire_now(self, target: Target) -> FakeLease | None:
         """See `Router.acquire_now`."""
@@ -95,6 +96,11 @@ class FakeRouter:
         """See `Router.running`."""
         return [(self.config.models[model], state) for model, state in sorted(self.alive.items())]
 
+    def unload(self, models: Iterable[str]) -> Deferred[None]:
+        """See `Router.unload`; it takes no time."""
+        self.unloaded.append(list(models))
+        return succeed(None)
+
     def unload_all(self) -> Deferred[None]:
         """See `Router.unload_all`."""
         self.unloads += 1
@@ -108,7 +114,7 @@ class Endpoints:
     upstream: Upstream = field(factory=Upstream)
     urls: list[str] = field(factory=list)
 
-    def pool(self, url: str) -> Pool:
+    def pool(self, url: str, connect_timeout: float = 30) -> Pool:
         """See `Dialer.pool`."""
         self.urls.append(url)
         return self.upstream.pool()

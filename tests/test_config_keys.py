@@ -73,7 +73,21 @@ class KnownKeyTests(FindingsTestCase):
     def test_attributes(self) -> None:
         """Every value of the configuration has its key, but for those that only others are made of."""
         for table, cls, parts in (
-            (TOP, Config, {"macros", "groups", "matrix", "pin_profiles", "global_ttl", "unload_timeout", "start_port"}),
+            (
+                TOP,
+                Config,
+                {
+                    "macros",
+                    "groups",
+                    "matrix",
+                    "hooks",
+                    "preload",
+                    "pin_profiles",
+                    "global_ttl",
+                    "unload_timeout",
+                    "start_port",
+                },
+            ),
             (MODEL, ModelConfig, {"macros", "id", "port"}),
         ):
             attributes = {key.attribute for key in table if key.is_active}

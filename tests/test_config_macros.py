@@ -108,6 +108,7 @@ class ErrorTests(FindingsTestCase):
             (5, "models.m.ttl", "${b}"),
             (5, "models.m.ttl", "whole number"),
             (6, "models.m.env[0]", "${c}"),
+            (7, "models.m.metadata.a", "${d}"),
             (8, "models.m.cmdStop", "${e}"),
             (9, "profiles.p[0]", "${f}"),
             (9, "profiles.p[0]", "no model"),

@@ -23,7 +23,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from llama_swap import __version__, listen, tap
+from llama_swap import __version__, listen, reload, tap
 from llama_swap.logs.observer import event_lines
 from llama_swap.settings import Flags, Settings
 from llama_swap.tap import Options, makeService
@@ -126,7 +126,8 @@ class MakeServiceTests(TapTestCase):
         """Keep what is logged."""
         super().setUp()
         self.events: list[LogEvent] = []
-        self.patch(tap._log, "observer", self.events.append)
+        for logger in (tap._log, reload._log):
+            self.patch(logger, "observer", self.events.append)
 
     def make(self, text: str = GOOD) -> Any:
         """Return the service for a configuration."""

@@ -10,6 +10,7 @@ from attrs import evolve
 from treq.testing import StubTreq
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap import __version__
 from llama_swap.config.model import Config
 from llama_swap.web.admin import AdminRoutes
 from llama_swap.web.front import Front
@@ -83,17 +84,46 @@ class AdminTests(SynchronousTestCase):
     def test_models(self) -> None:
         """The list is sorted, is OpenAI's, and leaves out unlisted models and aliases."""
         listed = self.json("/v1/models")
-        own: dict[str, Any] = {"object": "model", "created": CREATED, "owned_by": "llama-swap"}
-        own["meta"] = {"llamaswap": {"type": "model"}}
+        own = {
+            "object": "model",
+            "created": CREATED,
+            "owned_by": "llama-swap",
+            "meta": {"llamaswap": {"type": "model", "aliases": []}},
+            "status": {"value": "unloaded"},
+        }
+        meta = {"llamaswap": {"type": "model", "aliases": ["alias"]}}
         self.assertEqual(listed["object"], "list")
         self.assertEqual(
             listed["data"],
             [
                 {"id": "a/b:<c> \"d\"&'e'?%#ü", **own},
                 {"id": "a/x", **own},
-                {"id": "b", **own, "name": "Bee", "description": "A bee."},
+                {"id": "b", **own, "name": "Bee", "description": "A bee.", "meta": meta},
             ],
         )
+        self.assertEqual(self.json("/models"), listed)
+
+    def test_unload_one(self) -> None:
+        """A model is unloaded by its id or alias, slashes and all; one that is not there is said not to be."""
+        for path, model in (("b", "b"), ("alias", "b"), ("a/x", "a/x"), ("a%2Fx", "a/x")):
+            self.assertEqual(self.unload(path), (200, b"OK"))
+            self.assertEqual(self.router.unloaded.pop(), [model])
+        status, body = self.unload("nobody")
+        self.assertEqual((status, json.loads(body)["error"]["message"]), (404, "model not found"))
+
+    def test_unload_all_in_json(self) -> None:
+        """The API's way to unload everything answers in JSON."""
+        self.router.unloading.callback(None)
+        self.assertEqual(self.ask("POST", "/api/models/unload"), (200, "application/json", '{"msg": "ok"}'))
+
+    def unload(self, path: str) -> tuple[int, bytes]:
+        """Unload one model; return status and body."""
+        response = self.successResultOf(self.treq.post(f"{HOME}/api/models/unload/{path}"))
+        return response.code, self.successResultOf(self.treq.content(response))
+
+    def test_version(self) -> None:
+        """The version, in the fields that clients know."""
+        self.assertEqual(self.json("/api/version")["version"], __version__)
 
     def test_nothing_configured(self) -> None:
         """Without models, lists are empty."""

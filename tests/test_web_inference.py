@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Config
+from llama_swap.config.model import Config, Filters
 from llama_swap.errors import TooManyRequests, Unavailable
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
@@ -18,11 +18,13 @@ from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, un
 from tests.fakes_wire import Client
 
 CHAT = "/v1/chat/completions"
+FILTERS = Filters(strip_params=("top_p",), set_params={"n": 1}, set_params_by_id={"strict:short": {"max_tokens": 5}})
 CONFIG = Config(
     models={
         **models("a"),
         **models("org/m:Q4", aliases=("gpt-4", "coding:x")),
         **models("renamed", aliases=("old",), use_model_name="real/name ü"),
+        **models("strict", aliases=("strict:short",), use_model_name="s", filters=FILTERS),
     },
     profiles={"coding": ("a", "renamed", "org/m:Q4")},
 )
@@ -69,6 +71,12 @@ class InferenceTests(SynchronousTestCase):
         for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain; charset=utf-16", ""):
             self.client.ask("POST", CHAT, b'{"model":"a"}', {"Content-Type": kind})
             self.assertIn(f"Content-Type: {kind}\r\n".encode(), self.sent())
+
+    def test_filters(self) -> None:
+        """What a model wants out of requests, or in, is; for other names, more; every other byte stays."""
+        for name, more in (("strict", b""), ("strict:short", b',"max_tokens":5')):
+            self.client.ask("POST", CHAT, b'{ "top_p":0.50,"t":1.0, "model":"%b" }' % name.encode())
+            self.assertTrue(self.sent().endswith(b'\r\n\r\n{ "t":1.0, "model":"s","n":1%b }' % more))
 
     def test_body_is_untouched(self) -> None:
         """Where nothing has to change, nothing does; the length is exact, even if the body came in chunks."""

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from llama_swap.config.command import port_option, read_command, split, warn_misspelt_port, without_comments
+from llama_swap.config.filters import read_filters
 from llama_swap.config.keys import MODEL, meant, read_keys
 from llama_swap.config.kinds import is_name
 from llama_swap.config.macros import Scope
@@ -70,7 +71,8 @@ def read_aliases(section: MapNode, models: Mapping[str, ModelConfig], found: Fin
         listed = node.entries.get("aliases") if isinstance(node, MapNode) else None
         items = listed.items if isinstance(listed, ListNode) else []
         places = [item for item in items if isinstance(item, Scalar) and is_name(item.text)]
-        for alias, at in zip(model.aliases, places, strict=False):
+        others = [node] * (len(model.aliases) - len(places))  # those of setParamsByID
+        for alias, at in zip(model.aliases, [*places, *others], strict=False):
             if alias == model.id:
                 found.warn(at, "is the model's own name, which needs no alias")
             elif alias in ids:
@@ -130,6 +132,10 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
     cmd = read_command(draft.written, draft.cmd.replace(_PORT, str(port)), found) if draft.written else ()
     values["cmd"], values["proxy"] = cmd, _proxy(draft, port, cmd)
     values["cmd_stop"] = _stop_command(draft, scope.giving(PID=PID))
+    values["filters"] = filters = read_filters(values["filters"], scope)
+    if filters is not None:  # names with parameters of their own are names
+        others = (name for name in filters.set_params_by_id if name != draft.id)
+        values["aliases"] = tuple(dict.fromkeys((*values["aliases"], *others)))
     values["ttl"] = top["global_ttl"] if values["ttl"] < 0 else values["ttl"]
     values["unload_timeout"] = values["unload_timeout"] or top["unload_timeout"]
     return ModelConfig(id=draft.id, port=port, **values)

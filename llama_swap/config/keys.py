@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
+from keyword import iskeyword
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -29,9 +30,20 @@ from llama_swap.config.kinds import (
     Section,
     Text,
 )
-from llama_swap.config.model import PerformanceConfig, StoreConfig, UIActivityConfig, UIConfig
+from llama_swap.config.model import (
+    IGNORED_PATHS,
+    Capabilities,
+    Compat,
+    PerformanceConfig,
+    StoreConfig,
+    Timeouts,
+    UIActivityConfig,
+    UIConfig,
+    UpstreamConfig,
+)
 from llama_swap.config.quantities import Duration, Seconds, Size, Whole
 from llama_swap.config.tree import Findings, MapNode, Node
+from llama_swap.config.values import Choice, Patterns, Values, Words
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -48,7 +60,8 @@ class Key:
 
     @attribute.default
     def _attribute(self) -> str:
-        return _CAMEL.sub("_", self.name).lower()
+        name = _CAMEL.sub("_", self.name).lower()
+        return f"{name}_" if iskeyword(name) else name
 
     @property
     def is_active(self) -> bool:
@@ -110,6 +123,14 @@ def _later(*names: str) -> tuple[Key, ...]:
     return tuple(Key(name, Later(), "Known, but not supported by this version yet: ignored.") for name in names)
 
 
+LOG_LEVELS: Final = ("debug", "info", "warn", "error")
+LOGS: Final = ("proxy", "upstream", "both", "none")
+LOGS_REFUSAL: Final = f"logToStdout must be one of: {', '.join(LOGS)}"
+TIME_FORMATS: Final = (
+    *("ansic", "unixdate", "rubydate", "rfc822", "rfc822z", "rfc850", "rfc1123", "rfc1123z", "rfc3339", "rfc3339nano"),
+    *("kitchen", "stamp", "stampmilli", "stampmicro", "stampnano"),
+)
+MODALITIES: Final = ("text", "audio", "image")
 _TEXTS: Final = {"type": ["object", "null"], "additionalProperties": Text().schema()}
 
 # fmt: off
@@ -128,6 +149,31 @@ _UI: Final = (
 _PERFORMANCE: Final = (
     Key("disabled", Flag(), "Do not watch the hardware; there is no /metrics then."),
     Key("every", Duration(5.0, least=5.0), "How often the hardware is looked at, as in 5s or 1m30s."),
+)
+
+_UPSTREAM: Final = (
+    Key("ignorePaths", Patterns(IGNORED_PATHS), "Paths, as regular expressions, for which no model is loaded."),
+)
+
+_CAPABILITIES: Final = (
+    Key("in", Words(MODALITIES), "What it reads."),
+    Key("out", Words(MODALITIES), "What it writes."),
+    Key("tools", Flag(), "Whether it can call tools."),
+    Key("reranker", Flag(), "Whether it ranks documents."),
+    Key("context", Whole(0, "tokens"), "The size of its context; 0: not told."),
+)
+
+_TIMEOUTS: Final = (
+    Key("connect", Seconds(30.0), "Time to connect."),
+    Key("responseHeader", Seconds(0.0), "Time from the request to the head of the answer; 0: any."),
+    Key("tlsHandshake", Seconds(10.0), "Accepted, without effect: part of `connect`."),
+    Key("keepalive", Seconds(30.0), "Accepted, without effect."),
+    Key("expectContinue", Seconds(1.0), "Accepted, without effect: bodies are sent at once."),
+    Key("idleConn", Seconds(90.0), "Accepted, without effect: idle connections are closed within a second."),
+)
+
+_COMPAT: Final = (
+    Key("ignoreWebsockets", Flag(), "Whether the model may be unloaded while WebSockets to it are open."),
 )
 
 TOP: Final = (
@@ -156,8 +202,13 @@ TOP: Final = (
     Key("store", Nested(_STORE, StoreConfig), "Where the activity is kept."),
     Key("performance", Nested(_PERFORMANCE, PerformanceConfig), "How the hardware is watched."),
     Key("ui", Nested(_UI, UIConfig), "What observers are shown."),
-    *_later("logLevel", "logTimeFormat", "logToStdout"),
-    *_later("sendLoadingState", "includeAliasesInList", "upstream", "hooks"),
+    Key("logLevel", Choice(LOG_LEVELS, "info"), "The least important of llama-swap's own lines that are kept."),
+    Key("logTimeFormat", Choice(TIME_FORMATS, ""), "How their times are written."),
+    Key("logToStdout", Choice(LOGS, "proxy", LOGS_REFUSAL), "Whose lines are printed; /logs has all of them anyway."),
+    Key("includeAliasesInList", Flag(), "Whether /v1/models lists aliases as well."),
+    Key("upstream", Nested(_UPSTREAM, UpstreamConfig), "How requests below /upstream/ are treated."),
+    Key("hooks", Section({}), "What happens by itself."),
+    *_later("sendLoadingState"),
 )
 
 MODEL: Final = (
@@ -175,7 +226,12 @@ MODEL: Final = (
     Key("name", Text(), "A name for people to read."),
     Key("description", Text(), "A text for people to read."),
     Key("macros", Section(_TEXTS), "Macros of this model; they win over global ones."),
-    *_later("filters", "timeouts", "capabilities", "compat", "metadata", "sendLoadingState"),
+    Key("metadata", Values(), "Whatever clients are to be told about the model."),
+    Key("capabilities", Nested(_CAPABILITIES, Capabilities), "What the model can do, for clients that ask."),
+    Key("timeouts", Nested(_TIMEOUTS, Timeouts), "How long the model's server may take."),
+    Key("compat", Nested(_COMPAT, Compat), "Exceptions for servers that need them."),
+    Key("filters", Section({"type": ["object", "null"]}), "What is taken out of requests, and put in."),
+    *_later("sendLoadingState"),
 )
 # fmt: on
 

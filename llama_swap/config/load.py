@@ -12,6 +12,7 @@ from attrs import evolve, fields_dict, frozen
 
 from llama_swap.config.assemble import read_aliases, read_models
 from llama_swap.config.compose import compose
+from llama_swap.config.hooks import read_preload
 from llama_swap.config.keys import TOP, read_keys
 from llama_swap.config.macros import Scope
 from llama_swap.config.merge import merge
@@ -143,6 +144,7 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
         "selectors": selectors,
         "peers": peers,
         "routing": routing,
+        "preload": read_preload(top["hooks"], known, scope),
     }
     return Config(**{**{name: value for name, value in top.items() if name in _FIELDS}, **sections})
 

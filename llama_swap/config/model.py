@@ -6,7 +6,9 @@ Times are in seconds, sizes in bytes, unless a name says otherwise.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -15,6 +17,56 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 PID = "${PID}"
 """Stands in `cmd_stop` for what is known when the model runs."""
+
+
+IGNORED_PATHS = (re.compile(r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$"),)
+"""What browsers ask for by themselves, long after the page that needed it was closed."""
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """`capabilities` of a model, for those who ask."""
+
+    in_: tuple[str, ...] = ()
+    """What it reads: text, audio, image."""
+    out: tuple[str, ...] = ()
+    tools: bool = False
+    reranker: bool = False
+    context: int = 0
+    """In tokens; 0: not told."""
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """`timeouts` of a model, in seconds."""
+
+    connect: float = 30.0
+    response_header: float = 0.0
+    """From the request to the head of the answer; 0: any."""
+    tls_handshake: float = 10.0
+    keepalive: float = 30.0
+    expect_continue: float = 1.0
+    idle_conn: float = 90.0
+
+
+@frozen(kw_only=True)
+class Filters:
+    """`filters` of a model.  Paths are names with dots between them; `llama_swap.web.filters` knows more."""
+
+    strip_params: tuple[str, ...] = ()
+    """Paths that are taken out of requests."""
+    set_params: Mapping[str, Any] = field(factory=dict)
+    """By path, what is put into them then."""
+    set_params_by_id: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    """By the name that was asked for, what is put in last."""
+
+
+@frozen(kw_only=True)
+class Compat:
+    """`compat` of a model."""
+
+    ignore_websockets: bool = False
+    """WebSockets neither count as in flight, nor keep the model loaded."""
 
 
 @frozen(kw_only=True)
@@ -46,6 +98,13 @@ class ModelConfig:
     """Requests in flight, queued and waiting together; one more is refused with 429."""
     name: str = ""
     description: str = ""
+    metadata: Mapping[str, Any] = field(factory=dict)
+    """Told to clients as it is."""
+    capabilities: Capabilities = Capabilities()
+    timeouts: Timeouts = Timeouts()
+    compat: Compat = Compat()
+    filters: Filters | None = None
+    """What is changed in the JSON of requests."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -141,6 +200,17 @@ class PinProfile:
 
 
 @frozen(kw_only=True)
+class UpstreamConfig:
+    """`upstream`."""
+
+    ignore_paths: tuple[re.Pattern[str], ...] = IGNORED_PATHS
+
+    def ignores(self, path: str) -> bool:
+        """Whether no model is to be loaded for the sake of `path`."""
+        return any(pattern.search(path) for pattern in self.ignore_paths)
+
+
+@frozen(kw_only=True)
 class StoreConfig:
     """`store`."""
 
@@ -206,6 +276,16 @@ class Config:
     """Entries of the activity, where there is no `store`."""
     capture_buffer: int = 5
     """Megabytes of requests and answers that are kept to be looked at."""
+    log_level: str = "info"
+    """debug, info, warn or error."""
+    log_time_format: str = ""
+    """The name of one of Go's layouts, in lower case; empty: our own."""
+    log_to_stdout: str = "proxy"
+    """Whose lines are printed: proxy, upstream, both or none."""
+    include_aliases_in_list: bool = False
+    upstream: UpstreamConfig = UpstreamConfig()
+    preload: tuple[str, ...] = ()
+    """Ids of the models that are loaded at the start, one after the other."""
     store: StoreConfig = field(factory=StoreConfig)
     ui: UIConfig = field(factory=UIConfig)
     performance: PerformanceConfig = field(factory=PerformanceConfig)

@@ -29,6 +29,8 @@ def render_effective(config: Config) -> str:
     document["profiles"] = {name: list(members) for name, members in config.profiles.items()}
     for name, profile in config.pin_profiles.items():
         document["profiles"][name] = {"description": profile.description, "pins": dict(profile.pins)}
+    if config.preload:
+        document["hooks"] = {"on_startup": {"preload": list(config.preload)}}
     if config.routing != Routing():
         document["routing"] = _routing(config.routing)
     return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))
@@ -66,4 +68,10 @@ def _model(model: ModelConfig) -> dict[str, Any]:
     if model.cmd_stop:
         entry["cmdStop"] = shlex.join(masked(model.cmd_stop))
     entry["env"] = masked(entry["env"])
+    if (filters := model.filters) is not None:
+        entry["filters"] = {
+            "stripParams": ", ".join(filters.strip_params),
+            "setParams": dict(filters.set_params),
+            "setParamsByID": {name: dict(params) for name, params in filters.set_params_by_id.items()},
+        }
     return entry

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import current_thread, main_thread
-from time import localtime, strftime
 
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import ILogObserver, LogEvent, formatEvent
 from zope.interface import implementer
 
+from llama_swap.logs.times import time_format
+
+OWN_TIME = time_format("")
 Sink = Callable[[bytes], object]
 """Takes whole lines, in UTF-8."""
 
@@ -25,12 +27,13 @@ class LineObserver:
     The sinks are called in the thread that logged; see `in_reactor` for one that cannot bear this.
     """
 
-    def __init__(self, *sinks: Sink) -> None:
+    def __init__(self, *sinks: Sink, write_time: Callable[[float], str] = OWN_TIME) -> None:
         self._sinks = sinks
+        self.write_time = write_time
 
     def __call__(self, event: LogEvent) -> None:
         """Observe one event; one without text and failure has no line."""
-        if lines := event_lines(event):
+        if lines := event_lines(event, self.write_time):
             for sink in self._sinks:
                 sink(lines)
 
@@ -47,14 +50,14 @@ def in_reactor(reactor: IReactorFromThreads, sink: Sink) -> Sink:
     return hop
 
 
-def event_lines(event: LogEvent) -> bytes:
-    """Render `2026-11-22 18:00:00 [INFO] text` in local time, with the traceback of a failure behind it."""
+def event_lines(event: LogEvent, write_time: Callable[[float], str] = OWN_TIME) -> bytes:
+    """Render `2026-11-22 18:00:00 [INFO] text`, with the traceback of a failure behind it."""
     text = formatEvent(event)
     failure = event.get("log_failure")
     if not text and failure is None:
         return b""
     level = event.get("log_level")
-    when = strftime("%Y-%m-%d %H:%M:%S", localtime(event["log_time"]))
+    when = write_time(event["log_time"])
     lines = [f"{when} [{level.name.upper() if level else 'INFO'}] {escaped(text)}"]
     if failure is not None:
         lines += ("  " + escaped(line) for line in failure.getTraceback().rstrip("\n").split("\n"))

@@ -57,29 +57,29 @@ class Dialer:
 
     _reactor: Any
 
-    def endpoint(self, url: str) -> IStreamClientEndpoint:
+    def endpoint(self, url: str, timeout: float = CONNECT_TIMEOUT) -> IStreamClientEndpoint:
         """Return the endpoint of an http or https URL.  Its path does not matter."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        plain = self._plain(host, parts.port or DEFAULT_PORTS[parts.scheme])
+        plain = self._plain(host, parts.port or DEFAULT_PORTS[parts.scheme], timeout)
         if parts.scheme != "https":
             return plain
         from twisted.internet.ssl import optionsForClientTLS
 
         return wrapClientTLS(optionsForClientTLS(host), plain)
 
-    def pool(self, url: str) -> Pool:
+    def pool(self, url: str, connect_timeout: float = CONNECT_TIMEOUT) -> Pool:
         """Return a new pool of connections to the host and port of `url`."""
-        return Pool(self.endpoint(url), self._reactor)
+        return Pool(self.endpoint(url, connect_timeout), self._reactor)
 
-    def _plain(self, host: str, port: int) -> IStreamClientEndpoint:
+    def _plain(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
         if host == "localhost":
-            return _InTurn([self._plain("127.0.0.1", port), self._plain("::1", port)])
+            return _InTurn([self._plain("127.0.0.1", port, timeout), self._plain("::1", port, timeout)])
         if isIPAddress(host):
-            v4 = TCP4ClientEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+            v4 = TCP4ClientEndpoint(self._reactor, host, port, timeout)
             address = IPv4Address("TCP", host, port)
             return LoopbackEndpoint(self._reactor, address, v4) if host.startswith("127.") else v4
         if isIPv6Address(host):
-            v6 = TCP6ClientEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+            v6 = TCP6ClientEndpoint(self._reactor, host, port, timeout)
             return LoopbackEndpoint(self._reactor, IPv6Address("TCP", host, port), v6) if host == "::1" else v6
-        return HostnameEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+        return HostnameEndpoint(self._reactor, host, port, timeout)

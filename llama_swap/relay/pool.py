@@ -40,7 +40,7 @@ class Pool:
     """Connects to one upstream, or gives a connection that was used before."""
 
     _endpoint: IStreamClientEndpoint
-    _clock: IReactorTime
+    clock: IReactorTime
     _idle: deque[tuple[float, UpstreamConnection]] = field(factory=deque)
     """The longest idle first."""
     _expiry: IDelayedCall | None = None
@@ -54,7 +54,7 @@ class Pool:
 
     def take(self) -> UpstreamConnection | None:
         """Return a kept connection that is fit to carry a request, if there is one."""
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         while self._trusted and self._idle and self._idle[0][0] <= now - REST:
             since, connection = self._idle.popleft()
             if not connection.is_open():
@@ -68,18 +68,18 @@ class Pool:
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose exchange is over, and that can carry another."""
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         if now < self._doubted_until or len(self._idle) >= (MOST if self._trusted else 1):
             connection.abort()
             return
         self._idle.append((now, connection))
         if self._expiry is None:
-            self._expiry = self._clock.callLater(self._limit, self._expire)
+            self._expiry = self.clock.callLater(self._limit, self._expire)
 
     def doubt(self) -> None:
         """The upstream has closed a connection that could have carried a request, or did."""
         self._trusted = False
-        self._doubted_until = self._clock.seconds() + DOUBT
+        self._doubted_until = self.clock.seconds() + DOUBT
         while self._idle:
             self._idle.popleft()[1].abort()
 
@@ -90,7 +90,7 @@ class Pool:
     def _expire(self) -> None:
         """Close what has been idle for too long, and look again when the next will have been."""
         self._expiry = None
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         while self._idle and self._idle[0][0] + self._limit <= now:
             connection = self._idle.popleft()[1]
             if connection.is_open():
@@ -99,7 +99,7 @@ class Pool:
                 self.doubt()
             connection.abort()
         if self._idle:
-            self._expiry = self._clock.callLater(self._idle[0][0] + self._limit - now, self._expire)
+            self._expiry = self.clock.callLater(self._idle[0][0] + self._limit - now, self._expire)
 
 
 class _Connections(Factory):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
@@ -23,6 +24,7 @@ from llama_swap.relay.tunnel import join
 class ReverseProxyResource(Resource):
     """Relays one request to an upstream.
 
+    `patience` is how many seconds the head of the answer may take; 0: any.
     `over` is called exactly once: when the answer was passed on, or with the error that ended it before, which is
     `Cancelled` if the client left.  Then, if nothing of an answer was passed on, `refuse` is to tell the client.
     """
@@ -39,6 +41,7 @@ class ReverseProxyResource(Resource):
         refuse: Callable[[Request, SwapError], None],
         over: Callable[[SwapError | None], None],
         observer: AnswerObserver,
+        patience: float = 0,
     ) -> None:
         super().__init__()
         self._outbound = outbound
@@ -47,6 +50,8 @@ class ReverseProxyResource(Resource):
         self._refuse = refuse
         self._over = over
         self._observer = observer
+        self._patience = patience
+        self._too_late: IDelayedCall | None = None
         self._ended = False
 
     def render(self, request: Request) -> int:
@@ -57,11 +62,18 @@ class ReverseProxyResource(Resource):
         )
         request.notifyFinish().addErrback(self._client_left, exchange)
         exchange.start()
+        if self._patience and not self._ended:
+            self._too_late = self._pool.clock.callLater(self._patience, self._lose_patience, request)
         return NOT_DONE_YET
 
     def cancel(self, error: SwapError) -> None:
         """Give up the request; its client gets `error`, or sees its answer break off."""
         self._exchange.cancel(error)
+
+    def _lose_patience(self, request: Request) -> None:
+        self._too_late = None
+        if not request.startedWriting:
+            self._exchange.cancel(UpstreamError(f"no answer within {self._patience:g} s (timeouts.responseHeader)"))
 
     def _failed(self, request: Request, error: SwapError) -> None:
         if request.startedWriting:
@@ -82,4 +94,7 @@ class ReverseProxyResource(Resource):
     def _end(self, error: SwapError | None) -> None:
         if not self._ended:
             self._ended = True
+            if self._too_late is not None:
+                self._too_late.cancel()
+                self._too_late = None
             self._over(error)

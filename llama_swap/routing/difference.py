@@ -19,6 +19,11 @@ LIVE: Final = (
     "unload_timeout",
     "concurrency_limit",
     "use_model_name",
+    "metadata",
+    "capabilities",
+    "timeouts",
+    "compat",
+    "filters",
 )
 """What can change under a running model.  Its process knows nothing of these."""
 

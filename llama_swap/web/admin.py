@@ -11,10 +11,12 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.http import Request
 
+from llama_swap import __version__
 from llama_swap.config.masking import masked
 from llama_swap.config.model import ModelConfig
+from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
-from llama_swap.web.listing import listed
+from llama_swap.web.listing import listing
 
 
 class AdminRoutes:
@@ -31,8 +33,12 @@ class AdminRoutes:
         app.route("/health", methods=["GET"])(self.health)
         app.route("/wol-health", methods=["GET"])(self.health)
         app.route("/v1/models", methods=["GET"])(self.models)
+        app.route("/models", methods=["GET"])(self.models)
         app.route("/running", methods=["GET"])(self.running)
         app.route("/unload", methods=["GET", "POST"])(self.unload)
+        app.route("/api/models/unload", methods=["POST"])(self.unload_all)
+        app.route("/api/models/unload/<path:name>", methods=["POST"])(self.unload_one)
+        app.route("/api/version", methods=["GET"])(self.version)
         app.route("/upstream", methods=["GET"])(self.upstreams)
 
     def home(self, request: Request) -> bytes:
@@ -51,8 +57,8 @@ class AdminRoutes:
         return _text(request, "OK")
 
     def models(self, request: Request) -> bytes:
-        """List models as OpenAI does: https://platform.openai.com/docs/api-reference/models/list ."""
-        entries = listed(self._router.config, self._router.names, self._created)
+        """List the models, as OpenAI does."""
+        entries = listing(self._router.config, self._router.names, self._router.states(), self._created)
         return _json(request, {"object": "list", "data": entries})
 
     def running(self, request: Request) -> bytes:
@@ -73,10 +79,25 @@ class AdminRoutes:
 
     async def unload(self, request: Request) -> bytes:
         """Stop every model, and answer when they are gone."""
-        unloaded: Deferred[None] = Deferred()  # which may be cancelled, as the unloading itself must not be
-        self._router.unload_all().chainDeferred(unloaded)
-        await unloaded
+        await _whatever_the_client_does(self._router.unload_all())
         return _text(request, "OK")
+
+    async def unload_all(self, request: Request) -> bytes:
+        """Do the same, and say it in JSON."""
+        await _whatever_the_client_does(self._router.unload_all())
+        return _json(request, {"msg": "ok"})
+
+    async def unload_one(self, request: Request, name: str) -> bytes:
+        """Stop the model of this name or alias, and answer when it is gone."""
+        model = self._router.names.model_id(name)
+        if model is None:
+            raise NotFound("model not found")
+        await _whatever_the_client_does(self._router.unload([model]))
+        return _text(request, "OK")
+
+    def version(self, request: Request) -> bytes:
+        """Say which llama-swap this is."""
+        return _json(request, {"version": __version__, "commit": "unknown", "build_date": "unknown"})
 
     def upstreams(self, request: Request) -> bytes:
         """Show a page of links to the models' own servers."""
@@ -89,6 +110,13 @@ class AdminRoutes:
     def _listed(self) -> list[ModelConfig]:
         models = self._router.config.models.values()
         return sorted((model for model in models if not model.unlisted), key=lambda model: model.id)
+
+
+async def _whatever_the_client_does(unloading: Deferred[None]) -> None:
+    """Wait for the end of `unloading`, which goes on if it is the client that does not wait."""
+    unloaded: Deferred[None] = Deferred()
+    unloading.chainDeferred(unloaded)
+    await unloaded
 
 
 _ICON = (

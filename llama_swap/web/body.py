@@ -14,7 +14,7 @@ from attrs import frozen
 
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
-from llama_swap.web.json_body import JsonStream, WholeJson, read_model, replace_model
+from llama_swap.web.json_body import JsonReader, JsonStream, WholeJson, read_model, replace_model
 from llama_swap.web.spool import Spool, Spooled
 
 T_co = TypeVar("T_co", covariant=True)
@@ -54,6 +54,7 @@ class Named(Generic[T_co]):
     model: str
     text: T_co
     renamed: Callable[[str], T_co]
+    is_json: bool = False
 
 
 def read_body(types: Types, body: bytes) -> Named[bytes | Body]:
@@ -62,7 +63,7 @@ def read_body(types: Types, body: bytes) -> Named[bytes | Body]:
     @raise BadRequest: it does not name one model, or not clearly.
     """
     if types is None or (len(types) == 1 and types[0].startswith(b"application/json")):  # most are
-        return Named(read_model(body), body, partial(replace_model, body))
+        return Named(read_model(body), body, partial(replace_model, body), is_json=True)
     reader = _reader(types, WholeJson)
     reader.feed(body)
     return _named(reader, body)
@@ -87,7 +88,7 @@ def _named(reader: BodyReader, text: bytes) -> Named[bytes]:
     def renamed(model: str) -> bytes:
         return b"".join([text[:start], reader.spell(model), text[end:]])
 
-    return Named(reader.decode(text[start:end]), text, renamed)
+    return Named(reader.decode(text[start:end]), text, renamed, isinstance(reader, JsonReader))
 
 
 class LargeBody:
@@ -132,7 +133,12 @@ class LargeBody:
         if end - start > LONGEST_NAME:
             raise BadRequest("invalid 'model': no model has a name that long")
         model = reader.decode(self._spool.read(start, end))
-        return Named(model, Spooled(self._spool), lambda other: Spooled(self._spool, start, end, reader.spell(other)))
+        return Named(
+            model,
+            Spooled(self._spool),
+            lambda other: Spooled(self._spool, start, end, reader.spell(other)),
+            isinstance(reader, JsonReader),
+        )
 
     def as_it_came(self) -> bytes | Body:
         """Return the body."""

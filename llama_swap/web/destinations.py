@@ -13,7 +13,7 @@ from llama_swap.relay.pool import Pool
 class Pools(Protocol):
     """Makes pools of connections."""
 
-    def pool(self, url: str) -> Pool: ...
+    def pool(self, url: str, connect_timeout: float) -> Pool: ...
 
 
 @frozen
@@ -26,9 +26,11 @@ class Destination:
     authority: bytes
     path: bytes
     """Of `url`, in front of that of each request."""
+    connect_timeout: float
 
     @classmethod
-    def at(cls, url: str, description: str, pools: Pools) -> Destination:
+    def at(cls, url: str, description: str, pools: Pools, connect_timeout: float = 30.0) -> Destination:
         """Return the destination at a base URL; to make it opens no connection."""
         parts = urlsplit(url)
-        return cls(url, description, pools.pool(url), parts.netloc.encode(), parts.path.encode())
+        pool = pools.pool(url, connect_timeout)
+        return cls(url, description, pool, parts.netloc.encode(), parts.path.encode(), connect_timeout)

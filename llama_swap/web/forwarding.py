@@ -75,10 +75,13 @@ class Forwarder:
     def destination(self, model: ModelConfig) -> Destination:
         """Return where to send requests for `model`, with the connections that are kept to it."""
         known = self._destinations.get(model.id)
-        return known if known is not None and known.url == model.proxy else self._connect(model)
+        if known is None or known.url != model.proxy or known.connect_timeout != model.timeouts.connect:
+            return self._connect(model)
+        return known
 
     def _connect(self, model: ModelConfig) -> Destination:
-        destination = Destination.at(model.proxy, f"model {model.id} at {model.proxy}", self._pools)
+        timeout = model.timeouts.connect
+        destination = Destination.at(model.proxy, f"model {model.id} at {model.proxy}", self._pools, timeout)
         self._destinations[model.id] = destination
         return destination
 
@@ -151,6 +154,7 @@ class Forwarding(Resource):
             refuse=partial(self._unanswered, lease),
             over=partial(self._over, lease),
             observer=noted,
+            patience=lease.model.timeouts.response_header,
         )
         noted.grant()
         noted.cancel = relay.cancel

@@ -41,6 +41,12 @@ class InferenceRoutes:
         types = request.head.named.get(b"content-type")
         named = content.read() if isinstance(content, LargeBody) else read_body(types, content.getvalue())
         target, body = self._resolve(named)
+        filters = self._forwarder.names.config.models[target.model].filters
+        if filters is not None and named.is_json:
+            from llama_swap.web.filters import filtered
+
+            whole = body if isinstance(body, bytes) else b"".join(body.pieces())
+            body = filtered(whole, filters, named.model)
         return self._forwarder.forward(request, target, target_at_upstream(request.uri), body)
 
     def ask(self, request: SwapRequest) -> IResource:

@@ -32,7 +32,7 @@ def replace_model(body: bytes, model: str) -> bytes:
     return b"".join([body[:start], json.dumps(model).encode(), body[end:]])
 
 
-class _JsonReader:
+class JsonReader:
     """What is common to both ways of reading; see `llama_swap.web.body.BodyReader`."""
 
     def decode(self, spelled: bytes) -> str:
@@ -44,7 +44,7 @@ class _JsonReader:
         return json.dumps(model).encode()
 
 
-class WholeJson(_JsonReader):
+class WholeJson(JsonReader):
     """Finds `model` in a body that is small enough for Python's decoder, which is faster then."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class WholeJson(_JsonReader):
         return _model_span(self._body)
 
 
-class JsonStream(_JsonReader):
+class JsonStream(JsonReader):
     """Finds `model` in a body of any size, and does most of the work while the body comes."""
 
     def __init__(self) -> None:

@@ -1,38 +1,86 @@
-"""What `/v1/models` lists: models, and other names that requests may use."""
+"""What `/v1/models` lists: models, and other names that requests may use.
+
+The first fields are OpenAI's (https://platform.openai.com/docs/api-reference/models/list), `architecture`,
+`supported_parameters` and `context_length` are those that OpenRouter's clients look for, the rest is llama-swap's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from llama_swap.config.model import Config
+from llama_swap.config.model import Capabilities, Config, ModelConfig
 from llama_swap.routing.names import Names
 
 
-def listed(config: Config, names: Names, created: int) -> list[dict[str, Any]]:
-    """Return the entries, as OpenAI has them (https://platform.openai.com/docs/api-reference/models/list), by id.
+def listing(config: Config, names: Names, loaded: Collection[str], created: int) -> list[dict[str, Any]]:
+    """Return the entries by id; `loaded` are the ids of the models that run.
 
-    What is unlisted, or refused by the active profile, is not there.
+    What is unlisted, or refused by the active profile, is not there; of two entries with one id the first counts.
     """
     entries: dict[str, dict[str, Any]] = {}
-    for id_, name, description, kind in _everything(config, names):
+    for id_, fields, stands_for in _everything(config, names):
         if id_ not in names.refused and id_ not in entries:
-            entry = {"id": id_, "object": "model", "created": created, "owned_by": "llama-swap"}
-            told = {"name": name, "description": description, "meta": {"llamaswap": {"type": kind}}}
-            entries[id_] = entry | {key: value for key, value in told.items() if value}
+            runs = any(names.model_id(name) in loaded for name in stands_for)
+            status = {"value": "loaded" if runs else "unloaded"}
+            own = {"id": id_, "object": "model", "created": created, "owned_by": "llama-swap"}
+            entries[id_] = {**own, **fields, "status": status}
     return sorted(entries.values(), key=lambda entry: entry["id"])
 
 
-def _everything(config: Config, names: Names) -> Iterator[tuple[str, str, str, str]]:
-    """Yield id, name, description and kind; where one id is there twice, the first counts."""
+def _everything(config: Config, names: Names) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
+    """Yield each id, its own fields, and the names of models that it stands for."""
     for model in config.models.values():
         if not model.unlisted:
-            yield model.id, model.name, model.description, "model"
+            yield model.id, _model(model, "model"), [model.id]
+            for alias in model.aliases if config.include_aliases_in_list else ():
+                yield alias, _model(model, "alias"), [model.id]
     for id_, selector in config.selectors.items():
         if not selector.unlisted:
-            yield id_, selector.name, selector.description, "selector"
+            yield id_, _texts(selector.name, selector.description) | _meta("selector"), selector.targets
     for peer, settings in config.peers.items():
         for name in settings.models or ():
-            yield f"{peer}/{name}", "", "", "peer"
-    for id_ in names.pins:
-        yield id_, "", "", "profile"
+            yield f"{peer}/{name}", _meta("peer"), []
+    for id_, pinned in names.pins.items():
+        yield id_, _meta("profile"), [] if pinned is None else [pinned]
+
+
+def _model(model: ModelConfig, kind: str) -> dict[str, Any]:
+    told = model.capabilities
+    meta = _meta(kind, {**model.metadata, "aliases": list(model.aliases)})
+    if told.context:
+        meta["meta"]["n_ctx"] = told.context
+    return _texts(model.name, model.description) | _abilities(told) | meta
+
+
+def _texts(name: str, description: str) -> dict[str, Any]:
+    return {key: text for key, text in (("name", name), ("description", description)) if text}
+
+
+def _meta(kind: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {"meta": {"llamaswap": {**(more or {}), "type": kind}}}
+
+
+def _abilities(told: Capabilities) -> dict[str, Any]:
+    """Return what is told of what a model can do; nothing of what is not told."""
+    fields: dict[str, Any] = {}
+    if told.in_ or told.out:
+        reads, writes = told.in_ or ("text",), told.out or ("text",)
+        fields["architecture"] = {
+            "modality": f"{'+'.join(reads)}->{'+'.join(writes)}",
+            "input_modalities": list(reads),
+            "output_modalities": list(writes),
+        }
+    if told != Capabilities():
+        fields["capabilities"] = {
+            "in": list(told.in_),
+            "out": list(told.out),
+            "tools": told.tools,
+            "reranker": told.reranker,
+            "context": told.context,
+        }
+    if told.tools:
+        fields["supported_parameters"] = ["tools", "tool_choice"]
+    if told.context:
+        fields["context_length"] = told.context
+    return fields

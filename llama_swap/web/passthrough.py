@@ -6,7 +6,6 @@ placeholders for these subtrees, and the target is split here.
 
 from __future__ import annotations
 
-import re
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
@@ -27,8 +26,6 @@ COMFYUI = b"/comfyui"
 COMFYUI_PLACEHOLDER = "/comfyui/-"
 COMFYUI_MODEL = "comfyui_auto"
 """The model that is served at `/comfyui/`, where browsers leave pages open that ask and ask."""
-_ASSET = re.compile(rb".*\.(?:js|json|css|png|gif|jpg|jpeg|ico|txt)")
-"""What browsers ask for by themselves, long after the page that needed it was closed."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -80,8 +77,9 @@ class PassThrough:
         if not rest.startswith(b"/"):
             return _lead_to_root(request)
         is_cold = isinstance(target, Target) and not self._is_loaded(target.model)
-        if is_cold and _ASSET.fullmatch(rest.partition(b"?")[0]):
-            raise Conflict(f"model {target.model} is not loaded, and is not loaded for the sake of a file like this")
+        path = rest.partition(b"?")[0].decode("latin-1")
+        if is_cold and self._forwarder.router.config.upstream.ignores(path):
+            raise Conflict(f"model {target.model} is not loaded; path matches upstream.ignorePaths")
         return self._forward(request, target, rest)
 
     def pass_on_to_comfyui(self, request: SwapRequest) -> IResource | bytes:

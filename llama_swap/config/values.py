@@ -1,0 +1,128 @@
+"""Kinds of values that are one of a few, or anything at all.  See `llama_swap.config.kinds`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from llama_swap.config.kinds import MACRO, Plain, Schema
+from llama_swap.config.tree import NULLS, Findings, ListNode, MapNode, Node, Scalar
+
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_HEX = re.compile(r"0x[0-9a-fA-F]{1,15}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+_WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
+
+
+@frozen
+class Choice(Plain):
+    """One of a few words."""
+
+    options: tuple[str, ...]
+    default: str
+    refusal: str = ""
+    """What to say to any other word, as an error; if it is empty, the default is taken, with a warning."""
+
+    def read(self, node: Node, found: Findings) -> str:
+        text = node.text.strip().lower() if isinstance(node, Scalar) else None
+        if text in self.options or text == self.default:
+            return text
+        if self.refusal:
+            found.error(node, f"{self.refusal}, not {node.summary}")
+        else:
+            found.warn(node, f"must be one of {', '.join(self.options)}; taken as {self.default or 'absent'}")
+        return self.default
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"enum": [*self.options, None]}, MACRO]}
+
+
+@frozen
+class Words(Plain):
+    """A list of words of which there are only a few."""
+
+    options: tuple[str, ...]
+    default: tuple[str, ...] = ()
+
+    def read(self, node: Node, found: Findings) -> tuple[str, ...]:
+        items = node.items if isinstance(node, ListNode) else [node]
+        for item in items:
+            if not isinstance(item, Scalar) or item.text not in self.options:
+                found.error(item, f"must be one of {', '.join(self.options)}, not {item.summary}")
+                return self.default
+        return tuple(dict.fromkeys(item.text for item in items if isinstance(item, Scalar)))
+
+    def show(self, value: tuple[str, ...]) -> list[str]:
+        return list(value)
+
+    def schema(self) -> Schema:
+        return {"type": ["array", "null"], "items": {"enum": list(self.options)}}
+
+
+@frozen
+class Patterns(Plain):
+    """A list of regular expressions."""
+
+    default: tuple[re.Pattern[str], ...]
+
+    def read(self, node: Node, found: Findings) -> tuple[re.Pattern[str], ...]:
+        if not isinstance(node, ListNode):
+            found.error(node, f"must be a list of regular expressions, not {node.summary}")
+            return self.default
+        patterns = []
+        for item in node.items:
+            try:
+                patterns.append(re.compile(item.text if isinstance(item, Scalar) else "("))
+            except re.error as error:
+                found.error(item, f"invalid regular expression {item.summary}: {error}")
+        return tuple(patterns)
+
+    def show(self, value: tuple[re.Pattern[str], ...]) -> list[str]:
+        return [pattern.pattern for pattern in value]
+
+    def schema(self) -> Schema:
+        return {"type": ["array", "null"], "items": {"type": "string"}}
+
+
+@frozen
+class Values(Plain):
+    """A mapping of anything, with the types that YAML 1.2 gives to what is written."""
+
+    default: Mapping[str, Any] = field(factory=dict)
+
+    def read(self, node: Node, found: Findings) -> Mapping[str, Any]:
+        if not isinstance(node, MapNode):
+            found.error(node, f"must be a mapping, not {node.summary}")
+            return self.default
+        return {name: plain_value(value) for name, value in node.entries.items()}
+
+    def show(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(value)
+
+    def schema(self) -> Schema:
+        return {"type": ["object", "null"]}
+
+
+def plain_value(node: Node) -> Any:
+    """Return what a node says in Python's own types, as JSON could write them."""
+    if isinstance(node, MapNode):
+        return {name: plain_value(value) for name, value in node.entries.items()}
+    if isinstance(node, ListNode):
+        return [plain_value(item) for item in node.items]
+    return _typed(node.text) if node.plain else node.text
+
+
+def _typed(text: str) -> str | float | bool | None:
+    if text in NULLS:
+        return None
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if _INTEGER.fullmatch(text) or _HEX.fullmatch(text):
+        return int(text, 0) if text.startswith("0x") else int(text)
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text

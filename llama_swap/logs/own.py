@@ -1,0 +1,32 @@
+"""Which of the proxy's own events become lines, and how."""
+
+from __future__ import annotations
+
+from twisted.logger import FilteringLogObserver, ILogObserver, LogLevel, LogLevelFilterPredicate
+
+from llama_swap.logs.observer import LineObserver, Sink
+from llama_swap.logs.times import time_format
+
+
+class OwnLines:
+    """Makes observers that can be told another level, or another way to write the time, while they work."""
+
+    def __init__(self, level: str, time_layout: str) -> None:
+        self._filter = LogLevelFilterPredicate(LogLevel.info)
+        for namespace in ("twisted", "log_legacy"):  # what Twisted tells of its own daily work
+            self._filter.setLogLevelForNamespace(namespace, LogLevel.warn)
+        self._observers: list[LineObserver] = []
+        self.follow(level, time_layout)
+
+    def follow(self, level: str, time_layout: str) -> None:
+        """Show events from `level` (debug, info, warn, error) on, with the time as `llama_swap.logs.times` names it."""
+        self._filter.setLogLevelForNamespace("llama_swap", LogLevel.levelWithName(level))
+        self._write_time = time_format(time_layout)
+        for observer in self._observers:
+            observer.write_time = self._write_time
+
+    def observer(self, sink: Sink) -> ILogObserver:
+        """Return an observer that gives its lines to `sink`."""
+        observer = LineObserver(sink, write_time=self._write_time)
+        self._observers.append(observer)
+        return FilteringLogObserver(observer, [self._filter])

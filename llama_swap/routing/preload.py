@@ -1,0 +1,60 @@
+"""Loads models before anybody asks for them, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from llama_swap.errors import SwapError
+from llama_swap.routing.router import Router
+from llama_swap.scheduling.commands import Target
+
+
+class Preload(Service):
+    """Asks for a lease on each model in turn, and gives it back; what fails is said, and the next is loaded."""
+
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._loading: Deferred[None] | None = None
+        self._next: list[str] = []
+
+    def startService(self) -> None:
+        """Load what the configuration names."""
+        super().startService()
+        self.load(self._router.config.preload)
+
+    def stopService(self) -> None:
+        """Load no more."""
+        super().stopService()
+        self._next.clear()
+        if self._loading is not None:
+            self._loading.cancel()
+
+    def load(self, models: Iterable[str]) -> None:
+        """Load these models, after those that are to be loaded already."""
+        self._next += models
+        if self._loading is None and self._next:
+            self._loading = Deferred.fromCoroutine(self._load_all())
+            self._loading.addErrback(lambda failure: failure.trap(CancelledError))
+            self._loading.addBoth(self._rest)
+
+    async def _load_all(self) -> None:
+        while self._next:
+            model = self._next.pop(0)
+            self._log.info("preloading {model}", model=model)
+            try:
+                lease = await self._router.acquire(Target(model))
+            except SwapError as error:
+                problem = " | ".join(str(error).splitlines())
+                self._log.error("{model} was not preloaded: {problem}", model=model, problem=problem)
+            else:
+                lease.release()
+
+    def _rest(self, _: object) -> None:
+        self._loading = None

@@ -1,0 +1,65 @@
+"""`filters` of a model."""
+
+from __future__ import annotations
+
+from llama_swap.config.model import Filters
+from tests.support_config import FindingsTestCase, load
+
+MODELS = "models:\n  m:\n    cmd: x --port 1\n    filters:\n%s  other: {cmd: y --port 2}\n"
+
+
+def with_filters(*lines: str) -> str:
+    """Return a file whose model m has these lines in its filters, from line 5 on."""
+    return MODELS % "".join(f"      {line}\n" for line in lines)
+
+
+class FilterTests(FindingsTestCase):
+    """The keys."""
+
+    def filters(self, *lines: str) -> Filters | None:
+        """Return the filters of these lines."""
+        return load(with_filters(*lines)).config.models["m"].filters
+
+    def test_strip(self) -> None:
+        """Names with commas between them, by either name of the key; `model` stays."""
+        for key in ("stripParams", "strip_params"):
+            self.assertEqual(self.filters(f"{key}: ' a, b.c,,a'"), Filters(strip_params=("a", "b.c")))
+        self.assertEqual(self.filters("stripParams: [a, 'b, c']"), Filters(strip_params=("a", "b", "c")))
+        self.assert_warnings(
+            with_filters("stripParams: model, a"), (5, "models.m.filters.stripParams", "says who is asked")
+        )
+
+    def test_set(self) -> None:
+        """Values keep their types, macros are expanded, also in names that become aliases."""
+        text = with_filters(
+            "setParams: {a.b: 0.5, c: [no, ~], model: x}", "setParamsByID:", "  '${MODEL_ID}:high': {effort: high}"
+        )
+        model = load(text).config.models["m"]
+        by_id = {"m:high": {"effort": "high"}}
+        self.assertEqual(model.filters, Filters(set_params={"a.b": 0.5, "c": ["no", None]}, set_params_by_id=by_id))
+        self.assertEqual(model.aliases, ("m:high",))
+
+    def test_own_name(self) -> None:
+        """The model's own id may have parameters of its own; it needs no alias."""
+        self.assertEqual(load(with_filters("setParamsByID: {m: {a: 1}}")).config.models["m"].aliases, ())
+
+    def test_conflicts(self) -> None:
+        """A name that means another model already is an error."""
+        self.assert_errors(
+            with_filters("setParamsByID: {other: {a: 1}}"),
+            (2, "models.m", "alias 'other' is the name of another model"),
+        )
+
+    def test_nothing(self) -> None:
+        """Empty filters are none."""
+        self.assertIsNone(load("models: {m: {cmd: x --port 1, filters: }}").config.models["m"].filters)
+
+    def test_wrong_kinds(self) -> None:
+        """What has the wrong form is an error at its place."""
+        for line, path in (
+            ("stripParams: {a: b}", "stripParams"),
+            ("setParams: [a]", "setParams"),
+            ("setParamsByID: a", "setParamsByID"),
+            ("setParamsByID: {a: b}", "setParamsByID.a"),
+        ):
+            self.assert_errors(with_filters(line), (5, f"models.m.filters.{path}", "must be"))

@@ -1,0 +1,55 @@
+"""Models that are loaded before anybody asks."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from llama_swap.routing.preload import Preload
+from tests.support_routing import RouterCase
+
+
+class PreloadTests(RouterCase):
+    """`Preload`, on a router between fakes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.router.follow(evolve(self.router.config, preload=("a", "b")))
+        self.preload = Preload(self.router)
+
+    def test_in_turn(self) -> None:
+        """One after the other, as if somebody had asked for each."""
+        self.preload.startService()
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.make_ready("a")
+        self.child("a").exit()  # swapped for b
+        self.make_ready("b")
+        self.assertEqual(self.router.states(), {"b": "ready"})
+        self.assert_at_rest()
+
+    def test_failure(self) -> None:
+        """What cannot be loaded does not keep the next from it."""
+        self.preload.startService()
+        self.child("a").exit(1)
+        self.make_ready("b")
+        self.assertEqual(self.router.states(), {"b": "ready"})
+        self.assert_at_rest()
+
+    def test_later(self) -> None:
+        """Models that a reload brings are loaded after those that are being loaded."""
+        self.preload.startService()
+        self.preload.load(["c"])
+        for model, successor in (("a", "b"), ("b", "c")):
+            self.make_ready(model)
+            self.child(model).exit()
+            self.assertEqual(self.launcher.launched()[-1], successor)
+        self.make_ready("c")
+        self.preload.load(["c"])
+        self.assert_at_rest()
+
+    def test_stop(self) -> None:
+        """The end of the proxy ends it, whatever it is at."""
+        self.preload.startService()
+        self.preload.stopService()
+        self.make_ready("a")
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.assert_at_rest()

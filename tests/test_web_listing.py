@@ -1,0 +1,51 @@
+"""What `/v1/models` says about each model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.model import Capabilities, Config
+from llama_swap.routing.names import Names
+from llama_swap.web.listing import listing
+from tests.fakes_web import models
+
+ABLE = Capabilities(in_=("text", "image"), out=("text",), tools=True, context=4096)
+
+
+def rows_of(config: Config, loaded: Collection[str]) -> list[dict[str, Any]]:
+    """Return the entries of a configuration."""
+    return listing(config, Names(config), loaded, 1)
+
+
+class ListingTests(SynchronousTestCase):
+    """`listing`."""
+
+    def test_abilities(self) -> None:
+        """What a model can do is told in the fields that clients look for; what nobody told is left out."""
+        able, plain = rows_of(Config(models={**models("a", capabilities=ABLE), **models("b")}), {"a"})
+        self.assertEqual(able["architecture"]["modality"], "text+image->text")
+        self.assertEqual(able["architecture"]["input_modalities"], ["text", "image"])
+        self.assertEqual(able["supported_parameters"], ["tools", "tool_choice"])
+        self.assertEqual((able["context_length"], able["meta"]["n_ctx"]), (4096, 4096))
+        self.assertEqual(able["capabilities"]["tools"], True)
+        self.assertEqual(set(plain), {"id", "object", "created", "owned_by", "meta", "status"})
+
+    def test_status(self) -> None:
+        """Models that run, in whatever state, are loaded."""
+        rows = rows_of(Config(models=models("a", "b")), {"b"})
+        self.assertEqual([row["status"]["value"] for row in rows], ["unloaded", "loaded"])
+
+    def test_metadata(self) -> None:
+        """What the configuration wants told is told, beside what we know."""
+        [row] = rows_of(Config(models=models("a", metadata={"k": [1, None]}, aliases=("x",))), ())
+        self.assertEqual(row["meta"]["llamaswap"], {"k": [1, None], "type": "model", "aliases": ["x"]})
+
+    def test_aliases(self) -> None:
+        """Aliases are listed if that is wanted, but not those of unlisted models."""
+        configured = {**models("m", aliases=("z", "a")), **models("hidden", aliases=("h",), unlisted=True)}
+        rows = rows_of(Config(models=configured, include_aliases_in_list=True), {"m"})
+        kinds = [(row["id"], row["meta"]["llamaswap"]["type"], row["status"]["value"]) for row in rows]
+        self.assertEqual(kinds, [("a", "alias", "loaded"), ("m", "model", "loaded"), ("z", "alias", "loaded")])
