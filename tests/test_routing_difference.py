@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Config
+from llama_swap.config.model import Capabilities, Compat, Config, Timeouts
 from llama_swap.routing.difference import LIVE, Difference, is_served, stale
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_config, make_model
@@ -38,6 +38,12 @@ class StaleTests(SynchronousTestCase):
     def test_live(self) -> None:
         """What only this proxy acts on does not end a process."""
         values = {"aliases": ("x",), "ttl": 5, "unload_timeout": 1, "concurrency_limit": 2, "unlisted": True}
+        values |= {
+            "metadata": {"a": 1},
+            "capabilities": Capabilities(tools=True),
+            "timeouts": Timeouts(connect=1),
+            "compat": Compat(ignore_websockets=True),
+        }
         names = dict.fromkeys(("name", "description", "use_model_name"), "other")
         self.assertEqual({*values, *names}, set(LIVE))
         model = make_model("m")
