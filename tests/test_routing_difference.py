@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Capabilities, Compat, Config, Timeouts
+from llama_swap.config.model import Capabilities, Compat, Config, Filters, Timeouts
 from llama_swap.routing.difference import LIVE, Difference, is_served, stale
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_config, make_model
@@ -43,6 +43,7 @@ class StaleTests(SynchronousTestCase):
             "capabilities": Capabilities(tools=True),
             "timeouts": Timeouts(connect=1),
             "compat": Compat(ignore_websockets=True),
+            "filters": Filters(strip_params=("a",)),
         }
         names = dict.fromkeys(("name", "description", "use_model_name"), "other")
         self.assertEqual({*values, *names}, set(LIVE))
