@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
     from llama_swap.config.model import Config
     from llama_swap.listen import Address
+    from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.metrics.records import Records
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.routing.difference import Difference
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
+    from llama_swap.upstream.guard import Guard
+    from llama_swap.upstream.process import LocalLauncher
     from llama_swap.web.gate import Gate
 
 _log = Logger()
@@ -143,7 +146,6 @@ def make_service(
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
     from llama_swap.upstream.guard import Guard
-    from llama_swap.upstream.process import LocalLauncher
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
     from llama_swap.watch import Watch
@@ -166,10 +168,7 @@ def make_service(
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
     read_ahead = ReadAhead(_beside).begin
-    environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
-    router = Router(
-        config, loop, LocalLauncher(loop, loop, logs, guard, environ), prober, read_ahead, observer=records.lives
-    )
+    router = Router(config, loop, _launcher(config, loop, logs, guard), prober, read_ahead, observer=records.lives)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
     api = ApiRoutes(router, records, logs, loop, Worker(loop, "metrics", may_hang=True))
     root = _root(router, dialer, records, streams.add_to, api.add_to)
@@ -208,6 +207,14 @@ def make_service(
         environ=os.environ,
         beside=[preload, *watch, *([] if records.hardware is None else [records.hardware])],
     )
+
+
+def _launcher(config: Config, loop: Any, logs: Broadcaster, guard: Guard) -> LocalLauncher:
+    """Return what starts the models, which need not know the keys of our clients."""
+    from llama_swap.upstream.process import LocalLauncher
+
+    environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
+    return LocalLauncher(loop, loop, logs, guard, environ)
 
 
 def _beside(work: Callable[[], None]) -> None:

@@ -82,6 +82,7 @@ class KnownKeyTests(FindingsTestCase):
                     "matrix",
                     "hooks",
                     "preload",
+                    "send_loading_state",
                     "pin_profiles",
                     "global_ttl",
                     "unload_timeout",

@@ -43,6 +43,7 @@ class StaleTests(SynchronousTestCase):
             "capabilities": Capabilities(tools=True),
             "timeouts": Timeouts(connect=1),
             "compat": Compat(ignore_websockets=True),
+            "send_loading_state": True,
             "filters": Filters(strip_params=("a",)),
         }
         names = dict.fromkeys(("name", "description", "use_model_name"), "other")

@@ -136,6 +136,8 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
     if filters is not None:  # names with parameters of their own are names
         others = (name for name in filters.set_params_by_id if name != draft.id)
         values["aliases"] = tuple(dict.fromkeys((*values["aliases"], *others)))
+    if values["send_loading_state"] is None:
+        values["send_loading_state"] = top["send_loading_state"]
     values["ttl"] = top["global_ttl"] if values["ttl"] < 0 else values["ttl"]
     values["unload_timeout"] = values["unload_timeout"] or top["unload_timeout"]
     return ModelConfig(id=draft.id, port=port, **values)

@@ -208,7 +208,7 @@ TOP: Final = (
     Key("includeAliasesInList", Flag(), "Whether /v1/models lists aliases as well."),
     Key("upstream", Nested(_UPSTREAM, UpstreamConfig), "How requests below /upstream/ are treated."),
     Key("hooks", Section({}), "What happens by itself."),
-    *_later("sendLoadingState"),
+    Key("sendLoadingState", Flag(), "Whether streamed chats say at once that their model is being loaded."),
 )
 
 MODEL: Final = (
@@ -231,7 +231,7 @@ MODEL: Final = (
     Key("timeouts", Nested(_TIMEOUTS, Timeouts), "How long the model's server may take."),
     Key("compat", Nested(_COMPAT, Compat), "Exceptions for servers that need them."),
     Key("filters", Section({"type": ["object", "null"]}), "What is taken out of requests, and put in."),
-    *_later("sendLoadingState"),
+    Key("sendLoadingState", Flag(None), "The same for this model; none: as at the top level."),
 )
 # fmt: on
 

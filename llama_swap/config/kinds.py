@@ -70,9 +70,9 @@ class Text(Plain):
 class Flag(Plain):
     """`true` or `false`, also by YAML's other names for them."""
 
-    default: bool = False
+    default: bool | None = False
 
-    def read(self, node: Node, found: Findings) -> bool:
+    def read(self, node: Node, found: Findings) -> bool | None:
         text = node.text.lower() if isinstance(node, Scalar) else None
         if text not in {"true", "yes", "on", "y", "false", "no", "off", "n"}:
             found.error(node, f"must be true or false, not {node.summary}")

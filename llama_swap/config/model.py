@@ -105,6 +105,8 @@ class ModelConfig:
     compat: Compat = Compat()
     filters: Filters | None = None
     """What is changed in the JSON of requests."""
+    send_loading_state: bool = False
+    """Whether streamed chats say at once that the model is being loaded."""
 
     @property
     def address(self) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -14,16 +14,25 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import Cancelled, NobodyListens, SwapError, UpstreamError
-from llama_swap.relay.exchange import Exchange
+from llama_swap.relay.exchange import AnswerSink, Exchange
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.pool import Pool
 from llama_swap.relay.response import AnswerObserver, ResponseRelay
 from llama_swap.relay.tunnel import join
 
 
+class ResponseSink(AnswerSink, Protocol):
+    """Writes an answer to a client."""
+
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether chunked bodies can be passed to it as they come."""
+
+
 class ReverseProxyResource(Resource):
     """Relays one request to an upstream.
 
+    `sink` makes what writes the answer to the client, of the arguments of `ResponseRelay`.
     `patience` is how many seconds the head of the answer may take; 0: any.
     `over` is called exactly once: when the answer was passed on, or with the error that ended it before, which is
     `Cancelled` if the client left.  Then, if nothing of an answer was passed on, `refuse` is to tell the client.
@@ -42,6 +51,7 @@ class ReverseProxyResource(Resource):
         over: Callable[[SwapError | None], None],
         observer: AnswerObserver,
         patience: float = 0,
+        sink: Callable[..., ResponseSink] = ResponseRelay,
     ) -> None:
         super().__init__()
         self._outbound = outbound
@@ -51,12 +61,13 @@ class ReverseProxyResource(Resource):
         self._over = over
         self._observer = observer
         self._patience = patience
+        self._sink = sink
         self._too_late: IDelayedCall | None = None
         self._ended = False
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
-        relay = ResponseRelay(request, self._failed, self._end, self._observer)
+        relay = self._sink(request, self._failed, self._end, self._observer)
         self._exchange = exchange = Exchange(
             self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(join, request)
         )

@@ -24,6 +24,7 @@ LIVE: Final = (
     "timeouts",
     "compat",
     "filters",
+    "send_loading_state",
 )
 """What can change under a running model.  Its process knows nothing of these."""
 

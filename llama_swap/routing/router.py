@@ -74,7 +74,7 @@ class Router:
         self.config = config
         self.names = Names(config, usage=self._usage)
         self.peers = Peers(config.peers, clock)
-        self._clock = clock
+        self.clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher
         self._readiness = readiness
@@ -88,7 +88,7 @@ class Router:
 
     def _upstream(self, model: ModelConfig) -> Upstream:
         core = Core(model, self._launcher, self._readiness, self)
-        idle = IdleTimer(self._clock, model.ttl, partial(self._expired, model.id))
+        idle = IdleTimer(self.clock, model.ttl, partial(self._expired, model.id))
         return Upstream(core, new_process(core), idle)
 
     # -- what users may do ------------------------------------------------------------------------------------
@@ -101,6 +101,10 @@ class Router:
         """Return every model that is not stopped, as it was started, and its state; sorted by id."""
         states = sorted(self.states().items())
         return [(self._upstreams[name].core.model, state) for name, state in states]
+
+    def waiting(self) -> int:
+        """How many requests wait for a model."""
+        return self._scheduler.waiting()
 
     def ports(self) -> dict[str, int]:
         """Return the port that `${PORT}` stands for, by model: of those configured, and of those that still run."""
@@ -125,7 +129,7 @@ class Router:
 
     def acquire_now(self, target: Target) -> Lease | None:
         """Return a lease if there is nothing to wait for; else None, and nothing has happened."""
-        ticket = Ticket(target, self._clock.seconds())
+        ticket = Ticket(target, self.clock.seconds())
         return self._lease(ticket) if not self._executing and self._scheduler.grants(ticket) else None
 
     def acquire(self, target: Target) -> Deferred[Lease]:
@@ -133,7 +137,7 @@ class Router:
 
         Fails with the SwapError that the client is to see.  Cancel it when the client leaves.
         """
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         if target.model not in self.config.models:
             return fail(NotFound(f"model {target.model} was taken out of the configuration"))
         upstream = self._upstreams[target.model]
@@ -162,7 +166,7 @@ class Router:
 
         crash: Deferred[None] = Deferred()
         upstream.awaiting_crash.append(crash)
-        crash.addTimeout(CRASH_SHOWS, self._clock)
+        crash.addTimeout(CRASH_SHOWS, self.clock)
         return crash.addCallbacks(lambda _: self.acquire(target), not_crashed)
 
     def unload(self, models: Iterable[str]) -> Deferred[None]:
@@ -199,7 +203,7 @@ class Router:
             if model not in retiring or upstream.state != "ready":
                 upstream.cancel_deadline()
             elif upstream.deadline is None:
-                upstream.deadline = self._clock.callLater(RETIREMENT, self._overdue, model)
+                upstream.deadline = self.clock.callLater(RETIREMENT, self._overdue, model)
         return difference
 
     def close(self) -> Deferred[None]:
@@ -235,7 +239,7 @@ class Router:
         """See `Listener.failed`."""
         self._observer.failed(model)
         self._log.error("{error}", error=" | ".join(str(error).splitlines()))  # a line of a log is one line
-        self._upstreams[model].backoff.failed(error, self._clock.seconds())
+        self._upstreams[model].backoff.failed(error, self.clock.seconds())
         self._execute(self._scheduler.failed(model, error))
 
     def ending(self, model: str) -> None:
@@ -293,7 +297,7 @@ class Router:
     def _start(self, model: str) -> None:
         """Start a model, unless it has failed too often of late: a profile wants its members with every request."""
         upstream = self._upstreams[model]
-        if refusal := upstream.backoff.refusal(self._clock.seconds()):
+        if refusal := upstream.backoff.refusal(self.clock.seconds()):
             self._execute([*self._scheduler.failed(model, refusal), *self._scheduler.stopped(model)])
         else:
             self._observer.starting(model)

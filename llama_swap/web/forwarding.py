@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,7 +17,8 @@ from llama_swap.config.model import ModelConfig
 from llama_swap.errors import Cancelled, NobodyListens, SwapError
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
 from llama_swap.relay.headers import Body, OutboundRequest, end_to_end
-from llama_swap.relay.resource import ReverseProxyResource
+from llama_swap.relay.resource import ResponseSink, ReverseProxyResource
+from llama_swap.relay.response import ResponseRelay
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import PeerModel
 from llama_swap.routing.router import Lease, Router
@@ -24,6 +27,9 @@ from llama_swap.web.destinations import Destination, Pools
 from llama_swap.web.errors import refuse, refuse_failure
 from llama_swap.web.peering import PeerForwarding
 from llama_swap.web.site import SwapRequest, client_host
+
+if TYPE_CHECKING:
+    from llama_swap.web.loading import OpenStream
 
 
 @frozen
@@ -118,14 +124,21 @@ class Forwarding(Resource):
         self._noted = noted
         self._upgrade = upgrade
         self._tried_again = False
+        self._opened: OpenStream | None = None
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
         lease = self._forwarder.router.acquire_now(self._target)
         if lease is not None:
             self._relay(lease, request)
-        else:
-            self._await(self._forwarder.router.acquire(self._target), request)
+            return NOT_DONE_YET
+        router = self._forwarder.router
+        model = router.config.models.get(self._target.model)
+        shows_loading = model is not None and model.send_loading_state and router.states().get(model.id) != "ready"
+        waiting = router.acquire(self._target)
+        if shows_loading and not waiting.called:  # a refusal is told with its status
+            self._open_stream(request)
+        self._await(waiting, request)
         return NOT_DONE_YET
 
     def _await(self, waiting: Deferred[Lease], request: Request) -> None:
@@ -134,6 +147,14 @@ class Forwarding(Resource):
             request.notifyFinish().addErrback(_withdraw, waiting)
         waiting.addCallback(self._relay, request)
         waiting.addErrback(self._refuse, request)
+
+    def _open_stream(self, request: Request) -> None:
+        """Say what the request waits for, if it is one that can be told."""
+        from llama_swap.web.loading import Loading, wants_stream
+
+        router = self._forwarder.router
+        if wants_stream(self._uri, self._body):
+            self._opened = Loading(router.clock).open(request, self._target.model, router.waiting())
 
     def _relay(self, lease: Lease, request: Request) -> None:
         destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
@@ -147,6 +168,10 @@ class Forwarding(Resource):
             body=self._body,
             upgrade=self._upgrade,
         )
+        sink: Callable[..., ResponseSink] = ResponseRelay
+        if self._opened is not None:
+            self._opened.loaded()
+            outbound, sink = self._opened.answerable(outbound), self._opened.sink
         relay = ReverseProxyResource(
             outbound,
             destination.pool,
@@ -155,6 +180,7 @@ class Forwarding(Resource):
             over=partial(self._over, lease),
             observer=noted,
             patience=lease.model.timeouts.response_header,
+            sink=sink,
         )
         noted.grant()
         noted.cancel = relay.cancel
@@ -174,13 +200,19 @@ class Forwarding(Resource):
             refuse(request, error)
 
     def _is_worth_another_try(self, error: SwapError | None) -> bool:
-        return isinstance(error, NobodyListens) and not self._tried_again
+        return isinstance(error, NobodyListens) and not self._tried_again and self._opened is None
 
     def _give_up(self, waiting: Deferred[Lease], request: Request, error: Cancelled) -> None:
         """Somebody does not want the request to wait any longer."""
         self._noted.over(error)
         waiting.cancel()
-        refuse(request, error)
+        self._tell(request, error)
+
+    def _tell(self, request: Request, error: SwapError) -> None:
+        if self._opened is None:
+            refuse(request, error)
+        else:
+            self._opened.fail(error)
 
     def _refuse(self, failure: Failure, request: Request) -> None:
         if failure.check(CancelledError):
@@ -188,7 +220,10 @@ class Forwarding(Resource):
         else:
             error = failure.value if isinstance(failure.value, SwapError) else SwapError(failure.getErrorMessage())
             self._noted.over(error)
-            refuse_failure(request, failure)
+            if self._opened is None:
+                refuse_failure(request, failure)
+            else:
+                self._opened.fail(error)
 
 
 def _withdraw(_: Failure, waiting: Deferred[Lease]) -> None:

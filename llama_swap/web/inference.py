@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from klein import Klein
 from twisted.web.resource import IResource
 
+from llama_swap.config.model import Filters
 from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.body import LargeBody, Named, read_body, read_query
@@ -41,13 +42,16 @@ class InferenceRoutes:
         types = request.head.named.get(b"content-type")
         named = content.read() if isinstance(content, LargeBody) else read_body(types, content.getvalue())
         target, body = self._resolve(named)
-        filters = self._forwarder.names.config.models[target.model].filters
-        if filters is not None and named.is_json:
+        filters = self._filters(target) if named.is_json else None
+        if filters is not None:
             from llama_swap.web.filters import filtered
 
             whole = body if isinstance(body, bytes) else b"".join(body.pieces())
             body = filtered(whole, filters, named.model)
         return self._forwarder.forward(request, target, target_at_upstream(request.uri), body)
+
+    def _filters(self, target: Target | PeerModel) -> Filters | None:
+        return self._forwarder.names.config.models[target.model].filters if isinstance(target, Target) else None
 
     def ask(self, request: SwapRequest) -> IResource:
         """Return the resource that forwards `request` to the model that its query names."""

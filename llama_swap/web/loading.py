@@ -1,0 +1,173 @@
+"""Streams that say what they wait for: `sendLoadingState`.
+
+A chat whose model is not ready is answered at once, with a stream of the model's supposed thoughts: that it is being
+loaded, and how the time passes.  What the model answers then follows in the same stream; so does an error, as an event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.web.http import Request
+
+from llama_swap.errors import SwapError, UpstreamError
+from llama_swap.relay.headers import AnswerHead, Body, OutboundRequest
+from llama_swap.relay.response import AnswerObserver
+from llama_swap.web.errors import describe
+
+PATH: Final = b"/v1/chat/completions"
+BEAT: Final = 0.75
+"""Seconds between dots."""
+_RULE: Final = "━" * 37
+_SHOWN: Final = 4096
+"""How many bytes of a model's own error are passed on."""
+
+
+def wants_stream(uri: bytes, body: bytes | Body | None) -> bool:
+    """Whether a request is a chat with a streamed answer.  `body`, if it is small, is valid JSON."""
+    if not uri.startswith(PATH) or not isinstance(body, bytes):
+        return False
+    asked = json.loads(body)
+    return isinstance(asked, dict) and asked.get("stream") is True
+
+
+@frozen
+class Loading:
+    """Opens such streams."""
+
+    _clock: IReactorTime
+
+    def open(self, request: Request, model: str, position: int) -> OpenStream:
+        """Begin to answer a request that waits for `model`, as the one at `position` of the queue, from 1."""
+        return OpenStream(request, self._clock, model, position)
+
+
+class OpenStream:
+    """One answer that has begun before there was anything to answer."""
+
+    def __init__(self, request: Request, clock: IReactorTime, model: str, position: int) -> None:
+        self._request: Any = request
+        self._clock = clock
+        self._began = clock.seconds()
+        request.setHeader(b"Content-Type", b"text/event-stream")
+        request.setHeader(b"Cache-Control", b"no-cache")
+        request.setHeader(b"X-Accel-Buffering", b"no")
+        self._think(f"{_RULE}\nllama-swap loading model: {model}\n")
+        if position > 1:
+            self._think(f"Queue position: #{position}\n")
+        self._beat = LoopingCall(self._think, ".")
+        self._beat.clock = clock
+        self._beat.start(BEAT, now=False)
+        request.notifyFinish().addBoth(lambda _: self._stop())
+
+    def loaded(self) -> None:
+        """The model is ready."""
+        self._stop()
+        self._think(f"\nDone! ({self._clock.seconds() - self._began:.2f}s)\n{_RULE}\n\n")
+
+    def fail(self, error: SwapError) -> None:
+        """There will be no answer."""
+        self._stop()
+        self.write_error(error)
+        self._request.finish()
+
+    def write_error(self, error: SwapError) -> None:
+        """Say what went wrong, as an event."""
+        self._write({"error": describe(error)})
+
+    def answerable(self, outbound: OutboundRequest) -> OutboundRequest:
+        """Return the request so that the body of its answer fits into this stream: not encoded in any way."""
+        fields = [(name, value) for name, value in outbound.fields if name.lower() != b"accept-encoding"]
+        return evolve(outbound, fields=fields)
+
+    def sink(
+        self,
+        request: Request,
+        failed: Callable[[Request, SwapError], None],
+        finished: Callable[[SwapError | None], None],
+        observer: AnswerObserver,
+    ) -> StreamedInto:
+        """Return what puts the model's answer into this stream; the arguments are those of `ResponseRelay`."""
+        return StreamedInto(self, request, partial(failed, request), finished, observer)
+
+    def _think(self, text: str) -> None:
+        self._write({"choices": [{"delta": {"reasoning_content": text}}]})
+
+    def _write(self, data: object) -> None:
+        self._request.write(b"data: %b\n\n" % json.dumps(data).encode())
+
+    def _stop(self) -> None:
+        if self._beat.running:
+            self._beat.stop()
+
+
+class StreamedInto:
+    """An `AnswerSink` for an answer whose head was sent long ago."""
+
+    takes_chunks = False
+    """The body comes without its chunks, since twisted.web makes others."""
+
+    def __init__(
+        self,
+        stream: OpenStream,
+        request: Any,
+        failed: Callable[[SwapError], None],
+        finished: Callable[[SwapError | None], None],
+        observer: AnswerObserver,
+    ) -> None:
+        self._stream = stream
+        self._request = request
+        self._failed = failed
+        self._finished = finished
+        self._observer = observer
+        self._status = 0
+        self._refusal = b""
+        self._passed_on = False
+
+    def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
+        """See `AnswerSink.begin`."""
+        self._status = head.status
+        self._observer.begin(head.status, head.fields, chunked=False)
+        self._request.registerProducer(producer, True)
+
+    def data(self, data: bytes) -> None:
+        """See `AnswerSink.data`."""
+        self._observer.data(data)
+        if self._status == 200:
+            self._passed_on = True
+            self._request.write(data)
+        elif len(self._refusal) < _SHOWN:
+            self._refusal += data
+
+    def flush(self) -> None:
+        """See `AnswerSink.flush`."""
+
+    def end(self) -> None:
+        """See `AnswerSink.end`."""
+        if self._status != 200:
+            said = self._refusal[:_SHOWN].decode(errors="replace")
+            self._stream.write_error(UpstreamError(f"the model answered with status {self._status}: {said}"))
+        self._finished(None)
+        self._leave()
+        self._request.finish()
+
+    def broken(self, error: SwapError) -> None:
+        """See `AnswerSink.broken`.  An answer that had begun must not look whole."""
+        self._finished(error)
+        self._failed(error)
+        self._stream.write_error(error)
+        self._leave()
+        if self._passed_on:
+            self._request.loseConnection()
+        else:
+            self._request.finish()
+
+    def _leave(self) -> None:
+        if self._status:
+            self._request.unregisterProducer()
