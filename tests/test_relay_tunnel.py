@@ -10,6 +10,7 @@ from twisted.web.http import Request
 
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.tunnel import is_agreed, wanted_protocol
+from llama_swap.web.channel import STALL_TIMEOUT
 from llama_swap.web.site import GIVE_BACK_AFTER
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, Wire, read_answer, request_to
@@ -172,6 +173,23 @@ class TunnelTests(RelayTestCase):
         wire.deliver(b"still here")
         self.assertEqual(self.client.wire.take(), b"still here")
         self.client.leave()
+        self.ended()
+
+    def test_stuck_upstream(self) -> None:
+        """An upstream that reads nothing for long ends it: whether the client is still there could not be known."""
+        wire = self.switch()
+        for _ in range(3):
+            wire.fill()
+            self.site.reactor.advance(STALL_TIMEOUT * 0.9)
+            wire.drain()
+            self.site.reactor.advance(STALL_TIMEOUT)
+        wire.fill()
+        self.client.wire.fill()
+        self.client.wire.drain()
+        self.site.reactor.advance(STALL_TIMEOUT)
+        self.assertTrue(self.client.wire.disconnecting)
+        self.client.wire.settle()
+        self.assertTrue(wire.aborted)
         self.ended()
 
     def test_refused(self) -> None:

@@ -116,12 +116,15 @@ class UnfinishedTests(SynchronousTestCase):
         self.assertRaises(HeadTooLarge, judge_unfinished, b"G" * (HEAD_LIMIT + 1))
 
     def test_hopeless(self) -> None:
-        """Nor is what begins as no head does: TLS, bare line feeds."""
+        """Nor is what begins as no head does: TLS, bare line feeds, the first line of another protocol."""
         for text in (
             b"\x16\x03\x01\x02",
             b"\0",
             b" GET",
             b"\n",
+            b"GET /\r\n",
+            b"EHLO mail\r\n",
+            b"GET / HTTP/2.0\r\nHost: h\r\n",
             b"GET / HTTP/1.1\nHost: h\n\n",
             b"GET / HTTP/1.1\r\r\n\n",
         ):

@@ -1,7 +1,7 @@
 """Follows the chunks of a body without taking it apart (RFC 9112 §7.1).  Pure.
 
 A proxy that knows where chunks begin and end can pass their bytes on as they came; it has to look at the size lines
-only.
+only.  `SizedBody` does the same where there are no chunks.
 """
 
 from __future__ import annotations
@@ -109,3 +109,21 @@ class ChunkedBody:
             raise MalformedChunks("the trailers behind its chunks are malformed")
         self.ended = True
         self.surplus = data[end:]
+
+
+class SizedBody:
+    """Reads a body whose length is known, as `ChunkedBody` does one whose length is not."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.ended = False
+        self.surplus = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what `data` brings."""
+        payload = data[: self._left]
+        self._left -= len(payload)
+        if not self._left:
+            self.ended = True
+            self.surplus = data[len(payload) :]
+        return payload

@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from attrs import frozen
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.headers import Fields
 
@@ -16,10 +20,11 @@ from llama_swap.relay.headers import Fields
 class ClientConnection(Protocol):
     """A client's connection that can leave HTTP."""
 
-    transport: Any
-
     def tunnel(self, take: Callable[[bytes], None]) -> None:
         """Give `take` what the client has sent behind its request, and whatever it sends from now on."""
+
+    def hold(self, held: bool) -> None:
+        """Stop reading what the client sends, or go on.  That it has left shows only when it is read from."""
 
 
 def wanted_protocol(fields: Fields) -> bytes | None:
@@ -37,8 +42,27 @@ def is_agreed(wanted: bytes, fields: Fields) -> bool:
 def join(request: Any, upstream: UpstreamConnection) -> None:
     """Let `upstream` have what the client of a twisted.web request sends, no faster than it takes it."""
     client: ClientConnection = request.channel
-    upstream.transport.registerProducer(client.transport, True)
+    upstream.transport.registerProducer(_Intake(client), True)
     client.tunnel(upstream.send)
+
+
+@implementer(IPushProducer)
+@frozen
+class _Intake:
+    """The way into a tunnel, as its other end sees it."""
+
+    _client: ClientConnection
+
+    def pauseProducing(self) -> None:
+        """The other end takes no more now."""
+        self._client.hold(True)
+
+    def resumeProducing(self) -> None:
+        """The other end has taken everything."""
+        self._client.hold(False)
+
+    def stopProducing(self) -> None:
+        """The other end is gone, of which the relay hears too."""
 
 
 def _values(fields: Fields, wanted: bytes) -> list[bytes]:

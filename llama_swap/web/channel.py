@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
 from llama_swap.errors import BadRequest, SwapError
-from llama_swap.relay.chunked import ChunkedBody, MalformedChunks
+from llama_swap.relay.chunked import ChunkedBody, MalformedChunks, SizedBody
 from llama_swap.web.errors import last_answer
 from llama_swap.web.heads import RequestHead, judge_unfinished, parse_head
+from llama_swap.web.patience import Patience
 
 if TYPE_CHECKING:
     from llama_swap.web.site import SwapSite
@@ -27,7 +28,7 @@ IDLE_TIMEOUT = 120
 HEAD_TIMEOUT = 10
 """How long the head of a request may take, from its first byte to its last."""
 STALL_TIMEOUT = 300
-"""How long a client may leave unread what was sent to it."""
+"""How long a client may leave unread what was sent to it, and a tunnel what the client sent into it."""
 LINGER = 5
 """How long a client that was refused may be silent before the connection is closed under it."""
 DISCARDED = 256 * 1024 * 1024
@@ -52,15 +53,15 @@ class SwapChannel(HTTPChannel):
         self._searched = 0  # how much of it holds no end of a head
         self._is_reading = False
         self._head: RequestHead  # of the request that is being read
-        self._body: ChunkedBody | _SizedBody | None = None  # likewise, if it is not yet complete
+        self._body: ChunkedBody | SizedBody | None = None  # likewise, if it is not yet complete
         self._answering = False
         self._full = False  # the client does not take what it is sent
         self._was_full = False
         self._closing = False
         self._left_to_discard: int | None = None  # of a client that was refused
         self._tunnel: Callable[[bytes], None] | None = None  # takes what comes, once the connection has left HTTP
-        self._deadline: float | None = None
-        self._timer: IDelayedCall | None = None
+        self._held = False  # nothing is read into the tunnel now
+        self._patience: Patience
         self._ends: tuple[IAddress, IAddress] | None = None
 
     # -- from the transport -----------------------------------------------------------------------------------
@@ -68,7 +69,8 @@ class SwapChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """A client has come."""
         super().connectionMade()
-        self._allow(IDLE_TIMEOUT)
+        self._patience = Patience(self.site.reactor, self._too_late)
+        self._patience.allow(IDLE_TIMEOUT)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
@@ -84,8 +86,7 @@ class SwapChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client has left, or was left."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.stop()
         self.site.tunnels.discard(self)
         if self._was_full:
             self.site.give_memory_back()
@@ -94,14 +95,14 @@ class SwapChannel(HTTPChannel):
     def pauseProducing(self) -> None:
         """The client does not read."""
         self._full = self._was_full = True
-        self._allow(STALL_TIMEOUT)
+        self._patience.allow(STALL_TIMEOUT)
         if self._requestProducer is not None:
             self._requestProducer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client has read all there was."""
         self._full = False
-        self._allow(None if self._answering else IDLE_TIMEOUT)
+        self._patience.allow(STALL_TIMEOUT if self._held else None if self._answering else IDLE_TIMEOUT)
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
         self._read()
@@ -130,13 +131,13 @@ class SwapChannel(HTTPChannel):
             return
         self._answering = False
         if not self._full:
-            self._allow(IDLE_TIMEOUT)
+            self._patience.allow(IDLE_TIMEOUT)
         self._read()
 
     def loseConnection(self) -> None:
         """Close when the client has got what was sent; it must not take for ever to do so."""
         self._closing = True
-        self._allow(STALL_TIMEOUT)
+        self._patience.allow(STALL_TIMEOUT)
         super().loseConnection()
 
     def refuse(self, error: SwapError, accept: bytes = b"") -> int:
@@ -148,7 +149,7 @@ class SwapChannel(HTTPChannel):
         self.transport.write(answer)
         self._unread = b""
         self._left_to_discard = DISCARDED
-        self._allow(LINGER)
+        self._patience.allow(LINGER)
         if not self.isSecure():
             self.transport.loseWriteConnection()
         return len(answer)
@@ -163,6 +164,15 @@ class SwapChannel(HTTPChannel):
         self.site.tunnels.add(self)
         if not self.site.takes_tunnels:
             self.hang_up()
+
+    def hold(self, held: bool) -> None:
+        """See `llama_swap.relay.tunnel.ClientConnection.hold`."""
+        self._held = held
+        self._patience.allow(STALL_TIMEOUT if held or self._full else None)
+        if held:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
 
     def hang_up(self) -> None:
         """Close now, after what was sent if the client reads."""
@@ -204,7 +214,7 @@ class SwapChannel(HTTPChannel):
         end = self._unread.find(b"\r\n\r\n", max(0, self._searched - 3)) + 4
         if end < 4:
             if not self._searched:
-                self._allow(HEAD_TIMEOUT)
+                self._patience.allow(HEAD_TIMEOUT)
             self._searched = len(self._unread)
             judge_unfinished(self._unread)
             return False
@@ -228,11 +238,11 @@ class SwapChannel(HTTPChannel):
         if head.chunked:
             self._body = ChunkedBody(raw=False)
         elif head.length:
-            self._body = _SizedBody(head.length)
+            self._body = SizedBody(head.length)
         else:
             self._answer()
 
-    def _read_body(self, body: ChunkedBody | _SizedBody) -> bool:
+    def _read_body(self, body: ChunkedBody | SizedBody) -> bool:
         data, self._unread = self._unread, b""
         try:
             payload = body.feed(data)
@@ -243,7 +253,7 @@ class SwapChannel(HTTPChannel):
         if self._left_to_discard is not None:
             return False
         if not body.ended:
-            self._allow(IDLE_TIMEOUT)
+            self._patience.allow(IDLE_TIMEOUT)
             return False
         self._body = None
         self._unread = body.surplus
@@ -252,7 +262,7 @@ class SwapChannel(HTTPChannel):
 
     def _answer(self) -> None:
         self._answering = True
-        self._allow(None)
+        self._patience.allow(None)
         head = self._head
         self.requests[0].requestReceived(head.method, head.target, head.version)
 
@@ -262,50 +272,10 @@ class SwapChannel(HTTPChannel):
         if self._left_to_discard < 0:
             self.transport.abortConnection()
         else:
-            self._allow(LINGER)
+            self._patience.allow(LINGER)
 
-    # -- time -------------------------------------------------------------------------------------------------
-
-    def _allow(self, seconds: float | None) -> None:
-        """Close the connection after so many seconds, or never, unless something else is allowed before.
-
-        The timer is not set anew for each request: when it fires, it looks whether the deadline has moved.
-        """
-        if seconds is None:
-            self._deadline = None
-            return
-        self._deadline = self.site.reactor.seconds() + seconds
-        if self._timer is None:
-            self._timer = self.site.reactor.callLater(seconds, self._look_at_the_clock)
-        elif self._timer.getTime() > self._deadline:
-            self._timer.reset(seconds)
-
-    def _look_at_the_clock(self) -> None:
-        self._timer = None
-        if self._deadline is None:
-            return
-        left = self._deadline - self.site.reactor.seconds()
-        if left > 0:
-            self._timer = self.site.reactor.callLater(left, self._look_at_the_clock)
-        elif self._closing:  # what is still to be sent keeps a polite close waiting
+    def _too_late(self) -> None:
+        if self._closing:  # what is still to be sent keeps a polite close waiting
             self.transport.abortConnection()
         else:
             self.hang_up()
-
-
-class _SizedBody:
-    """Reads a body whose length is known, as `ChunkedBody` does one whose length is not."""
-
-    def __init__(self, length: int) -> None:
-        self._left = length
-        self.ended = False
-        self.surplus = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """Return what `data` brings."""
-        payload = data[: self._left]
-        self._left -= len(payload)
-        if not self._left:
-            self.ended = True
-            self.surplus = data[len(payload) :]
-        return payload

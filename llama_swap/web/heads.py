@@ -26,7 +26,9 @@ _WORTH_REMEMBERING = 4096
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = rb"(%b):([\t\x20-\x7e\x80-\xff]*+)\r\n" % _TOKEN
-_HEAD = re.compile(rb"(%b) (/[!\"$-~]*+) HTTP/1\.([01])\r\n((?:%b)*+)\r\n" % (_TOKEN, _FIELD))
+_LINE = rb"(%b) (/[!\"$-~]*+) HTTP/1\.([01])\r\n" % _TOKEN
+_HEAD = re.compile(rb"%b((?:%b)*+)\r\n" % (_LINE, _FIELD))
+_FIRST_LINE = re.compile(_LINE)
 _FIELDS = re.compile(_FIELD)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -77,8 +79,9 @@ def judge_unfinished(text: bytes) -> None:
     """
     if len(text) > HEAD_LIMIT:
         raise HeadTooLarge(f"the head of the request is larger than {HEAD_LIMIT} bytes")
-    if not _FIRST.match(text) or text.count(b"\n") != text.count(b"\r\n"):
-        _refuse("its head is malformed")
+    line_breaks = text.count(b"\n")
+    if not _FIRST.match(text) or line_breaks != text.count(b"\r\n") or (line_breaks and not _FIRST_LINE.match(text)):
+        _refuse(_complaint(text))
 
 
 def _parse(text: bytes) -> RequestHead:
