@@ -6,6 +6,7 @@ lets through, it answers for, and each connection may hold a model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ DISCARDED = 256 * 1024 * 1024
 """How many bytes of a refused request are read, and thrown away, before that."""
 PIPELINED = 16 * 1024
 """How many bytes of its next requests a client may send while one is being answered."""
+
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
 
 
 class SwapChannel(HTTPChannel):
@@ -207,8 +210,8 @@ class SwapChannel(HTTPChannel):
             return False
 
     def _read_head(self) -> bool:
-        if not self._searched and self._unread.startswith(b"\r"):  # some clients end a body with an empty line
-            self._unread = self._unread.removeprefix(b"\r\n")
+        if not self._searched and self._unread.startswith(b"\r"):  # some clients end a body with empty lines
+            self._unread = self._unread[_EMPTY_LINES.match(self._unread).end() :]  # type: ignore[union-attr]  # any number
             if self._unread in {b"", b"\r"}:
                 return False
         end = self._unread.find(b"\r\n\r\n", max(0, self._searched - 3)) + 4
