@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import json
+import signal
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model, fake_models
 from tests.support_client import exchange
-from tests.test_blackbox_reload import reload
+from tests.support_processes import wait_until
 
 KEY = "sk-canary-7f3a"
 SHOWN = {"Authorization": f"Bearer {KEY}"}
@@ -158,12 +160,19 @@ class WithKeyTests(SynchronousTestCase):
         config = self.config()
         with ProxyUnderTest(config) as proxy:
             self.assertEqual(proxy.get("/upstream/a/x", SHOWN).status, 200)
-            reload(proxy, {**config, "apiKeys": ["new"]})
+            self.reload(proxy, {**config, "apiKeys": ["new"]})
             self.assertEqual(proxy.get("/upstream/a/x", SHOWN).status, 401)
             self.assertEqual(proxy.get("/upstream/a/x", {"x-api-key": "new"}).status, 200)
-            reload(proxy, {**config, "apiKeys": []})
+            self.reload(proxy, {**config, "apiKeys": []})
             self.assertEqual(proxy.get("/upstream/a/x", SHOWN).status, 200)
             self.assertEqual(len(proxy.journal.events("start")), 1)
+
+    def reload(self, proxy: ProxyUnderTest, config: dict[str, Any]) -> None:
+        """Have another configuration read."""
+        before = proxy.log().count("configuration reloaded")
+        proxy.config_path.write_text(json.dumps(config))
+        proxy.send_signal(signal.SIGHUP)
+        wait_until(lambda: proxy.log().count("configuration reloaded") > before, 10)
 
     def test_other_keys_are_forwarded(self) -> None:
         """A header that holds somebody else's key goes on to the model."""

@@ -13,8 +13,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model
 from tests.support_client import ask
-from tests.support_processes import wait_until
-from tests.test_blackbox_reload import resident
+from tests.support_processes import resident_memory, wait_until
 
 CLIENTS = 5000
 QUESTION = json.dumps({"model": "a", "messages": [{"role": "user", "content": "x" * 2000}]}).encode()
@@ -40,13 +39,13 @@ class WaitingTests(SynchronousTestCase):
         """Return how many were refused, how much memory the rest takes in MB, and how long a refusal takes in s."""
         clients: list[socket.socket] = []
         with ProxyUnderTest({"models": {"a": fake_model("a", "--load-delay 60", **limits)}}) as proxy:
-            before = resident(proxy.pid)
+            before = resident_memory(proxy.pid)
             try:
                 for _ in range(CLIENTS):
                     clients.append(socket.create_connection(("127.0.0.1", proxy.port), 20))
                     clients[-1].sendall(REQUEST)
                 refused = wait_until(lambda: self.refused(clients, CLIENTS - limits.get("concurrencyLimit", 10)), 20)
-                grown = (resident(proxy.pid) - before) / 1e6
+                grown = (resident_memory(proxy.pid) - before) / 1e6
                 answers = [ask(proxy.port, "POST", "/v1/chat/completions", QUESTION) for _ in range(20)]
                 self.assertEqual({answer.status for answer in answers}, {429})
                 self.assertEqual({answer.headers["Retry-After"] for answer in answers}, {"1"})
