@@ -45,6 +45,14 @@ ROUTES = (
     "/api/models/unload",
     "/api/models/unload/a",
     "/api/metrics/activity",
+    "/api/metrics/stats",
+    "/api/captures/1",
+    "/api/inflight/1/cancel",
+    "/api/profiles",
+    "/api/profiles/active",
+    "/api/performance",
+    "/api/hardware",
+    "/api/version",
     "/health/",
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
