@@ -24,6 +24,7 @@ class Request:
     body: bytes | None = b"question"
     answer_fields: tuple[tuple[bytes, bytes], ...] = JSON
     chunked: bool = False
+    whole: bytes = b""
 
 
 def store(captures: Captures, number: int, *parts: bytes, **changes: Any) -> None:

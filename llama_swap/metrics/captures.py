@@ -63,6 +63,8 @@ class Captured(Protocol):
     @property
     def answer_fields(self) -> tuple[tuple[bytes, bytes], ...]: ...
     @property
+    def whole(self) -> bytes: ...
+    @property
     def recording(self) -> Recording | None: ...
     @property
     def chunked(self) -> bool: ...
@@ -120,7 +122,7 @@ class Captures:
     def store(self, number: int, request: Captured) -> None:
         """Keep a request whose answer has ended, if there is room for both."""
         recording = request.recording
-        answer = b"" if recording is None else recording.body
+        answer = request.whole if recording is None else recording.body
         if not self._limit or answer is None:
             return
         if recording is not None:

@@ -66,6 +66,8 @@ class InFlightRequest:
     """How many bytes of the answer's body have come."""
     first: bytes = b""
     last: bytes = b""
+    whole: bytes = b""
+    """The body of a short answer, which is worth no recording."""
     recording: Recording | None = None
     _parts: list[bytes] = field(factory=list, init=False)
     _enough: int = field(default=GATHERED, init=False)
@@ -105,6 +107,9 @@ class InFlightRequest:
 
     def gather(self) -> None:
         """Keep what is worth it of the parts that came since the last time."""
+        if self.size <= ENDS and len(self._parts) == 1:
+            self.last = self.whole = self.first
+            return
         data = b"".join(self._parts)
         self._parts.clear()
         self._enough = self.size + GATHERED

@@ -102,6 +102,8 @@ class ActivityRecorder:
             self.metadata(request),
         )
         self._activity.add(entry)
+        if not content.is_readable:
+            request.whole = b""
         self._captures.store(number, request)
         tallies = self._tallies[request.model]
         tallies.requests[status] += 1

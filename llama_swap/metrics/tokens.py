@@ -8,9 +8,10 @@ for text.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, Final
+from json.decoder import JSONDecoder
+from json.scanner import make_scanner
+from typing import Any, Final, cast
 
 from attrs import define
 
@@ -18,7 +19,7 @@ UNKNOWN: Final = -1
 MOST: Final = 2048
 """How many bytes one of the objects may have."""
 
-_decode = json.JSONDecoder().raw_decode
+_scan = make_scanner(cast(Any, JSONDecoder()))  # typeshed has it wrong
 _TO_OBJECT = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\{")
 _CHUNK_BORDER = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}(?:;[^\r\n]*)?\r\n")
 
@@ -100,8 +101,8 @@ def _object_after(text: bytes, at: int) -> dict[str, Any]:
         at = colon.end() - 2
     try:
         # Names and numbers are ASCII, whatever the rest is.
-        found: dict[str, Any] = _decode(text[at + 1 : at + 1 + MOST].decode("latin-1"))[0]
-    except (ValueError, RecursionError):
+        found: dict[str, Any] = _scan(text[at + 1 : at + 1 + MOST].decode("latin-1"), 0)[0]
+    except (ValueError, StopIteration, RecursionError):
         return {}
     return found
 
