@@ -116,6 +116,19 @@ class ScanTests(SynchronousTestCase):
             damaged = f'{{"model":"m","x":{value[:-1]}\\x{value[-1]}}}'.encode()
             self.assertIn("invalid JSON", self.refusal(damaged, 65536))
 
+    def test_deep_everywhere(self) -> None:
+        """Where nearly everything is nested deeply, and is left to the decoder, faults are found all the same."""
+        deep = b"[" * 9 + b'{"a":{"b":"' + b"x" * 30 + b'"}}' + b"]" * 9
+        for size in (300, 65536):
+            rows = b",".join([deep] * 3000)
+            body = b'{"x":[' + rows + b'],"model":"m"}'
+            found = read(JsonStream(), packets(body, size))
+            assert found is not None
+            self.assertEqual(found[2], "m")
+            for wrong in (b"[1,]", b"NaN", b'{"a" 1}', b'"\n"', b"]"):
+                at = body.index(deep, len(body) - 2000)
+                self.assertIn("invalid JSON", self.refusal(body[:at] + wrong + b"," + body[at:], size))
+
     def test_long_names(self) -> None:
         """A model, or a key, may be longer than any packet; `model` in escapes is found wherever it is cut."""
         name = "m" * 1_000_000
