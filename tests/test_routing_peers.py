@@ -13,6 +13,7 @@ from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_config
+from tests.support_routing import RouterCase
 
 PEERS = {
     "one": Peer(proxy="http://one", models=("m", "org/n", "a", "gpt")),
@@ -60,6 +61,20 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(names.resolve("s").target, PeerModel("two", "m"))
         busy[PeerModel("two", "m")] = Usage(requests=1)
         self.assertEqual(names.resolve("s").target, PeerModel("any", "m"))
+
+
+class ClosingTests(RouterCase):
+    """The end of the proxy."""
+
+    def test_waits_for_answers_of_peers(self) -> None:
+        """They may end, as those of models here may; nothing new is sent."""
+        model = PeerModel("p", "m")
+        self.router.peers.begin(model)
+        closed = self.router.close()
+        self.assertTrue(self.router.peers.closed)
+        self.assertNoResult(closed)
+        self.router.peers.end(model)
+        self.successResultOf(closed)
 
 
 class UsageTests(SynchronousTestCase):

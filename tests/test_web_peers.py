@@ -117,6 +117,12 @@ class PeerTests(SynchronousTestCase):
         wire.deliver(OK[-1:])
         self.assertEqual(self.client.answer().body, b"OK")
 
+    def test_the_end(self) -> None:
+        """When the proxy shuts down, nothing new goes to a peer."""
+        self.peers.closed = True
+        self.client.ask("POST", CHAT, b'{"model": "m"}')
+        self.assertEqual(self.error(), (503, "llama-swap is shutting down"))
+
     def test_client_leaves(self) -> None:
         """Then the peer's work ends, too."""
         self.client.ask("POST", CHAT, b'{"model": "m"}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -46,6 +46,10 @@ class Peers:
     configured: Mapping[str, Peer]
     """By name."""
     clock: IReactorTime
+    _quiet: Callable[[], None] = lambda: None
+    """Told when no request is under way any more."""
+    closed: bool = False
+    """Whether nothing new is to be sent, since the proxy shuts down."""
     _requests: Counter[PeerModel] = field(factory=Counter)
 
     def begin(self, model: PeerModel) -> None:
@@ -57,6 +61,13 @@ class Peers:
         self._requests[model] -= 1
         if not self._requests[model]:
             del self._requests[model]
+        if not self.are_busy:
+            self._quiet()
+
+    @property
+    def are_busy(self) -> bool:
+        """Whether any request is under way."""
+        return bool(self._requests)
 
     def requests(self, model: PeerModel) -> int:
         """How many are under way."""

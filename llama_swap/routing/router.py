@@ -73,7 +73,7 @@ class Router:
         """`read_ahead` does what can be done for a model whose place is still taken."""
         self.config = config
         self.names = Names(config, usage=self._usage)
-        self.peers = Peers(config.peers, clock)
+        self.peers = Peers(config.peers, clock, self._notice_quiet)
         self.clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher
@@ -208,6 +208,7 @@ class Router:
 
     def close(self) -> Deferred[None]:
         """Take no more requests, end loads and idle models.  Fires when the last answer has ended."""
+        self.peers.closed = True
         self._execute(self._scheduler.closed())
         quiet: Deferred[None] = Deferred()
         self._awaiting_quiet.append(quiet)
@@ -352,7 +353,7 @@ class Router:
         self._execute(self._scheduler.overdue(model))
 
     def _notice_quiet(self) -> None:
-        if self._awaiting_quiet and not self._scheduler.in_flight():
+        if self._awaiting_quiet and not self._scheduler.in_flight() and not self.peers.are_busy:
             waiting, self._awaiting_quiet = self._awaiting_quiet, []
             for quiet in waiting:
                 quiet.callback(None)

@@ -7,7 +7,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import Peer
-from llama_swap.errors import Cancelled, SwapError, UpstreamError
+from llama_swap.errors import Cancelled, SwapError, Unavailable, UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.relay.headers import Body, Fields, OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
@@ -65,6 +65,11 @@ class PeerForwarding(Resource):
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
+        if self._peers.closed:
+            error = Unavailable("llama-swap is shutting down")
+            self._noted.over(error)
+            refuse(request, error)
+            return NOT_DONE_YET
         self._peers.begin(self._target)
         self._deadline = self._peers.clock.callLater(FIRST_ANSWER, self._late)
         self._noted.grant()
