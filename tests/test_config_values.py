@@ -51,7 +51,7 @@ class ValueTests(FindingsTestCase):
         self.assertEqual((config.log_level, config.log_time_format, config.log_to_stdout), ("warn", "rfc3339", "both"))
         self.assert_warnings(
             ONE + "logLevel: loud\nlogTimeFormat: '%Y'\n",
-            (2, "logLevel", "must be one of debug, info, warn, error; taken as info"),
+            (2, "logLevel", "must be one of debug, info, warn, error, not 'loud'; taken as info"),
             (3, "logTimeFormat", "taken as absent"),
         )
         refusal = "logToStdout must be one of: proxy, upstream, both, none"

@@ -20,6 +20,7 @@ from llama_swap.config.kinds import (
     Address,
     Assignments,
     CheckPath,
+    Choice,
     FilePath,
     Flag,
     Headers,
@@ -43,7 +44,7 @@ from llama_swap.config.model import (
 )
 from llama_swap.config.quantities import Duration, Seconds, Size, Whole
 from llama_swap.config.tree import Findings, MapNode, Node
-from llama_swap.config.values import Choice, Patterns, Values, Words
+from llama_swap.config.values import Patterns, Values, Words
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -117,10 +118,6 @@ def _property(key: Key) -> Schema:
     default = key.kind.default
     shown = {} if default is None or isinstance(key.kind, Nested) else {"default": key.kind.show(default)}
     return {"description": key.doc, **key.kind.schema(), **shown}
-
-
-def _later(*names: str) -> tuple[Key, ...]:
-    return tuple(Key(name, Later(), "Known, but not supported by this version yet: ignored.") for name in names)
 
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
@@ -202,8 +199,8 @@ TOP: Final = (
     Key("store", Nested(_STORE, StoreConfig), "Where the activity is kept."),
     Key("performance", Nested(_PERFORMANCE, PerformanceConfig), "How the hardware is watched."),
     Key("ui", Nested(_UI, UIConfig), "What observers are shown."),
-    Key("logLevel", Choice(LOG_LEVELS, "info"), "The least important of llama-swap's own lines that are kept."),
-    Key("logTimeFormat", Choice(TIME_FORMATS, ""), "How their times are written."),
+    Key("logLevel", Choice(LOG_LEVELS, "info", is_lenient=True), "The least important of our own lines."),
+    Key("logTimeFormat", Choice(TIME_FORMATS, "", is_lenient=True), "How their times are written."),
     Key("logToStdout", Choice(LOGS, "proxy", LOGS_REFUSAL), "Whose lines are printed; /logs has all of them anyway."),
     Key("includeAliasesInList", Flag(), "Whether /v1/models lists aliases as well."),
     Key("upstream", Nested(_UPSTREAM, UpstreamConfig), "How requests below /upstream/ are treated."),

@@ -89,13 +89,22 @@ class Choice(Plain):
 
     words: tuple[str, ...]
     default: str | None = None
+    refusal: str = ""
+    """What is said about other words, if not the usual."""
+    is_lenient: bool = False
+    """Other words are taken as the default, with a warning."""
 
     def read(self, node: Node, found: Findings) -> str | None:
-        text = node.text if isinstance(node, Scalar) else None
-        if text not in self.words:
-            found.error(node, f"must be one of {', '.join(self.words)}, not {node.summary}")
-            return self.default
-        return text
+        text = node.text.strip().lower() if isinstance(node, Scalar) else None
+        if text in self.words:
+            return text
+        refusal = self.refusal or f"must be one of {', '.join(self.words)}"
+        message = f"{refusal}, not {node.summary}"
+        if self.is_lenient:
+            found.warn(node, f"{message}; taken as {self.default or 'absent'}")
+        else:
+            found.error(node, message)
+        return self.default
 
     def schema(self) -> Schema:
         return {"anyOf": [{"enum": [*self.words, None]}, MACRO]}

@@ -1,4 +1,4 @@
-"""Kinds of values that are one of a few, or anything at all.  See `llama_swap.config.kinds`."""
+"""Kinds of values that are lists of a few words or patterns, or anything at all.  See `llama_swap.config.kinds`."""
 
 from __future__ import annotations
 
@@ -9,36 +9,13 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from llama_swap.config.kinds import MACRO, Plain, Schema
+from llama_swap.config.kinds import Plain, Schema
 from llama_swap.config.tree import NULLS, Findings, ListNode, MapNode, Node, Scalar
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,15}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
-
-
-@frozen
-class Choice(Plain):
-    """One of a few words."""
-
-    options: tuple[str, ...]
-    default: str
-    refusal: str = ""
-    """What to say to any other word, as an error; if it is empty, the default is taken, with a warning."""
-
-    def read(self, node: Node, found: Findings) -> str:
-        text = node.text.strip().lower() if isinstance(node, Scalar) else None
-        if text in self.options or text == self.default:
-            return text
-        if self.refusal:
-            found.error(node, f"{self.refusal}, not {node.summary}")
-        else:
-            found.warn(node, f"must be one of {', '.join(self.options)}; taken as {self.default or 'absent'}")
-        return self.default
-
-    def schema(self) -> Schema:
-        return {"anyOf": [{"enum": [*self.options, None]}, MACRO]}
 
 
 @frozen
