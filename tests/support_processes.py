@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +28,8 @@ def wait_until(what: Callable[[], T | None], timeout: float, hint: str = "") -> 
 
 
 _given: set[int] = set()
+_taken = (Path(tempfile.gettempdir()) / "llama-swap-test-ports").open("ab")
+"""Each byte stands for a port: whoever runs tests locks those of the ports it uses, as long as it runs."""
 
 
 def free_port() -> int:
@@ -37,7 +41,7 @@ def free_port() -> int:
     first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(first_outgoing // 2, first_outgoing)
-        if port in _given:
+        if port in _given or not _reserve(port):
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,6 +51,15 @@ def free_port() -> int:
                 continue
         _given.add(port)
         return port
+
+
+def _reserve(port: int) -> bool:
+    """Whether no other run of tests uses the port, which is now ours."""
+    try:
+        fcntl.lockf(_taken, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 class Journal:
