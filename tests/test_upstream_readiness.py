@@ -18,6 +18,7 @@ from llama_swap.logs.broadcaster import Broadcaster
 from llama_swap.upstream.readiness import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
+    LONGEST_QUICK_PAUSE,
     PROBE_TIMEOUT,
     QUICK_PAUSE,
     SHARE_OF_LOAD,
@@ -189,14 +190,14 @@ class HealthTests(ProberCase):
         self.assertAlmostEqual(times[-2] - times[-3], LONGEST_PAUSE)
 
     def test_pauses_while_nobody_listens(self) -> None:
-        """Looking costs little as long as connections are refused: first every 3 ms, never rarer than every 20."""
+        """Looking costs little as long as connections are refused: first every 3 ms, never rarer than every 10."""
         healthy = self.prober.healthy(self.model)
         times = self.repeat(healthy, self.nobody_listens)
         self.failureResultOf(healthy, NotReadyInTime)
         for began, following in pairwise(times[:-1]):
-            self.assertAlmostEqual(following - began, min(max(QUICK_PAUSE, began * SHARE_OF_LOAD), FIRST_PAUSE))
+            self.assertAlmostEqual(following - began, min(max(QUICK_PAUSE, began * SHARE_OF_LOAD), LONGEST_QUICK_PAUSE))
         self.assertAlmostEqual(times[1], QUICK_PAUSE)
-        self.assertAlmostEqual(times[-2] - times[-3], FIRST_PAUSE)
+        self.assertAlmostEqual(times[-2] - times[-3], LONGEST_QUICK_PAUSE)
 
     def test_pauses_elsewhere(self) -> None:
         """Other hosts are asked no more often than every 20 ms, whatever they answer."""

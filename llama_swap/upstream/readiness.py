@@ -28,6 +28,8 @@ from llama_swap.logs.broadcaster import Broadcaster
 FIRST_PAUSE = 0.02
 QUICK_PAUSE = 0.003
 """Where there is a hint that something may change, or where looking costs nothing."""
+LONGEST_QUICK_PAUSE = 0.01
+"""A local connection that is refused costs some 40 µs, so it may be tried so often for any time."""
 LONGEST_PAUSE = 0.25
 SHARE_OF_LOAD = 0.01
 """Pauses between probes grow with the time that a load already took."""
@@ -185,7 +187,7 @@ class _Pauses:
         if self._hinted:
             pause = QUICK_PAUSE
         elif self._is_local and seen is Seen.NOBODY:
-            pause = min(max(QUICK_PAUSE, share), FIRST_PAUSE)
+            pause = min(max(QUICK_PAUSE, share), LONGEST_QUICK_PAUSE)
         else:
             pause = min(max(FIRST_PAUSE, share), LONGEST_PAUSE)
         self._hinted = False
