@@ -43,7 +43,7 @@ class FakeRouter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.names = Names(config)
-        self.peers = Peers(config.peers, Clock())
+        self.peers = Peers(config.peers)
         self.free: set[str] = set()
         """Models for which nobody has to wait."""
         self.waiting: list[tuple[Target, Deferred[FakeLease]]] = []
@@ -113,10 +113,12 @@ class Endpoints:
 
     upstream: Upstream = field(factory=Upstream)
     urls: list[str] = field(factory=list)
+    timeouts: list[float] = field(factory=list)
 
     def pool(self, url: str, connect_timeout: float = 30) -> Pool:
         """See `Dialer.pool`."""
         self.urls.append(url)
+        self.timeouts.append(connect_timeout)
         return self.upstream.pool()
 
 

@@ -161,6 +161,7 @@ class Upstream:
     def __init__(self) -> None:
         self.attempts: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
         self.cancelled = 0
+        self.clock = Clock()
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See `IStreamClientEndpoint.connect`."""
@@ -184,7 +185,7 @@ class Upstream:
 
     def pool(self, url: str = "") -> Pool:
         """Return a pool of connections to this upstream."""
-        return Pool(self, Clock())
+        return Pool(self, self.clock)
 
     def refuse(self) -> None:
         """Refuse the oldest pending attempt."""

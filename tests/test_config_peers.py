@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from llama_swap.config.model import Peer
+from llama_swap.config.model import Filters, Peer, Timeouts
 from llama_swap.config.show import render_effective
 from tests.support_config import FindingsTestCase, load
 
@@ -26,10 +26,27 @@ class PeerTests(FindingsTestCase):
         self.assertEqual(self.peers(text, KEY="secret"), {"p": expected})
         self.assertNotIn("secret", repr(expected))
 
+    def test_filters_and_timeouts(self) -> None:
+        """As models have them; but the head of an answer may not take for ever unless the file says so."""
+        text = "p: {proxy: http://other, filters: {stripParams: 'top_p, n', setParamsByID: {m: {n: 1}}}, %s}"
+        peer = self.peers(text % "timeouts: {connect: 3}")["p"]
+        self.assertEqual(peer.filters, Filters(strip_params=("top_p", "n"), set_params_by_id={"m": {"n": 1}}))
+        self.assertEqual(peer.timeouts, Timeouts(connect=3, response_header=60))
+        self.assertEqual(self.peers(text % "timeouts: {responseHeader: 0}")["p"].timeouts, Timeouts())
+        self.assertEqual(self.peers("p: {proxy: http://other}")["p"].timeouts, Timeouts(response_header=60))
+        config = load(f"{MODELS}peers:\n  {text}".replace("%s", "timeouts: {connect: 3}")).config
+        self.assertEqual(load(render_effective(config)).config.peers, {"p": peer})
+        self.assert_errors(
+            MODELS + "peers: {p: {proxy: http://other, filters: [a],\n timeouts: {connect: -1}}}",
+            (2, "peers.p.filters", "must be a mapping with `stripParams`"),
+            (3, "peers.p.timeouts.connect", ""),
+        )
+
     def test_key_is_not_shown(self) -> None:
         """The effective configuration masks it."""
         config = load(MODELS + "peers: {p: {proxy: http://other, models: [m], apiKey: hush}}").config
         shown = yaml.safe_load(render_effective(config))["peers"]
+        self.assertEqual(shown["p"].pop("timeouts")["responseHeader"], 60)
         self.assertEqual(shown, {"p": {"proxy": "http://other", "apiKey": "***", "models": ["m"]}})
 
     def test_errors(self) -> None:

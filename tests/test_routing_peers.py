@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from attrs import evolve
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Peer, Selector
@@ -82,7 +81,7 @@ class UsageTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """Requests under way, model by model."""
-        peers = Peers(PEERS, Clock())
+        peers = Peers(PEERS)
         model = PeerModel("one", "m")
         peers.begin(model)
         peers.begin(model)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Config, Peer
+from llama_swap.config.model import Config, Filters, Peer, Timeouts
+from llama_swap.relay.pool import TRIAL
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.passthrough import PassThrough
-from llama_swap.web.peering import FIRST_ANSWER
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 
@@ -22,9 +21,16 @@ CONFIG = Config(
     peers={
         "p": Peer(proxy="http://peer.example:9/base", models=("m",), api_key="theirs"),
         "open": Peer(proxy="http://open.example", models=("n",)),
+        "strict": Peer(
+            proxy="http://strict.example",
+            models=("s",),
+            filters=Filters(strip_params=("top_p",), set_params={"n": 1}, set_params_by_id={"s": {"max_tokens": 5}}),
+            timeouts=Timeouts(connect=3, response_header=5),
+        ),
     },
 )
 CHAT = "/v1/chat/completions"
+TOO_LATE = 60
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 KEYS = {"Authorization": "Bearer ours", "X-API-Key": "ours", "X-Other": "x"}
 
@@ -35,14 +41,15 @@ class PeerTests(SynchronousTestCase):
     def setUp(self) -> None:
         router: Any = FakeRouter(CONFIG)
         self.peers = router.peers
-        self.clock: Clock = router.peers.clock
         self.endpoints = Endpoints()
         forwarder = Forwarder(router, self.endpoints, unwatched())
         app = app_with(InferenceRoutes(forwarder).add_to, PassThrough(forwarder).add_to)
         self.client = Client(site_of(Front(app)))
         self.upstream = self.endpoints.upstream
+        self.clock = self.upstream.clock
 
     def tearDown(self) -> None:
+        self.clock.advance(TRIAL)  # for a connection that was kept
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.peers._requests, {})
 
@@ -103,17 +110,36 @@ class PeerTests(SynchronousTestCase):
         """A peer that does not begin to answer is given up."""
         self.client.ask("POST", CHAT, b'{"model": "m"}')
         self.upstream.accept()
-        self.clock.advance(FIRST_ANSWER)
+        self.clock.advance(TOO_LATE)
         status, message = self.error()
         self.assertEqual(status, 502)
-        self.assertIn("no answer has begun for 60 s", message)
+        self.assertIn("peer proxy error: peer p at http://peer.example:9/base: no answer within 60 s", message)
+
+    def test_timeouts(self) -> None:
+        """Each peer may have as long as the configuration says."""
+        self.client.ask("POST", CHAT, b'{"model": "s"}')
+        self.upstream.accept()
+        self.clock.advance(4.9)
+        self.assertEqual(self.client.wire.take(), b"")
+        self.clock.advance(0.1)
+        self.assertIn("no answer within 5 s", self.error()[1])
+        self.assertEqual(self.endpoints.timeouts, [3])
+
+    def test_filters(self) -> None:
+        """What is told a peer is changed as its filters say, by its own name for the model; forms are not."""
+        for name in (b"strict/s", b"s"):
+            self.client.ask("POST", CHAT, b'{"model": "%s", "top_p": 1, "n": 2}' % name)
+            _, _, body = self.sent().partition("\r\n\r\n")
+            self.assertEqual(json.loads(body), {"model": "s", "n": 1, "max_tokens": 5})
+        self.client.ask("POST", CHAT, b"model=s&top_p=1", {"Content-Type": "application/x-www-form-urlencoded"})
+        self.assertTrue(self.sent().endswith("\r\n\r\nmodel=s&top_p=1"))
 
     def test_slow_answer(self) -> None:
         """One that has begun may take its time."""
         self.client.ask("POST", CHAT, b'{"model": "m"}')
         wire = self.upstream.accept()
         wire.deliver(OK[:-1])
-        self.clock.advance(FIRST_ANSWER)
+        self.clock.advance(TOO_LATE)
         wire.deliver(OK[-1:])
         self.assertEqual(self.client.answer().body, b"OK")
 

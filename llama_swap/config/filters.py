@@ -1,4 +1,4 @@
-"""`filters` of a model: what is taken out of requests, and put in."""
+"""`filters` of a model or a peer: what is taken out of requests, and put in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROTECTED: Final = "model"
 
 
 def read_filters(section: Node | None, scope: Scope) -> Filters | None:
-    """Return the filters of a model; None where it has none."""
+    """Return the filters of a model or a peer; None where it has none."""
     if section is None or section.is_empty:
         return None
     if not isinstance(section, MapNode):

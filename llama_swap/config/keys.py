@@ -130,6 +130,20 @@ TIME_FORMATS: Final = (
 MODALITIES: Final = ("text", "audio", "image")
 _TEXTS: Final = {"type": ["object", "null"], "additionalProperties": Text().schema()}
 
+
+def timeouts(response_header: float) -> Nested:
+    """Return what reads `timeouts`, where the head of an answer may take so many seconds unless the file says more."""
+    table = (
+        Key("connect", Seconds(30.0), "Time to connect."),
+        Key("responseHeader", Seconds(response_header), "Time from the request to the head of the answer; 0: any."),
+        Key("tlsHandshake", Seconds(10.0), "Accepted, without effect: part of `connect`."),
+        Key("keepalive", Seconds(30.0), "Accepted, without effect."),
+        Key("expectContinue", Seconds(1.0), "Accepted, without effect: bodies are sent at once."),
+        Key("idleConn", Seconds(90.0), "Accepted, without effect: idle connections are closed within a second."),
+    )
+    return Nested(table, Timeouts)
+
+
 # fmt: off
 _STORE: Final = (
     Key("path", FilePath(), "A file for the activity, so that it outlives llama-swap; none: kept in memory only."),
@@ -139,9 +153,7 @@ _ACTIVITY: Final = (
     Key("session_id", Headers(("X-Session-ID", "X-Litellm-Session-Id")), "Headers that name a client's session."),
 )
 
-_UI: Final = (
-    Key("activity", Nested(_ACTIVITY, UIActivityConfig), "What is shown of the activity."),
-)
+_UI: Final = (Key("activity", Nested(_ACTIVITY, UIActivityConfig), "What is shown of the activity."),)
 
 _PERFORMANCE: Final = (
     Key("disabled", Flag(), "Do not watch the hardware; there is no /metrics then."),
@@ -158,15 +170,6 @@ _CAPABILITIES: Final = (
     Key("tools", Flag(), "Whether it can call tools."),
     Key("reranker", Flag(), "Whether it ranks documents."),
     Key("context", Whole(0, "tokens"), "The size of its context; 0: not told."),
-)
-
-_TIMEOUTS: Final = (
-    Key("connect", Seconds(30.0), "Time to connect."),
-    Key("responseHeader", Seconds(0.0), "Time from the request to the head of the answer; 0: any."),
-    Key("tlsHandshake", Seconds(10.0), "Accepted, without effect: part of `connect`."),
-    Key("keepalive", Seconds(30.0), "Accepted, without effect."),
-    Key("expectContinue", Seconds(1.0), "Accepted, without effect: bodies are sent at once."),
-    Key("idleConn", Seconds(90.0), "Accepted, without effect: idle connections are closed within a second."),
 )
 
 _COMPAT: Final = (
@@ -225,7 +228,7 @@ MODEL: Final = (
     Key("macros", Section(_TEXTS), "Macros of this model; they win over global ones."),
     Key("metadata", Values(), "Whatever clients are to be told about the model."),
     Key("capabilities", Nested(_CAPABILITIES, Capabilities), "What the model can do, for clients that ask."),
-    Key("timeouts", Nested(_TIMEOUTS, Timeouts), "How long the model's server may take."),
+    Key("timeouts", timeouts(response_header=0.0), "How long the model's server may take."),
     Key("compat", Nested(_COMPAT, Compat), "Exceptions for servers that need them."),
     Key("filters", Section({"type": ["object", "null"]}), "What is taken out of requests, and put in."),
     Key("sendLoadingState", Flag(None), "The same for this model; none: as at the top level."),

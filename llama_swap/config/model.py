@@ -38,7 +38,7 @@ class Capabilities:
 
 @frozen(kw_only=True)
 class Timeouts:
-    """`timeouts` of a model, in seconds."""
+    """`timeouts` of a model or a peer, in seconds."""
 
     connect: float = 30.0
     response_header: float = 0.0
@@ -51,14 +51,14 @@ class Timeouts:
 
 @frozen(kw_only=True)
 class Filters:
-    """`filters` of a model.  Paths are names with dots between them; `llama_swap.web.filters` knows more."""
+    """`filters` of a model or a peer.  Paths are names with dots between them; `llama_swap.web.filters` knows more."""
 
     strip_params: tuple[str, ...] = ()
     """Paths that are taken out of requests."""
     set_params: Mapping[str, Any] = field(factory=dict)
     """By path, what is put into them then."""
     set_params_by_id: Mapping[str, Mapping[str, Any]] = field(factory=dict)
-    """By the name that was asked for, what is put in last."""
+    """By the name that was asked for, or the peer's own name for the model, what is put in last."""
 
 
 @frozen(kw_only=True)
@@ -190,6 +190,9 @@ class Peer:
     """What it has; None: nobody knows."""
     api_key: str | None = field(default=None, repr=False)
     """What it wants to be shown."""
+    filters: Filters | None = None
+    """What is changed in the JSON of requests."""
+    timeouts: Timeouts = Timeouts(response_header=60.0)
 
 
 @frozen(kw_only=True)

@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from llama_swap.config.access import Secret
-from llama_swap.config.keys import Key, read_keys
-from llama_swap.config.kinds import Later, Names, Section, Text, is_name, read_names
+from llama_swap.config.filters import read_filters
+from llama_swap.config.keys import Key, read_keys, timeouts
+from llama_swap.config.kinds import Names, Section, Text, is_name, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Peer
 from llama_swap.config.ports import base_url
 from llama_swap.config.tree import MapNode, Node
 
-_LATER: Final = "Known, but not supported by this version yet: ignored."
-
 PEER: Final = (
     Key("proxy", Text(None), "The URL of the other server."),
     Key("models", Section(Names().schema()), "Its models; without them, any may be asked for as peer/model."),
     Key("apiKey", Secret(), "The key that the other server wants."),
-    Key("filters", Later(), _LATER),
-    Key("timeouts", Later(), _LATER),
+    Key("filters", Section({"type": ["object", "null"]}), "What is taken out of requests, and put in."),
+    Key("timeouts", timeouts(response_header=60.0), "How long the other server may take."),
 )
 
 
@@ -54,4 +53,5 @@ def _peer(node: MapNode, scope: Scope) -> Peer:
         values["models"] = tuple(dict.fromkeys(item.text for item in read_names(scope.expand(models), found)))
         if models.is_empty:
             found.error(models, "names no model; leave it out if any may be asked for")
+    values["filters"] = read_filters(values["filters"], scope)
     return Peer(**values)

@@ -13,7 +13,7 @@ import yaml
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP, shown
 from llama_swap.config.masking import masked
-from llama_swap.config.model import Config, ModelConfig, Peer, Routing, Selector
+from llama_swap.config.model import Config, Filters, ModelConfig, Peer, Routing, Selector
 from llama_swap.config.peers import PEER
 from llama_swap.config.selectors import SELECTOR
 
@@ -60,7 +60,7 @@ def _selector(selector: Selector) -> dict[str, Any]:
 
 def _peer(peer: Peer) -> dict[str, Any]:
     models = {} if peer.models is None else {"models": list(peer.models)}
-    return {**dict(shown(PEER, peer)), **models}
+    return {**dict(shown(PEER, peer)), **models, **_filters(peer.filters)}
 
 
 def _model(model: ModelConfig) -> dict[str, Any]:
@@ -68,10 +68,16 @@ def _model(model: ModelConfig) -> dict[str, Any]:
     if model.cmd_stop:
         entry["cmdStop"] = shlex.join(masked(model.cmd_stop))
     entry["env"] = masked(entry["env"])
-    if (filters := model.filters) is not None:
-        entry["filters"] = {
+    return {**entry, **_filters(model.filters)}
+
+
+def _filters(filters: Filters | None) -> dict[str, Any]:
+    if filters is None:
+        return {}
+    return {
+        "filters": {
             "stripParams": ", ".join(filters.strip_params),
             "setParams": dict(filters.set_params),
             "setParamsByID": {name: dict(params) for name, params in filters.set_params_by_id.items()},
         }
-    return entry
+    }

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from attrs import define, field, frozen
-from twisted.internet.interfaces import IReactorTime
 
 from llama_swap.config.model import Peer
 
@@ -45,7 +44,6 @@ class Peers:
 
     configured: Mapping[str, Peer]
     """By name."""
-    clock: IReactorTime
     _quiet: Callable[[], None] = lambda: None
     """Told when no request is under way any more."""
     closed: bool = False

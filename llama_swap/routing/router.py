@@ -73,7 +73,7 @@ class Router:
         """`read_ahead` does what can be done for a model whose place is still taken."""
         self.config = config
         self.names = Names(config, usage=self._usage)
-        self.peers = Peers(config.peers, clock, self._notice_quiet)
+        self.peers = Peers(config.peers, self._notice_quiet)
         self.clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher

@@ -29,7 +29,7 @@ class Destination:
     connect_timeout: float
 
     @classmethod
-    def at(cls, url: str, description: str, pools: Pools, connect_timeout: float = 30.0) -> Destination:
+    def at(cls, url: str, description: str, pools: Pools, connect_timeout: float) -> Destination:
         """Return the destination at a base URL; to make it opens no connection."""
         parts = urlsplit(url)
         pool = pools.pool(url, connect_timeout)

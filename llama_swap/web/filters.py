@@ -1,4 +1,4 @@
-"""Takes members out of JSON bodies and puts others in, as `filters` of a model says.  Pure.
+"""Takes members out of JSON bodies and puts others in, as `filters` of a model or a peer says.  Pure.
 
 Only what is touched changes: every other byte stays as the client wrote it.  Paths are those of the original
 llama-swap: names with dots between them, numbers for elements of lists, and a backslash before a dot that is part of a

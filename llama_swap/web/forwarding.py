@@ -92,9 +92,10 @@ class Forwarder:
         return destination
 
     def _peer(self, name: str) -> Destination:
-        known, url = self._peers.get(name), self.router.peers.configured[name].proxy
-        if known is None or known.url != url:
-            known = self._peers[name] = Destination.at(url, f"peer {name} at {url}", self._pools)
+        known, peer = self._peers.get(name), self.router.peers.configured[name]
+        url, timeout = peer.proxy, peer.timeouts.connect
+        if known is None or known.url != url or known.connect_timeout != timeout:
+            known = self._peers[name] = Destination.at(url, f"peer {name} at {url}", self._pools, timeout)
         return known
 
 

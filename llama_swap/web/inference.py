@@ -47,11 +47,12 @@ class InferenceRoutes:
             from llama_swap.web.filters import filtered
 
             whole = body if isinstance(body, bytes) else b"".join(body.pieces())
-            body = filtered(whole, filters, named.model)
+            body = filtered(whole, filters, target.model if isinstance(target, PeerModel) else named.model)
         return self._forwarder.forward(request, target, target_at_upstream(request.uri), body)
 
     def _filters(self, target: Target | PeerModel) -> Filters | None:
-        return self._forwarder.names.config.models[target.model].filters if isinstance(target, Target) else None
+        config = self._forwarder.names.config
+        return (config.peers[target.peer] if isinstance(target, PeerModel) else config.models[target.model]).filters
 
     def ask(self, request: SwapRequest) -> IResource:
         """Return the resource that forwards `request` to the model that its query names."""

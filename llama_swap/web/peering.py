@@ -15,9 +15,6 @@ from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.web.destinations import Destination
 from llama_swap.web.errors import refuse
 
-FIRST_ANSWER = 60.0
-"""How many seconds a peer may take until its answer begins."""
-
 _KEYS = frozenset({b"authorization", b"x-api-key"})
 
 
@@ -47,6 +44,7 @@ class PeerForwarding(Resource):
         upgrade: bytes | None,
     ) -> None:
         super().__init__()
+        peer = peers.configured[target.peer]
         self._target = target
         self._peers = peers
         self._noted = noted
@@ -54,13 +52,19 @@ class PeerForwarding(Resource):
             method=noted.method,
             target=destination.path + uri,
             host=destination.authority,
-            fields=fields_for(peers.configured[target.peer], noted.fields),
+            fields=fields_for(peer, noted.fields),
             client=None,
             body=body,
             upgrade=upgrade,
         )
         self._relay = ReverseProxyResource(
-            outbound, destination.pool, destination.description, refuse=_refuse, over=self._over, observer=noted
+            outbound,
+            destination.pool,
+            destination.description,
+            refuse=_refuse,
+            over=self._over,
+            observer=noted,
+            patience=peer.timeouts.response_header,
         )
 
     def render(self, request: Request) -> int:
@@ -71,19 +75,12 @@ class PeerForwarding(Resource):
             refuse(request, error)
             return NOT_DONE_YET
         self._peers.begin(self._target)
-        self._deadline = self._peers.clock.callLater(FIRST_ANSWER, self._late)
         self._noted.grant()
         self._noted.cancel = self._relay.cancel
         self._relay.render(request)
         return NOT_DONE_YET
 
-    def _late(self) -> None:
-        if not self._noted.status:
-            self._relay.cancel(UpstreamError(f"no answer has begun for {FIRST_ANSWER:.0f} s"))
-
     def _over(self, error: SwapError | None) -> None:
-        if self._deadline.active():
-            self._deadline.cancel()
         self._peers.end(self._target)
         self._noted.over(error)
 
