@@ -31,9 +31,11 @@ class FakeLease:
     def __init__(self, model: ModelConfig) -> None:
         self.model = model
         self.released = 0
+        self.used = False
 
-    def release(self) -> None:
-        """Count."""
+    def release(self, *, used: bool = True) -> None:
+        """Count; whether the model was `used` is said the first time."""
+        self.used = self.used if self.released else used
         self.released += 1
 
 

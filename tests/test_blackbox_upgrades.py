@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model, fake_models
+from tests.support_processes import wait_until
 
 UPGRADE = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 ACCEPT = b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
@@ -99,6 +100,30 @@ class UpgradeTests(SynchronousTestCase):
             self.assertEqual(proxy.running(), {"a": "ready"})
             client.close()
             self.assertEqual(asked.result(), "b")
+
+    def test_holds_nothing(self) -> None:
+        """With `ignoreWebsockets` tunnels do not count, against no limit, and end with their model: by ttl or swap."""
+        ignoring = {"compat": {"ignoreWebsockets": True}}
+        models = {
+            "a": fake_model("a", concurrencyLimit=2, **ignoring),
+            "b": fake_model("b"),
+            "short": fake_model("short", ttl=1, **ignoring),
+        }
+        with ProxyUnderTest({"models": models}) as proxy:
+            clients: list[Socket] = []
+            for _ in range(3):
+                clients.append(Socket(proxy))
+                self.assertIn(b" 101 ", clients[-1].head())
+            self.assertEqual(proxy.served("a"), "a")
+            clients[0].send(b"still here")
+            self.assertEqual(clients[0].take(10), b"still here")
+            self.assertEqual(proxy.served("b"), "b")
+            clients.append(Socket(proxy, "/upstream/short/ws"))
+            clients[-1].head()
+            for client in clients:
+                self.assertTrue(client.is_closed())
+                client.close()
+            wait_until(lambda: proxy.running() == {}, 5, "the end of the last model")
 
     def test_refused(self) -> None:
         """A model that does not switch answers as ever, on a connection that stays usable."""

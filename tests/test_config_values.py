@@ -45,6 +45,15 @@ class ValueTests(FindingsTestCase):
         self.assertEqual(made.timeouts, Timeouts(connect=5, response_header=0.5, keepalive=1, idle_conn=2))
         self.assertTrue(made.compat.ignore_websockets)
 
+    def test_comfyui(self) -> None:
+        """The model behind `/comfyui/` has room for the requests of a page, and its WebSockets never count."""
+        for written, limit in (("concurrencyLimit: 20", 50), ("concurrencyLimit: 51", 51), ("ttl: 5", 50)):
+            [made] = load(
+                f"models: {{comfyui_auto: {{cmd: x --port 1, {written}, compat: {{ignoreWebsockets: false}}}}}}"
+            ).config.models.values()
+            self.assertEqual((made.concurrency_limit, made.compat.ignore_websockets), (limit, True), written)
+        self.assertFalse(model("cmd: x --port 1").compat.ignore_websockets)
+
     def test_logs(self) -> None:
         """Levels and layouts that do not exist are warnings, places to log to are errors, as in the original."""
         config = load(ONE + "logLevel: WARN\nlogTimeFormat: RFC3339\nlogToStdout: both\n").config

@@ -61,6 +61,23 @@ class IdleTimerTests(SynchronousTestCase):
         timer.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_resume(self) -> None:
+        """What was no use takes nothing away and adds nothing; a time that is up in between ends at once after."""
+        self.timer.start()
+        for _ in range(2):
+            self.clock.advance(20)
+            self.timer.stop()
+            self.clock.advance(5)
+            self.timer.resume()
+        self.assertEqual(self.clock.getDelayedCalls()[0].getTime(), 60)
+        self.timer.stop()
+        self.timer.used()
+        self.clock.advance(100)
+        self.timer.resume()
+        self.clock.advance(0)
+        self.assertEqual(self.expired, [150])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_other_time(self) -> None:
         """Another time holds at once for a model that is not in use, and later for one that is."""
         self.timer.set_ttl(5)

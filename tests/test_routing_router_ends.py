@@ -52,6 +52,30 @@ class IdleTests(RouterCase):
         self.advance(59)
         self.assertEqual(self.router.states(), {"a": "ready"})
 
+    def test_no_use(self) -> None:
+        """A lease that was no use of its model takes nothing from its time, and adds nothing to it."""
+        self.load("a").release()
+        self.advance(30)
+        self.load("a").release(used=False)
+        self.advance(29)
+        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.advance(1)
+        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.child("a").exit()
+        self.assert_at_rest()
+
+    def test_use_beside_no_use(self) -> None:
+        """The time counts from the last lease that was use, though another one was released after it."""
+        useless, used = self.load("a"), self.load("a")
+        self.advance(100)
+        used.release()
+        self.advance(10)
+        useless.release(used=False)
+        self.advance(49)
+        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.advance(1)
+        self.assertEqual(self.router.states(), {"a": "stopping"})
+
     def test_ends_with_its_process(self) -> None:
         """The timer of a process that crashed does not end the next one."""
         self.load("a").release()

@@ -11,7 +11,7 @@ from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 
-from llama_swap.config.model import Config
+from llama_swap.config.model import Compat, Config
 from llama_swap.errors import NotFound
 from llama_swap.routing.names import Names
 from llama_swap.scheduling.commands import Target
@@ -27,9 +27,12 @@ CONFIG = Config(
         **models("x", aliases=("al", "al/ias", "v:1")),
         **models("comfyui_auto"),
         **models("based", proxy="http://h:1/base"),
+        **models("page", compat=Compat(ignore_websockets=True)),
     },
     profiles={"coding": ("a", "org/m:Q4", "x")},
 )
+
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
 SPLIT: dict[bytes, tuple[Target, bytes]] = {
     b"a": (Target("a"), b""),
@@ -183,6 +186,28 @@ class RouteTests(SynchronousTestCase):
         sent = self.sent()
         self.assertTrue(sent.endswith(b"Content-Length: 2\r\n\r\nab"), sent)
         self.assertEqual((sent.count(b"Content-Length"), sent.count(b"Transfer-Encoding")), (1, 0))
+
+    def is_held(self, model: str, answer: bytes) -> bool:
+        """Ask for a WebSocket, and return whether its lease is held after this answer.  At the end it never is."""
+        client = Client(self.site)
+        client.ask("GET", f"/upstream/{model}/ws", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
+        lease = self.router.grant()
+        wire = self.endpoints.upstream.accept()
+        self.assertEqual(lease.released, 0)
+        wire.deliver(answer)
+        held = lease.released == 0
+        client.leave()
+        self.assertEqual((lease.released > 0, lease.used), (True, held))
+        return held
+
+    def test_upgrade(self) -> None:
+        """A WebSocket holds its lease to the end, unless its model ignores them: then it was no use of the model."""
+        self.assertTrue(self.is_held("a", SWITCHED))
+        self.assertFalse(self.is_held("page", SWITCHED))
+
+    def test_upgrade_refused(self) -> None:
+        """A request that does not become a WebSocket is one like any other, also where those are ignored."""
+        self.assertTrue(self.is_held("page", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"))
 
     def test_without_host(self) -> None:
         """A client of HTTP/1.0 may have no Host: then it is the upstream's."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -17,10 +17,12 @@ from llama_swap.config.filters import read_filters
 from llama_swap.config.keys import MODEL, meant, read_keys
 from llama_swap.config.kinds import is_name
 from llama_swap.config.macros import Scope
-from llama_swap.config.model import LOOPBACK_NAMES, PID, ModelConfig
+from llama_swap.config.model import COMFYUI_MODEL, LOOPBACK_NAMES, PID, Compat, ModelConfig
 from llama_swap.config.ports import MOST, assign_ports, base_url, host_of, port_of
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 
+COMFYUI_REQUESTS: Final = 50
+"""The least `concurrencyLimit` with which the pages of ComfyUI work."""
 _PORT = "${PORT}"
 
 
@@ -140,6 +142,9 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
         values["send_loading_state"] = top["send_loading_state"]
     values["ttl"] = top["global_ttl"] if values["ttl"] < 0 else values["ttl"]
     values["unload_timeout"] = values["unload_timeout"] or top["unload_timeout"]
+    if draft.id == COMFYUI_MODEL:  # each open page asks for much at a time, and keeps a WebSocket open
+        values["concurrency_limit"] = max(values["concurrency_limit"], COMFYUI_REQUESTS)
+        values["compat"] = Compat(ignore_websockets=True)
     return ModelConfig(id=draft.id, port=port, **values)
 
 

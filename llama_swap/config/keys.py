@@ -173,7 +173,7 @@ _CAPABILITIES: Final = (
 )
 
 _COMPAT: Final = (
-    Key("ignoreWebsockets", Flag(), "Whether the model may be unloaded while WebSockets to it are open."),
+    Key("ignoreWebsockets", Flag(), "Whether open WebSockets are neither requests in flight nor use of the model."),
 )
 
 TOP: Final = (

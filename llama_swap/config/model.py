@@ -19,6 +19,8 @@ PID = "${PID}"
 """Stands in `cmd_stop` for what is known when the model runs."""
 
 
+COMFYUI_MODEL = "comfyui_auto"
+"""The model that is served at `/comfyui/`, where browsers leave pages open that ask and ask."""
 IGNORED_PATHS = (re.compile(r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$"),)
 """What browsers ask for by themselves, long after the page that needed it was closed."""
 
@@ -66,7 +68,7 @@ class Compat:
     """`compat` of a model."""
 
     ignore_websockets: bool = False
-    """WebSockets neither count as in flight, nor keep the model loaded."""
+    """Upgraded connections neither count as in flight, nor as use of the model."""
 
 
 @frozen(kw_only=True)

@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import Cancelled, NobodyListens, SwapError, UpstreamError
+from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.exchange import AnswerSink, Exchange
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.pool import Pool
@@ -34,6 +35,7 @@ class ReverseProxyResource(Resource):
 
     `sink` makes what writes the answer to the client, of the arguments of `ResponseRelay`.
     `patience` is how many seconds the head of the answer may take; 0: any.
+    `joined` is called if the two ends agree to leave HTTP, and the request has become a tunnel.
     `over` is called exactly once: when the answer was passed on, or with the error that ended it before, which is
     `Cancelled` if the client left.  Then, if nothing of an answer was passed on, `refuse` is to tell the client.
     """
@@ -51,6 +53,7 @@ class ReverseProxyResource(Resource):
         over: Callable[[SwapError | None], None],
         observer: AnswerObserver,
         patience: float = 0,
+        joined: Callable[[], None] | None = None,
         sink: Callable[..., ResponseSink] = ResponseRelay,
     ) -> None:
         super().__init__()
@@ -61,6 +64,7 @@ class ReverseProxyResource(Resource):
         self._over = over
         self._observer = observer
         self._patience = patience
+        self._joined = joined
         self._sink = sink
         self._too_late: IDelayedCall | None = None
         self._ended = False
@@ -69,7 +73,7 @@ class ReverseProxyResource(Resource):
         """See `IResource.render`."""
         relay = self._sink(request, self._failed, self._end, self._observer)
         self._exchange = exchange = Exchange(
-            self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(join, request)
+            self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(self._join, request)
         )
         request.notifyFinish().addErrback(self._client_left, exchange)
         exchange.start()
@@ -80,6 +84,11 @@ class ReverseProxyResource(Resource):
     def cancel(self, error: SwapError) -> None:
         """Give up the request; its client gets `error`, or sees its answer break off."""
         self._exchange.cancel(error)
+
+    def _join(self, request: Request, upstream: UpstreamConnection) -> None:
+        join(request, upstream)
+        if self._joined is not None:
+            self._joined()
 
     def _lose_patience(self, request: Request) -> None:
         self._too_late = None

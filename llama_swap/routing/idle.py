@@ -18,13 +18,24 @@ class IdleTimer:
     _expired: Callable[[], None]
     _call: IDelayedCall | None = None
     _unused: bool = False
+    _last_use: float = 0.0
 
     def start(self) -> None:
         """The model is not in use, from now on."""
+        self.used()
+        self.resume()
+
+    def used(self) -> None:
+        """The model has been in use until now."""
+        self._last_use = self._clock.seconds()
+
+    def resume(self) -> None:
+        """The model is not in use, nor was it since `used`: of its time, the rest is left."""
         self.stop()
         self._unused = True
         if self._ttl > 0:
-            self._call = self._clock.callLater(self._ttl, self._expire)
+            left = self._last_use + self._ttl - self._clock.seconds()
+            self._call = self._clock.callLater(max(0.0, left), self._expire)
 
     def set_ttl(self, ttl: float) -> None:
         """Another time holds; a model that is not in use has all of it from now on."""

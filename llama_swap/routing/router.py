@@ -43,16 +43,19 @@ class Lease:
     """The right to send one request to a model that is ready.  It stays loaded until every lease on it is released."""
 
     model: ModelConfig
-    _release: Callable[[], None]
+    _release: Callable[[bool], None]
     crashes: int = 0
     """How often the model had crashed when this was granted."""
     _released: bool = False
 
-    def release(self) -> None:
-        """The request is over, however it ended.  Only the first call counts."""
+    def release(self, *, used: bool = True) -> None:
+        """The request is over, however it ended.  Only the first call counts.
+
+        If it is not to count as use of the model, its `ttl` runs on as if there had been no request.
+        """
         if not self._released:
             self._released = True
-            self._release()
+            self._release(used)
 
 
 class Router:
@@ -317,11 +320,14 @@ class Router:
         upstream.idle.stop()
         return Lease(upstream.core.model, partial(self._released, ticket), upstream.crashes)
 
-    def _released(self, ticket: Ticket) -> None:
+    def _released(self, ticket: Ticket, used: bool) -> None:
         self._execute(self._scheduler.released(ticket))
         upstream = self._upstreams.get(ticket.model)
-        if upstream is not None and upstream.state == "ready" and not self._scheduler.in_flight(ticket.model):
-            upstream.idle.start()
+        if upstream is not None:
+            if used:
+                upstream.idle.used()
+            if upstream.state == "ready" and not self._scheduler.in_flight(ticket.model):
+                upstream.idle.resume()
         self._notice_quiet()
 
     def _cancelled(self, ticket: Ticket) -> None:

@@ -181,6 +181,7 @@ class Forwarding(Resource):
             over=partial(self._over, lease),
             observer=noted,
             patience=lease.model.timeouts.response_header,
+            joined=partial(lease.release, used=False) if lease.model.compat.ignore_websockets else None,
             sink=sink,
         )
         noted.grant()

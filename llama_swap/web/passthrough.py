@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from klein import Klein
 from twisted.web.resource import IResource
 
+from llama_swap.config.model import COMFYUI_MODEL
 from llama_swap.errors import Conflict, NotFound
 from llama_swap.relay.tunnel import wanted_protocol
 from llama_swap.routing.names import Names
@@ -24,8 +25,6 @@ PREFIX = b"/upstream/"
 PLACEHOLDER = "/upstream/-"
 COMFYUI = b"/comfyui"
 COMFYUI_PLACEHOLDER = "/comfyui/-"
-COMFYUI_MODEL = "comfyui_auto"
-"""The model that is served at `/comfyui/`, where browsers leave pages open that ask and ask."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
