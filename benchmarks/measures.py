@@ -115,11 +115,16 @@ def memory(subject: Subject, seconds: float) -> Figures:
     return figures
 
 
+TRIAL = 5.0
+"""Seconds after which a fresh llama-swap uses connections to its upstream again, as the one beside it does."""
+
+
 def thousand_models(subject: Subject, seconds: float) -> Figures:
     """Requests for one model of a thousand; only for llama-swap, and beside its one-model self in turns."""
     if subject.peer.name != "ours":
         return {}
     with llama_swap(ROOT, models=1000) as crowded:
+        loads.requests(crowded, 16, TRIAL)
         rounds = [
             [loads.requests(peer, 16, seconds / 2)["requests"] for peer in (subject.peer, crowded)] for _ in range(2)
         ]
