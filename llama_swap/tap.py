@@ -139,9 +139,10 @@ def make_service(
     from llama_swap.logs.broadcaster import UPSTREAM, Broadcaster
     from llama_swap.logs.observer import in_reactor
     from llama_swap.metrics.worker import Worker
+    from llama_swap.relay.asking import get_body, get_status
     from llama_swap.relay.endpoints import Dialer
-    from llama_swap.relay.status import get_status
     from llama_swap.reload import log_remarks, reloading
+    from llama_swap.routing.discovery import Discovery
     from llama_swap.routing.preload import Preload
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
@@ -167,12 +168,11 @@ def make_service(
     dialer = Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
-    read_ahead = ReadAhead(_beside).begin
-    router = Router(config, loop, _launcher(config, loop, logs, guard), prober, read_ahead, observer=records.lives)
+    launcher = _launcher(config, loop, logs, guard)
+    router = Router(config, loop, launcher, prober, ReadAhead(_beside).begin, observer=records.lives)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
     api = ApiRoutes(router, records, logs, loop, Worker(loop, "metrics", may_hang=True))
-    root = _root(router, dialer, records, streams.add_to, api.add_to)
-    site = SwapSite(root, loop, config)
+    site = SwapSite(_root(router, dialer, records, streams.add_to, api.add_to), loop, config)
 
     def close_streams() -> None:
         streams.close()
@@ -181,12 +181,13 @@ def make_service(
 
     loop.callWhenRunning(_settle)
 
-    preload = Preload(router)
+    preload, discovery = Preload(router), Discovery(router.peers, loop, partial(get_body, dialer))
 
     def apply(config: Config, difference: Difference) -> None:
         site.follow(config)
         lines.follow(config.log_level, config.log_time_format)
         prober.timeout = config.health_check_timeout
+        discovery.follow()
         for model in difference.added:
             logs.writer(model)
         preload.load(model for model in config.preload if model in difference.added)
@@ -205,7 +206,7 @@ def make_service(
         announce=announce,
         opened=partial(_opened, config, site.gate, settings.address),
         environ=os.environ,
-        beside=[preload, *watch, *([] if records.hardware is None else [records.hardware])],
+        beside=[preload, discovery, *watch, *([] if records.hardware is None else [records.hardware])],
     )
 
 

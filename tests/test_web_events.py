@@ -7,12 +7,13 @@ from typing import Any
 
 from attrs import evolve
 
-from llama_swap.config.model import PinProfile
+from llama_swap.config.model import Capabilities, Config, Peer, PinProfile
 from llama_swap.logs.broadcaster import Broadcaster
 from llama_swap.routing.names import Names
+from llama_swap.routing.peers import Seen
 from llama_swap.web.events import EVERY, MAX_FEEDS, EventRoutes
 from llama_swap.web.front import Front
-from tests.fakes_web import app_with, site_of
+from tests.fakes_web import app_with, models, site_of
 from tests.fakes_wire import Client
 from tests.test_web_activity import ASK, CHAT, STREAM, ActivityCase
 
@@ -117,6 +118,33 @@ class EventTests(EventCase):
         self.clock.advance(EVERY)
         [(_, [model])] = listeners[0].told()
         self.assertEqual(model["name"], "A")
+
+    def test_abilities(self) -> None:
+        """What is told of a model is told here, too."""
+        self.router.config = Config(models=models("a", capabilities=Capabilities(tools=True, context=4096)))
+        [able] = self.told_models(self.listener())
+        self.assertEqual((able["context_length"], able["capabilities"]["tools"], able["peerID"]), (4096, True, ""))
+        self.assertNotIn("architecture", able)
+
+    def test_peers(self) -> None:
+        """The models of peers follow, with what is known of them; news is told once."""
+        self.router.peers.configured = {"p": Peer(proxy="http://p", models=("m",)), "q": Peer(proxy="http://q")}
+        listener = self.listener()
+        own, remote = self.told_models(listener)
+        self.assertEqual((own["id"], own["peerID"], "context_length" in own), ("a", "", False))
+        self.assertEqual((remote["id"], remote["peerID"], remote["state"]), ("m", "p", "unknown"))
+        for seen, state in ((Seen(("n",)), "unknown"), (Seen(("n",), answers=False), "stopped")):
+            self.router.peers.saw("q", seen)
+            self.clock.pump([EVERY] * 2)
+            [last] = [model for model in self.told_models(listener) if model["peerID"] == "q"]
+            self.assertEqual((last["id"], last["state"]), ("n", state))
+            self.clock.pump([EVERY] * 2)
+            self.assertEqual(listener.told(), [])
+
+    def told_models(self, listener: Listener) -> list[dict[str, Any]]:
+        """Return what a listener was told of the models, which was told once."""
+        [models] = [data for kind, data in listener.told() if kind == "modelStatus"]
+        return list(models)
 
     def test_profile(self) -> None:
         """Another active profile is told once."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Capabilities, Config
 from llama_swap.routing.names import Names
+from llama_swap.routing.peers import Peers
 from llama_swap.web.listing import listing
 from tests.fakes_web import models
 
@@ -17,7 +18,7 @@ ABLE = Capabilities(in_=("text", "image"), out=("text",), tools=True, context=40
 
 def rows_of(config: Config, loaded: Collection[str]) -> list[dict[str, Any]]:
     """Return the entries of a configuration."""
-    return listing(config, Names(config), loaded, 1)
+    return listing(config, Names(config), Peers(config.peers).models(), loaded, 1)
 
 
 class ListingTests(SynchronousTestCase):

@@ -189,7 +189,7 @@ class Peer:
     proxy: str
     """Its base URL, without a trailing slash."""
     models: tuple[str, ...] | None = None
-    """What it has; None: nobody knows."""
+    """What it has; None: it is asked."""
     api_key: str | None = field(default=None, repr=False)
     """What it wants to be shown."""
     filters: Filters | None = None

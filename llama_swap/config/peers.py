@@ -15,7 +15,7 @@ from llama_swap.config.tree import MapNode, Node
 
 PEER: Final = (
     Key("proxy", Text(None), "The URL of the other server."),
-    Key("models", Section(Names().schema()), "Its models; without them, any may be asked for as peer/model."),
+    Key("models", Section(Names().schema()), "Its models; without them, it is asked what it has."),
     Key("apiKey", Secret(), "The key that the other server wants."),
     Key("filters", Section({"type": ["object", "null"]}), "What is taken out of requests, and put in."),
     Key("timeouts", timeouts(response_header=60.0), "How long the other server may take."),
@@ -52,6 +52,6 @@ def _peer(node: MapNode, scope: Scope) -> Peer:
     if models is not None:
         values["models"] = tuple(dict.fromkeys(item.text for item in read_names(scope.expand(models), found)))
         if models.is_empty:
-            found.error(models, "names no model; leave it out if any may be asked for")
+            found.error(models, "names no model; leave it out if the peer is to be asked for them")
     values["filters"] = read_filters(values["filters"], scope)
     return Peer(**values)

@@ -58,7 +58,8 @@ class AdminRoutes:
 
     def models(self, request: Request) -> bytes:
         """List the models, as OpenAI does."""
-        entries = listing(self._router.config, self._router.names, self._router.states(), self._created)
+        router = self._router
+        entries = listing(router.config, router.names, router.peers.models(), router.states(), self._created)
         return _json(request, {"object": "list", "data": entries})
 
     def running(self, request: Request) -> bytes:

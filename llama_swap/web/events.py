@@ -8,7 +8,7 @@ up.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from klein import Klein
@@ -19,11 +19,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from llama_swap.config.model import ModelConfig
 from llama_swap.errors import Unavailable
 from llama_swap.logs.broadcaster import PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import Chunk
 from llama_swap.metrics.records import Records
+from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.router import Router
+from llama_swap.web.listing import abilities
 
 EVERY = 0.25
 """Seconds between two looks at what has changed."""
@@ -125,22 +128,12 @@ class EventRoutes:
 
     def _model_status(self) -> bytes:
         """Return the state of every model, made anew only if it has changed."""
-        states, config = self._router.states(), self._router.config
-        if self._known_models != (states, config):
-            self._known_models = (states, config)
-            models: Sequence[dict[str, Any]] = [
-                {
-                    "id": model.id,
-                    "name": model.name,
-                    "description": model.description,
-                    "state": states.get(model.id, "stopped"),
-                    "unlisted": model.unlisted,
-                    "peerID": "",
-                    "aliases": list(model.aliases),
-                }
-                for _, model in sorted(config.models.items())
-            ]
-            self._models = _message("modelStatus", models)
+        states, config, peers = self._router.states(), self._router.config, self._router.peers
+        known = (states, config, peers.seen)
+        if self._known_models != known:
+            self._known_models = known
+            own = [_own_status(model, states) for _, model in sorted(config.models.items())]
+            self._models = _message("modelStatus", own + [_status_at_peer(model, peers) for model in peers.models()])
         return self._models
 
     def _profile_changed(self) -> bytes:
@@ -236,6 +229,33 @@ class _Feed(Resource):
 
 def _log_data(source: str, lines: bytes) -> bytes:
     return _message("logData", {"source": source, "data": lines.decode("utf-8", "replace")})
+
+
+def _own_status(model: ModelConfig, states: Mapping[str, str]) -> dict[str, Any]:
+    told = abilities(model.capabilities)
+    return {
+        "id": model.id,
+        "name": model.name,
+        "description": model.description,
+        "state": states.get(model.id, "stopped"),
+        "unlisted": model.unlisted,
+        "peerID": "",
+        "aliases": list(model.aliases),
+        **{key: told[key] for key in ("capabilities", "context_length") if key in told},
+    }
+
+
+def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:
+    """Say what can be said of a model of a peer: nobody here knows whether it is loaded."""
+    return {
+        "id": model.model,
+        "name": "",
+        "description": "",
+        "state": "unknown" if peers.answers(model.peer) else "stopped",
+        "unlisted": False,
+        "peerID": model.peer,
+        "aliases": [],
+    }
 
 
 def _message(kind: str, data: object) -> bytes:

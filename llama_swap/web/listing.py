@@ -6,20 +6,23 @@ The first fields are OpenAI's (https://platform.openai.com/docs/api-reference/mo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from llama_swap.config.model import Capabilities, Config, ModelConfig
 from llama_swap.routing.names import Names
+from llama_swap.routing.peers import PeerModel
 
 
-def listing(config: Config, names: Names, loaded: Collection[str], created: int) -> list[dict[str, Any]]:
-    """Return the entries by id; `loaded` are the ids of the models that run.
+def listing(
+    config: Config, names: Names, remote: Iterable[PeerModel], loaded: Collection[str], created: int
+) -> list[dict[str, Any]]:
+    """Return the entries by id; `remote` is what peers have, `loaded` are the ids of the models that run.
 
     What is unlisted, or refused by the active profile, is not there; of two entries with one id the first counts.
     """
     entries: dict[str, dict[str, Any]] = {}
-    for id_, fields, stands_for in _everything(config, names):
+    for id_, fields, stands_for in _everything(config, names, remote):
         if id_ not in names.refused and id_ not in entries:
             runs = any(names.model_id(name) in loaded for name in stands_for)
             status = {"value": "loaded" if runs else "unloaded"}
@@ -28,7 +31,9 @@ def listing(config: Config, names: Names, loaded: Collection[str], created: int)
     return sorted(entries.values(), key=lambda entry: entry["id"])
 
 
-def _everything(config: Config, names: Names) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
+def _everything(
+    config: Config, names: Names, remote: Iterable[PeerModel]
+) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
     """Yield each id, its own fields, and the names of models that it stands for."""
     for model in config.models.values():
         if not model.unlisted:
@@ -38,9 +43,8 @@ def _everything(config: Config, names: Names) -> Iterator[tuple[str, dict[str, A
     for id_, selector in config.selectors.items():
         if not selector.unlisted:
             yield id_, _texts(selector.name, selector.description) | _meta("selector"), selector.targets
-    for peer, settings in config.peers.items():
-        for name in settings.models or ():
-            yield f"{peer}/{name}", _meta("peer"), []
+    for model_of_peer in remote:
+        yield str(model_of_peer), _meta("peer"), []
     for id_, pinned in names.pins.items():
         yield id_, _meta("profile"), [] if pinned is None else [pinned]
 
@@ -50,7 +54,7 @@ def _model(model: ModelConfig, kind: str) -> dict[str, Any]:
     meta = _meta(kind, {**model.metadata, "aliases": list(model.aliases)})
     if told.context:
         meta["meta"]["n_ctx"] = told.context
-    return _texts(model.name, model.description) | _abilities(told) | meta
+    return _texts(model.name, model.description) | abilities(told) | meta
 
 
 def _texts(name: str, description: str) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def _meta(kind: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return {"meta": {"llamaswap": {**(more or {}), "type": kind}}}
 
 
-def _abilities(told: Capabilities) -> dict[str, Any]:
+def abilities(told: Capabilities) -> dict[str, Any]:
     """Return what is told of what a model can do; nothing of what is not told."""
     fields: dict[str, Any] = {}
     if told.in_ or told.out:

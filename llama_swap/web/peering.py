@@ -6,25 +6,13 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.config.model import Peer
 from llama_swap.errors import Cancelled, SwapError, Unavailable, UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
-from llama_swap.relay.headers import Body, Fields, OutboundRequest
+from llama_swap.relay.headers import Body, OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
-from llama_swap.routing.peers import PeerModel, Peers
+from llama_swap.routing.peers import PeerModel, Peers, with_key
 from llama_swap.web.destinations import Destination
 from llama_swap.web.errors import refuse
-
-_KEYS = frozenset({b"authorization", b"x-api-key"})
-
-
-def fields_for(peer: Peer, fields: Fields) -> Fields:
-    """Return the client's fields, with the peer's own key instead of the client's, if it has one."""
-    if peer.api_key is None:
-        return fields
-    key = peer.api_key.encode()
-    kept = [(name, value) for name, value in fields if name.lower() not in _KEYS]
-    return [*kept, (b"Authorization", b"Bearer " + key), (b"x-api-key", key)]
 
 
 class PeerForwarding(Resource):
@@ -52,7 +40,7 @@ class PeerForwarding(Resource):
             method=noted.method,
             target=destination.path + uri,
             host=destination.authority,
-            fields=fields_for(peer, noted.fields),
+            fields=with_key(peer, noted.fields),
             client=None,
             body=body,
             upgrade=upgrade,

@@ -1,4 +1,4 @@
-"""Asking an upstream for nothing but a status."""
+"""Asking a server for nothing but a status, or for one small body."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import NobodyListens, UpstreamError
+from llama_swap.relay.asking import MOST, get_body, get_status
 from llama_swap.relay.endpoints import Dialer
-from llama_swap.relay.status import get_status
 from tests.fakes_web import Endpoints
 
 
@@ -103,3 +103,73 @@ class StatusTests(SynchronousTestCase):
         asked.cancel()
         wire.settle()
         self.assertEqual(self.successResultOf(asked), 200)
+
+
+class BodyTests(SynchronousTestCase):
+    """`get_body`, with the other server in memory."""
+
+    def setUp(self) -> None:
+        self.endpoints = Endpoints()
+        self.upstream = self.endpoints.upstream
+
+    def ask(self) -> Deferred[bytes]:
+        """Ask for something."""
+        return get_body(
+            cast(Dialer, self.endpoints), "https://peer.example/base/v1/models", [(b"x-api-key", b"theirs")]
+        )
+
+    def test_body(self) -> None:
+        """It comes whole, however it was framed; the connection is not needed any more."""
+        for answer in (
+            b"Content-Length: 4\r\n\r\nbody",
+            b"Transfer-Encoding: chunked\r\n\r\n1\r\nb\r\n3\r\nody\r\n0\r\n\r\n",
+        ):
+            asked = self.ask()
+            wire = self.upstream.accept()
+            sent = (
+                b"GET /base/v1/models HTTP/1.1\r\nHost: peer.example\r\nx-api-key: theirs\r\nConnection: close\r\n\r\n"
+            )
+            self.assertEqual(wire.take(), sent)
+            wire.deliver(b"HTTP/1.1 200 OK\r\n" + answer[:-3])
+            self.assertNoResult(asked)
+            wire.deliver(answer[-3:])
+            self.assertEqual(self.successResultOf(asked), b"body")
+            self.assertTrue(wire.aborted)
+        self.assertEqual(self.upstream.clock.getDelayedCalls(), [])
+
+    def test_status(self) -> None:
+        """Any other than 200 is an error, and its body is not read."""
+        asked = self.ask()
+        wire = self.upstream.accept()
+        wire.deliver(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
+        self.assertIn("status 401", self.failureResultOf(asked, UpstreamError).getErrorMessage())
+        self.assertTrue(wire.aborted)
+
+    def test_too_large(self) -> None:
+        """Nobody can fill the memory, whatever the head of the answer says."""
+        asked = self.ask()
+        wire = self.upstream.accept()
+        wire.deliver(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * MOST)
+        self.assertNoResult(asked)
+        wire.deliver(b"x")
+        self.assertIn("more than", self.failureResultOf(asked, UpstreamError).getErrorMessage())
+        self.assertTrue(wire.aborted)
+
+    def test_no_answer(self) -> None:
+        """Neither a refused connection nor one that breaks is an answer."""
+        asked = self.ask()
+        self.upstream.refuse()
+        self.failureResultOf(asked, NobodyListens)
+        asked = self.ask()
+        wire = self.upstream.accept()
+        wire.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody")
+        wire.lose()
+        self.failureResultOf(asked, UpstreamError)
+
+    def test_cancelled(self) -> None:
+        """Giving up closes the connection."""
+        asked = self.ask()
+        wire = self.upstream.accept()
+        asked.cancel()
+        self.assertTrue(wire.aborted)
+        self.failureResultOf(asked, CancelledError)

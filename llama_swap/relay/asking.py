@@ -1,0 +1,111 @@
+"""Asks other servers for what the proxy wants to know: a status, which is how health is probed, or a small body."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+
+from llama_swap.errors import SwapError, UpstreamError
+from llama_swap.relay.endpoints import Dialer
+from llama_swap.relay.exchange import Exchange
+from llama_swap.relay.headers import AnswerHead, Fields, OutboundRequest
+
+MOST = 1024 * 1024
+"""Bytes of a body."""
+
+
+def get_status(dialer: Dialer, url: str) -> Deferred[int]:
+    """GET `url` (http or https), and fire with the status of the answer; its body is not read.
+
+    Fails if there is no answer.  Once cancelled, the connection is closed.
+    """
+    sink = _StatusSink()
+    sink.exchange = exchange = Exchange(_request_for(url), sink, dialer.pool(url))
+    exchange.start()
+    return sink.status
+
+
+def get_body(dialer: Dialer, url: str, fields: Fields = ()) -> Deferred[bytes]:
+    """GET `url` (http or https) with these header fields, and fire with the body of the answer.
+
+    Fails with an UpstreamError if there is no answer, if its status is not 200, or if it has more than `MOST` bytes.
+    Once cancelled, the connection is closed.
+    """
+    sink = _BodySink()
+    sink.exchange = exchange = Exchange(_request_for(url, fields), sink, dialer.pool(url))
+    exchange.start()
+    return sink.body
+
+
+def _request_for(url: str, fields: Fields = ()) -> OutboundRequest:
+    """Return a GET for what is at `url`, after which the connection is not needed any more."""
+    authority, _, path = url.partition("://")[2].partition("/")
+    return OutboundRequest(
+        method=b"GET",
+        target=b"/" + path.encode(),
+        host=authority.encode(),
+        fields=fields,
+        client=None,
+        body=None,
+        last=True,
+    )
+
+
+@define(eq=False)
+class _StatusSink:
+    """An `AnswerSink` that has heard enough when the answer begins."""
+
+    exchange: Exchange = field(init=False)
+    status: Deferred[int] = field(init=False)
+
+    @status.default
+    def _(self) -> Deferred[int]:
+        return Deferred(lambda _: self.exchange.abort())
+
+    def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
+        self.exchange.abort()
+        self.status.callback(head.status)
+
+    def data(self, data: bytes) -> None:
+        """Not reached: the exchange was ended when its answer began."""
+
+    def flush(self) -> None:
+        """Not reached either."""
+
+    def end(self) -> None:
+        """Not reached either."""
+
+    def broken(self, error: SwapError) -> None:
+        self.status.errback(error)
+
+
+@define(eq=False)
+class _BodySink:
+    """An `AnswerSink` that keeps what it gets, up to a limit."""
+
+    exchange: Exchange = field(init=False)
+    body: Deferred[bytes] = field(init=False)
+    _pieces: bytearray = field(factory=bytearray)
+
+    @body.default
+    def _(self) -> Deferred[bytes]:
+        return Deferred(lambda _: self.exchange.abort())
+
+    def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
+        if head.status != 200:
+            self.exchange.cancel(UpstreamError(f"it answers with status {head.status}"))
+
+    def data(self, data: bytes) -> None:
+        self._pieces += data
+        if len(self._pieces) > MOST:
+            self.exchange.cancel(UpstreamError(f"its answer has more than {MOST} bytes"))
+
+    def flush(self) -> None:
+        """What came is kept already."""
+
+    def end(self) -> None:
+        self.body.callback(bytes(self._pieces))
+
+    def broken(self, error: SwapError) -> None:
+        self.body.errback(error)
