@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import SwapError
-from llama_swap.routing.router import Lease, Router
+from llama_swap.routing.lease import Lease
+from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
 from tests.fakes import FakeChild, FakeLauncher, FakeReadiness, make_config
 

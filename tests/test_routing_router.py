@@ -7,7 +7,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from llama_swap.config.model import PinProfile, Selector
 from llama_swap.errors import NobodyListens, NotFound, NotReadyInTime, StartFailed, TooManyRequests
-from llama_swap.routing.router import CRASH_SHOWS, Lease
+from llama_swap.routing.lease import Lease
+from llama_swap.routing.upstream import CRASH_SHOWS
 from llama_swap.scheduling.commands import Target
 from tests.fakes import FakeChild
 from tests.support_routing import GRACE, RouterCase

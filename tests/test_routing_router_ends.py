@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 
 from llama_swap.errors import Unavailable
-from llama_swap.routing.router import Lease
+from llama_swap.routing.lease import Lease
 from tests.support_routing import GRACE, RouterCase
 
 

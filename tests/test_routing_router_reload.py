@@ -8,7 +8,7 @@ from attrs import evolve
 
 from llama_swap.config.model import Config
 from llama_swap.errors import NotFound
-from llama_swap.routing.router import RETIREMENT
+from llama_swap.routing.upstreams import RETIREMENT
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_model
 from tests.support_routing import RouterCase

@@ -1,17 +1,15 @@
 """Carries out what the scheduler decides, and hands out leases.
 
-The scheduler speaks in commands, processes answer with events; both meet here, one at a time: a command may cause an
-event at once, which must not overtake the commands before it.
+The scheduler speaks in commands, processes answer with events; both meet here.  Which processes there are, and whether
+they still are what is configured, is known to `upstreams`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
-from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -19,43 +17,21 @@ from twisted.python.failure import Failure
 
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.errors import NotFound, SwapError
-from llama_swap.routing.difference import Difference, is_served, stale
+from llama_swap.routing.difference import Difference, is_served
 from llama_swap.routing.idle import IdleTimer
+from llama_swap.routing.lease import Lease
 from llama_swap.routing.names import Names
 from llama_swap.routing.observer import Observer, Unobserved
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage
+from llama_swap.routing.turns import InTurn
 from llama_swap.routing.upstream import Upstream
+from llama_swap.routing.upstreams import Upstreams
 from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
 from llama_swap.scheduling.rules import rules_of
 from llama_swap.upstream.launcher import Launcher
 from llama_swap.upstream.machine import Core, Readiness, new_process
-
-CRASH_SHOWS = 1.0
-"""Within so many seconds of a refused connection we hear of the end of the model that refused it."""
-RETIREMENT = 30.0
-"""Seconds that answers may still take from a model whose configuration has changed."""
-
-
-@define(eq=False)
-class Lease:
-    """The right to send one request to a model that is ready.  It stays loaded until every lease on it is released."""
-
-    model: ModelConfig
-    _release: Callable[[bool], None]
-    crashes: int = 0
-    """How often the model had crashed when this was granted."""
-    _released: bool = False
-
-    def release(self, *, used: bool = True) -> None:
-        """The request is over, however it ended.  Only the first call counts.
-
-        If it is not to count as use of the model, its `ttl` runs on as if there had been no request.
-        """
-        if not self._released:
-            self._released = True
-            self._release(used)
 
 
 class Router:
@@ -83,10 +59,9 @@ class Router:
         self._readiness = readiness
         self._observer: Observer = observer or Unobserved()
         self._scheduler = FIFOScheduler(rules_of(config))
-        self._upstreams = {model.id: self._upstream(model) for model in config.models.values()}
+        self._upstreams = Upstreams(config, clock, self._upstream, self._overdue)
         self._waiting: dict[Ticket, Deferred[Lease]] = {}
-        self._commands: deque[Command] = deque()
-        self._executing = False
+        self._execute = InTurn(self._carry_out)
         self._awaiting_quiet: list[Deferred[None]] = []
 
     def _upstream(self, model: ModelConfig) -> Upstream:
@@ -98,12 +73,11 @@ class Router:
 
     def states(self) -> dict[str, str]:
         """Return the state of every model that is not stopped."""
-        return {name: upstream.state for name, upstream in self._upstreams.items() if upstream.state != "stopped"}
+        return self._upstreams.states()
 
     def running(self) -> list[tuple[ModelConfig, str]]:
         """Return every model that is not stopped, as it was started, and its state; sorted by id."""
-        states = sorted(self.states().items())
-        return [(self._upstreams[name].core.model, state) for name, state in states]
+        return self._upstreams.running()
 
     def waiting(self) -> int:
         """How many requests wait for a model."""
@@ -111,8 +85,7 @@ class Router:
 
     def ports(self) -> dict[str, int]:
         """Return the port that `${PORT}` stands for, by model: of those configured, and of those that still run."""
-        models = [upstream.core.model for upstream in self._upstreams.values()]
-        return {model.id: model.port for model in models if model.port is not None}
+        return self._upstreams.ports()
 
     def activate(self, profile: str | None) -> None:
         """Have the pins of a profile hold from now on, or none.
@@ -133,7 +106,7 @@ class Router:
     def acquire_now(self, target: Target) -> Lease | None:
         """Return a lease if there is nothing to wait for; else None, and nothing has happened."""
         ticket = Ticket(target, self.clock.seconds())
-        return self._lease(ticket) if not self._executing and self._scheduler.grants(ticket) else None
+        return self._lease(ticket) if not self._execute.busy and self._scheduler.grants(ticket) else None
 
     def acquire(self, target: Target) -> Deferred[Lease]:
         """Wait for the right to send a request to `target`; whatever that takes starts now.
@@ -167,10 +140,7 @@ class Router:
         def not_crashed(failure: Failure) -> Failure:
             return failure if failure.check(CancelledError) else Failure(error)
 
-        crash: Deferred[None] = Deferred()
-        upstream.awaiting_crash.append(crash)
-        crash.addTimeout(CRASH_SHOWS, self.clock)
-        return crash.addCallbacks(lambda _: self.acquire(target), not_crashed)
+        return upstream.next_crash(self.clock).addCallbacks(lambda _: self.acquire(target), not_crashed)
 
     def unload(self, models: Iterable[str]) -> Deferred[None]:
         """Stop `models`, whoever uses them.  Fires when nothing of them is left."""
@@ -183,30 +153,21 @@ class Router:
 
     def kill_all(self) -> None:
         """Make every model that is still there leave at once."""
-        for upstream in self._upstreams.values():
-            if upstream.core.child is not None:
-                upstream.core.child.kill()
+        self._upstreams.kill_all()
 
     def follow(self, config: Config) -> Difference:
         """Serve what `config` says from now on; what is the same in it goes on undisturbed.
 
-        A model that must be started anew, or not again, first ends its answers, for `RETIREMENT` seconds at most.
+        A model that must be started anew, or not again, first ends its answers, for a time at most.
         """
         difference = Difference.between(self.config, config)
         self.config = config
         self.names = Names(config, usage=self._usage)  # no profile is active
         self.peers.configured = config.peers
-        running = [upstream.core.model for upstream in self._upstreams.values() if upstream.state != "stopped"]
-        retiring = stale(running, config)
-        for model in {*self._upstreams, *config.models}:
-            self._renew(model)
+        retiring = self._upstreams.follow(config)
         lost = {ticket for ticket in self._waiting if not is_served(ticket.target, config)}
         self._execute(self._scheduler.reconfigured(rules_of(config), stale=retiring, lost=lost))
-        for model, upstream in self._upstreams.items():
-            if model not in retiring or upstream.state != "ready":
-                upstream.cancel_deadline()
-            elif upstream.deadline is None:
-                upstream.deadline = self.clock.callLater(RETIREMENT, self._overdue, model)
+        self._upstreams.set_deadlines(retiring)
         return difference
 
     def close(self) -> Deferred[None]:
@@ -220,14 +181,9 @@ class Router:
 
     def _end_of(self, model: str) -> Deferred[None]:
         upstream = self._upstreams[model]
-        end: Deferred[None] = Deferred()
         upstream.backoff.reset()
         self._execute(self._scheduler.unloaded(model))
-        if upstream.state == "stopped":
-            end.callback(None)
-        else:
-            upstream.awaiting_end.append(end)
-        return end
+        return upstream.end()
 
     # -- what processes report (`Listener`) -------------------------------------------------------------------
 
@@ -259,27 +215,11 @@ class Router:
         upstream = self._upstreams[model]
         upstream.idle.stop()
         upstream.cancel_deadline()
-        self._renew(model)
+        self._upstreams.renew(model)
         self._execute(self._scheduler.stopped(model))
-        waiting, upstream.awaiting_end = upstream.awaiting_end, []
-        for end in waiting:
-            end.callback(None)
+        upstream.ended()
 
     # -- carrying out -----------------------------------------------------------------------------------------
-
-    def _execute(self, commands: Iterable[Command]) -> None:
-        """Carry out `commands`, after those that are under way already."""
-        self._commands.extend(commands)
-        if self._executing:
-            return
-        self._executing = True
-        while self._commands:
-            command = self._commands.popleft()
-            try:
-                self._carry_out(command)
-            except Exception:  # noqa: BLE001 -- what goes wrong with one model must not keep others from their turn
-                self._log.failure("cannot carry out {command}", command=command)
-        self._executing = False
 
     def _carry_out(self, command: Command) -> None:
         match command:
@@ -342,17 +282,6 @@ class Router:
         else:
             upstream.idle.start()  # somebody waits for it, and may leave without having used it
         self._execute(commands)
-
-    def _renew(self, model: str) -> None:
-        """Have a model as it is configured now, unless a process stands for what it was."""
-        config, upstream = self.config.models.get(model), self._upstreams.get(model)
-        if upstream is not None and upstream.state != "stopped":
-            if config is not None and not stale([upstream.core.model], self.config):
-                upstream.adopt(config)
-        elif config is None:
-            del self._upstreams[model]
-        elif upstream is None or upstream.core.model != config:
-            self._upstreams[model] = self._upstream(config)
 
     def _overdue(self, model: str) -> None:
         self._log.warn("{model}: cutting answers of before its configuration changed", model=model)

@@ -19,9 +19,10 @@ from llama_swap.metrics.inflight import InFlight, InFlightRequest
 from llama_swap.relay.headers import Body, OutboundRequest, end_to_end
 from llama_swap.relay.resource import ResponseSink, ReverseProxyResource
 from llama_swap.relay.response import ResponseRelay
+from llama_swap.routing.lease import Lease
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import PeerModel
-from llama_swap.routing.router import Lease, Router
+from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.destinations import Destination, Pools
 from llama_swap.web.errors import refuse, refuse_failure
