@@ -73,9 +73,10 @@ class AdminTests(SynchronousTestCase):
         return json.loads(text)
 
     def test_home(self) -> None:
-        """The root leads browsers to the list of models."""
-        response = self.successResultOf(self.treq.get(HOME + "/", allow_redirects=False))
-        self.assertEqual((response.code, response.headers.getRawHeaders("Location")), (302, ["/upstream"]))
+        """The root leads browsers to the list of models, and so does the path of the Go program's pages."""
+        for path in ("/", "/ui", "/ui/"):
+            response = self.successResultOf(self.treq.get(HOME + path, allow_redirects=False))
+            self.assertEqual((response.code, response.headers.getRawHeaders("Location")), (302, ["/upstream"]), path)
 
     def test_health(self) -> None:
         """Health is a matter of the proxy alone."""

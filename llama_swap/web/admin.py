@@ -29,6 +29,8 @@ class AdminRoutes:
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
         app.route("/", methods=["GET"])(self.home)
+        app.route("/ui", methods=["GET"])(self.home)  # where the pages of the Go program are
+        app.route("/ui/", methods=["GET"])(self.home)
         app.route("/favicon.ico", methods=["GET"])(self.icon)
         app.route("/health", methods=["GET"])(self.health)
         app.route("/wol-health", methods=["GET"])(self.health)
