@@ -96,7 +96,7 @@ class Choice(Plain):
 
     def read(self, node: Node, found: Findings) -> str | None:
         text = node.text.strip().lower() if isinstance(node, Scalar) else None
-        if text in self.words:
+        if text is not None and text in (*self.words, self.default):
             return text
         refusal = self.refusal or f"must be one of {', '.join(self.words)}"
         message = f"{refusal}, not {node.summary}"
@@ -107,7 +107,7 @@ class Choice(Plain):
         return self.default
 
     def schema(self) -> Schema:
-        return {"anyOf": [{"enum": [*self.words, None]}, MACRO]}
+        return {"anyOf": [{"enum": list(dict.fromkeys((*self.words, self.default, None)))}, MACRO]}
 
 
 @frozen
