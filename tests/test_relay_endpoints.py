@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from unittest import skipUnless
-
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError
@@ -80,7 +77,6 @@ class AddressTests(EndpointTestCase):
         self.successResultOf(connecting)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    @skipUnless(find_spec("OpenSSL"), "needs pyOpenSSL")
     def test_https(self) -> None:
         """https speaks TLS, on its own port, to names and addresses."""
         for url, where in (
