@@ -5,7 +5,6 @@ from __future__ import annotations
 from attrs import fields_dict
 
 from llama_swap.config.keys import MODEL, TOP
-from llama_swap.config.kinds import Later
 from llama_swap.config.model import Config, ModelConfig
 from tests.support_config import FindingsTestCase, one_model
 
@@ -57,18 +56,7 @@ class UnknownKeyTests(FindingsTestCase):
 
 
 class KnownKeyTests(FindingsTestCase):
-    """Keys of llama-swap that this version does not act on."""
-
-    def test_later(self) -> None:
-        """They are ignored with a warning, whatever is in them."""
-        message = "known, but not supported by this version yet: ignored"
-        for key in TOP:
-            if isinstance(key.kind, Later):
-                self.assert_warnings(f"{key.name}: {{a: '${{b}}'}}\n{FILE}", (1, key.name, message))
-        for key in MODEL:
-            if isinstance(key.kind, Later):
-                text = one_model(f"{SERVER}{key.name}: ['${{b}}']")
-                self.assert_warnings(text, (5, f"models.m.{key.name}", message))
+    """The tables of keys, and the values that they are read into."""
 
     def test_attributes(self) -> None:
         """Every value of the configuration has its key, but for those that only others are made of."""
@@ -91,5 +79,5 @@ class KnownKeyTests(FindingsTestCase):
             ),
             (MODEL, ModelConfig, {"macros", "id", "port"}),
         ):
-            attributes = {key.attribute for key in table if key.is_active}
+            attributes = {key.attribute for key in table}
             self.assertEqual(attributes ^ set(fields_dict(cls)), parts)

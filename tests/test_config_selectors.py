@@ -22,8 +22,11 @@ class SelectorTests(FindingsTestCase):
             self.selectors("s: {strategy: warm, targets: [a, bee]}"),
             {"s": Selector(strategy="warm", targets=("a", "bee"))},
         )
-        [pin] = self.selectors("s: {strategy: pin, targets: [c], name: N, description: D, unlisted: true}").values()
-        self.assertEqual(pin, Selector(strategy="pin", targets=("c",), name="N", description="D", unlisted=True))
+        [pin] = self.selectors(
+            "s: {strategy: pin, targets: [c], name: N, description: D, unlisted: true, metadata: {k: 1}}"
+        ).values()
+        expected = Selector(strategy="pin", targets=("c",), name="N", description="D", unlisted=True, metadata={"k": 1})
+        self.assertEqual(pin, expected)
         [spillover] = self.selectors("s: {strategy: spillover, targets: [a, b], settings: {spillover: 4}}").values()
         self.assertEqual(spillover.spillover, 4)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Capabilities, Config
+from llama_swap.config.model import Capabilities, Config, Selector
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Peers
 from llama_swap.web.listing import listing
@@ -43,6 +43,14 @@ class ListingTests(SynchronousTestCase):
         """What the configuration wants told is told, beside what we know."""
         [row] = rows_of(Config(models=models("a", metadata={"k": [1, None]}, aliases=("x",))), ())
         self.assertEqual(row["meta"]["llamaswap"], {"k": [1, None], "type": "model", "aliases": ["x"]})
+
+    def test_selectors(self) -> None:
+        """A selector is listed with what is told of it, and is loaded when one of its targets is."""
+        selector = Selector(strategy="warm", targets=("a", "b"), metadata={"k": 1})
+        config = Config(models=models("a", "b"), selectors={"s": selector})
+        [row] = [row for row in rows_of(config, {"b"}) if row["id"] == "s"]
+        self.assertEqual(row["meta"]["llamaswap"], {"k": 1, "type": "selector"})
+        self.assertEqual(row["status"], {"value": "loaded"})
 
     def test_aliases(self) -> None:
         """Aliases are listed if that is wanted, but not those of unlisted models."""

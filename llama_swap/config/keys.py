@@ -25,7 +25,6 @@ from llama_swap.config.kinds import (
     Flag,
     Headers,
     Kind,
-    Later,
     Names,
     Schema,
     Section,
@@ -63,11 +62,6 @@ class Key:
     def _attribute(self) -> str:
         name = _CAMEL.sub("_", self.name).lower()
         return f"{name}_" if iskeyword(name) else name
-
-    @property
-    def is_active(self) -> bool:
-        """Whether this version acts on the key."""
-        return not isinstance(self.kind, Later)
 
 
 @frozen
@@ -253,7 +247,7 @@ _MEANT: Final = {
 def read_keys(
     section: MapNode, table: tuple[Key, ...], expand: Callable[[Node], Node], found: Findings
 ) -> dict[str, Any]:
-    """Return the value of every active key of `table` by attribute; unknown keys are warnings.
+    """Return the value of every key of `table` by attribute; unknown keys are warnings.
 
     Sections come as their nodes, with their macros still in them, since each has its own.
     """
@@ -262,11 +256,11 @@ def read_keys(
     for name, node in section.entries.items():
         if name not in known and not name.startswith("x-"):
             found.warn(node, f"unknown key: ignored{_suggestion(name, table)}")
-    return {key.attribute: values[key.attribute] for key in table if key.is_active}
+    return values
 
 
 def _value(node: Node | None, key: Key, expand: Callable[[Node], Node], found: Findings) -> Any:
-    if node is not None and key.is_active and not isinstance(key.kind, Section):
+    if node is not None and not isinstance(key.kind, Section):
         node = expand(node)
     return key.kind.default if node is None or node.is_null else key.kind.read(node, found)
 

@@ -263,17 +263,3 @@ class Section(Plain):
 
     def schema(self) -> Schema:
         return self.form
-
-
-@frozen
-class Later(Plain):
-    """A key that llama-swap knows and this version does not act on."""
-
-    default: None = None
-
-    def read(self, node: Node, found: Findings) -> None:
-        if not node.is_empty:
-            found.warn(node, "known, but not supported by this version yet: ignored")
-
-    def schema(self) -> Schema:
-        return {}

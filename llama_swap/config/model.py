@@ -180,6 +180,8 @@ class Selector:
     name: str = ""
     description: str = ""
     unlisted: bool = False
+    metadata: Mapping[str, Any] = field(factory=dict)
+    """What clients are told about it, besides."""
 
 
 @frozen(kw_only=True)

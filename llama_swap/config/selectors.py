@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from llama_swap.config.keys import Key, read_keys
-from llama_swap.config.kinds import Choice, Flag, Later, Names, Section, Text, is_name, read_names
+from llama_swap.config.kinds import Choice, Flag, Names, Section, Text, is_name, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Routing, Selector
 from llama_swap.config.quantities import Whole
 from llama_swap.config.references import Known
 from llama_swap.config.tree import MapNode, Node
+from llama_swap.config.values import Values
 
 SPILLOVER: Final = (Key("spillover", Whole(1, "requests", least=1), "Requests at a time before the next one wakes."),)
 
@@ -21,7 +22,7 @@ SELECTOR: Final = (
     Key("name", Text(), "A name for people to read."),
     Key("description", Text(), "A text for people to read."),
     Key("unlisted", Flag(), "Leave it out of the lists of models."),
-    Key("metadata", Later(), "Known, but not supported by this version yet: ignored."),
+    Key("metadata", Values(), "Whatever clients are to be told about it."),
 )
 
 

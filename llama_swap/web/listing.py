@@ -42,7 +42,11 @@ def _everything(
                 yield alias, _model(model, "alias"), [model.id]
     for id_, selector in config.selectors.items():
         if not selector.unlisted:
-            yield id_, _texts(selector.name, selector.description) | _meta("selector"), selector.targets
+            yield (
+                id_,
+                _texts(selector.name, selector.description) | _meta("selector", selector.metadata),
+                selector.targets,
+            )
     for model_of_peer in remote:
         yield str(model_of_peer), _meta("peer"), []
     for id_, pinned in names.pins.items():
