@@ -7,13 +7,13 @@ is wrong and returns the default, so that reading goes on and finds the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
 from llama_swap.config.masking import masked_text
-from llama_swap.config.tree import Findings, ListNode, Node, Scalar
+from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 
 Schema = dict[str, Any]
 
@@ -160,6 +160,22 @@ def read_names(node: Node, found: Findings) -> list[Scalar]:
 def is_name(text: str) -> bool:
     """Whether `text` can name a model: ids appear in log lines and headers, so no control characters."""
     return bool(text.strip()) and not _CONTROL.search(text)
+
+
+def named_settings(section: Node | None, kind: str, needs: str, found: Findings) -> Iterator[tuple[str, MapNode]]:
+    """Yield the entries of a section that maps names to settings; what is no `kind` of entry is an error."""
+    if section is None or section.is_empty:
+        return
+    if not isinstance(section, MapNode):
+        found.error(section, f"must be a mapping of names to their settings, not {section.summary}")
+        return
+    for name, node in section.entries.items():
+        if not isinstance(node, MapNode):
+            found.error(node, f"must be a mapping with {needs}, not {node.summary}")
+        elif not is_name(name):
+            found.error(node, f"a {kind}'s name must not be empty or hold control characters")
+        else:
+            yield name, node
 
 
 @frozen

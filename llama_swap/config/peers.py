@@ -7,7 +7,7 @@ from typing import Final
 from llama_swap.config.access import Secret
 from llama_swap.config.filters import read_filters
 from llama_swap.config.keys import Key, read_keys, timeouts
-from llama_swap.config.kinds import Names, Section, Text, is_name, read_names
+from llama_swap.config.kinds import Names, Section, Text, named_settings, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Peer
 from llama_swap.config.ports import base_url
@@ -24,21 +24,7 @@ PEER: Final = (
 
 def read_peers(section: Node | None, scope: Scope) -> dict[str, Peer]:
     """Return the peers by name."""
-    found = scope.found
-    if section is None or section.is_empty:
-        return {}
-    if not isinstance(section, MapNode):
-        found.error(section, f"must be a mapping of names to their settings, not {section.summary}")
-        return {}
-    peers = {}
-    for name, node in section.entries.items():
-        if not isinstance(node, MapNode):
-            found.error(node, f"must be a mapping with `proxy`, not {node.summary}")
-        elif not is_name(name):
-            found.error(node, "a peer's name must not be empty or hold control characters")
-        else:
-            peers[name] = _peer(node, scope)
-    return peers
+    return {name: _peer(node, scope) for name, node in named_settings(section, "peer", "`proxy`", scope.found)}
 
 
 def _peer(node: MapNode, scope: Scope) -> Peer:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Final
 
 from llama_swap.config.keys import Key, read_keys
-from llama_swap.config.kinds import Choice, Flag, Names, Section, Text, is_name, read_names
+from llama_swap.config.kinds import Choice, Flag, Names, Section, Text, named_settings, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Routing, Selector
 from llama_swap.config.quantities import Whole
@@ -28,26 +29,17 @@ SELECTOR: Final = (
 
 def read_selectors(section: Node | None, known: Known, routing: Routing, scope: Scope) -> dict[str, Selector]:
     """Return the selectors by name."""
-    found = scope.found
-    if section is None or section.is_empty:
-        return {}
-    if not isinstance(section, MapNode):
-        found.error(section, f"must be a mapping of names to their settings, not {section.summary}")
-        return {}
+    entries = dict(named_settings(section, "selector", "`strategy` and `targets`", scope.found))
     selectors = {}
-    for name, node in section.entries.items():
-        if not isinstance(node, MapNode):
-            found.error(node, f"must be a mapping with `strategy` and `targets`, not {node.summary}")
-        elif not is_name(name):
-            found.error(node, "a selector's name must not be empty or hold control characters")
-        elif known.reaches(name):
-            found.error(node, f"the name {name!r} is that of a model already")
+    for name, node in entries.items():
+        if known.reaches(name):
+            scope.found.error(node, f"the name {name!r} is that of a model already")
         else:
-            selectors[name] = _selector(node, known, section, routing, scope)
+            selectors[name] = _selector(node, known, entries.keys(), routing, scope)
     return selectors
 
 
-def _selector(node: MapNode, known: Known, selectors: MapNode, routing: Routing, scope: Scope) -> Selector:
+def _selector(node: MapNode, known: Known, selectors: Set[str], routing: Routing, scope: Scope) -> Selector:
     found = scope.found
     values = read_keys(node, SELECTOR, scope.expand, found)
     if (written := node.entries.get("strategy")) is None or written.is_null:
@@ -63,12 +55,12 @@ def _selector(node: MapNode, known: Known, selectors: MapNode, routing: Routing,
     return Selector(**values)
 
 
-def _targets(selector: MapNode, node: Node | None, known: Known, selectors: MapNode, scope: Scope) -> tuple[str, ...]:
+def _targets(selector: MapNode, node: Node | None, known: Known, selectors: Set[str], scope: Scope) -> tuple[str, ...]:
     found, targets = scope.found, []
     for target in read_names(scope.expand(node), found) if node is not None else []:
         if known.reaches(target.text):
             targets.append(target.text)
-        elif target.text in selectors.entries:
+        elif target.text in selectors:
             found.error(target, f"{target.text!r} is a selector; a target must be a model")
         else:
             found.error(target, known.unknown(target.text))
