@@ -29,8 +29,8 @@ lint: $(VENV)/with-dev ## check style, types and import rules
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-audit: $(VENV)/with-audit ## ask PyPI for known vulnerabilities of what llama-swap depends on
-	$(VENV)/bin/pip-audit --strict --progress-spinner off .
+audit: $(VENV)/made ## ask PyPI for known vulnerabilities of what llama-swap depends on, its extras included
+	$(RUN) tools/audit.py '.[llamacpp,nvidia,tls]'
 
 clean: ## remove what was built; .venv stays
 	rm -rf build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis
