@@ -181,7 +181,10 @@ def make_service(
 
     loop.callWhenRunning(_settle)
 
-    preload, discovery = Preload(router), Discovery(router.peers, loop, partial(get_body, dialer))
+    preload, discovery = (
+        Preload(router),
+        Discovery(router.peers, loop, partial(get_body, dialer), partial(get_status, dialer)),
+    )
 
     def apply(config: Config, difference: Difference) -> None:
         site.follow(config)

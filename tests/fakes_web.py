@@ -44,8 +44,8 @@ class FakeRouter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.names = Names(config)
         self.peers = Peers(config.peers)
+        self.names = Names(config, peers=self.peers)
         self.free: set[str] = set()
         """Models for which nobody has to wait."""
         self.waiting: list[tuple[Target, Deferred[FakeLease]]] = []
@@ -88,7 +88,7 @@ class FakeRouter:
         """See `Router.activate`."""
         if profile is not None and profile not in self.config.pin_profiles:
             raise NotFound(profile)
-        self.names = Names(self.config, profile)
+        self.names = Names(self.config, profile, peers=self.peers)
 
     def states(self) -> dict[str, str]:
         """See `Router.states`."""

@@ -1,4 +1,4 @@
-"""What peers have that do not say it in the configuration."""
+"""What peers have of which the configuration does not say it, and whether they answer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Peer, Timeouts
-from llama_swap.errors import UpstreamError
+from llama_swap.errors import Cancelled, UpstreamError
 from llama_swap.relay.headers import Fields
-from llama_swap.routing.discovery import EVERY, PATIENCE, Discovery, models_in
-from llama_swap.routing.peers import Peers
+from llama_swap.routing.discovery import AGAIN, AT_LEAST, EVERY, PATIENCE, Discovery, judge, models_in
+from llama_swap.routing.peers import PeerModel, Peers, Seen
 
 LISTED = Peer(proxy="http://listed", models=("l",))
 OPEN = Peer(proxy="http://open/base", api_key="theirs")
+NEW = Peer(proxy="http://new")
 
 
 def answer_with(*ids: str, **more: Any) -> bytes:
@@ -46,15 +47,27 @@ class AnswerTests(SynchronousTestCase):
             self.assertRaises(UpstreamError, models_in, body)
 
 
+class JudgementTests(SynchronousTestCase):
+    """`judge`."""
+
+    def test_statuses(self) -> None:
+        """Who refuses the question is there; who says that the server behind is not there is not."""
+        for status in (200, 401, 404, 429, 500):
+            judge(status)
+        for status in (502, 503, 504):
+            self.assertRaises(UpstreamError, judge, status)
+
+
 class DiscoveryCase(SynchronousTestCase):
     """Peers on a clock; what they are asked waits for the test to answer."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.asked: list[tuple[str, Fields, Deferred[bytes]]] = []
+        self.probed: list[tuple[str, Fields, Deferred[int]]] = []
         self.cancelled = 0
         self.peers = Peers({"listed": LISTED, "open": OPEN})
-        self.discovery = Discovery(self.peers, self.clock, self.fetch)
+        self.discovery = Discovery(self.peers, self.clock, self.fetch, self.probe)
         self.broken = False
         self.lines: list[str] = []
         globalLogPublisher.addObserver(self.note)
@@ -70,16 +83,26 @@ class DiscoveryCase(SynchronousTestCase):
         """Keep a line of the log."""
         self.lines.append(formatEvent(event))
 
-    def fetch(self, url: str, fields: Fields) -> Deferred[bytes]:
-        """Note who is asked, and with what."""
+    def pending(self) -> Deferred[Any]:
+        """Return something to wait for, whose cancellation counts."""
 
         def cancel(_: object) -> None:
             self.cancelled += 1
 
+        return Deferred(cancel)
+
+    def fetch(self, url: str, fields: Fields) -> Deferred[bytes]:
+        """Note who is asked for its models, and with what."""
         if self.broken:
             raise ValueError("no TLS on this machine")
-        answer: Deferred[bytes] = Deferred(cancel)
+        answer = self.pending()
         self.asked.append((url, fields, answer))
+        return answer
+
+    def probe(self, url: str, fields: Fields) -> Deferred[int]:
+        """Note who is asked for any answer."""
+        answer = self.pending()
+        self.probed.append((url, fields, answer))
         return answer
 
     def answer(self, *ids: str) -> None:
@@ -92,41 +115,40 @@ class DiscoveryCase(SynchronousTestCase):
 
 
 class DiscoveryTests(DiscoveryCase):
-    """`Discovery`."""
+    """`Discovery` of what a peer has."""
 
     def test_asks(self) -> None:
-        """At the start and every minute, with the peer's key; only those that do not say what they have."""
+        """At the start and every minute, with the peer's key."""
         self.assertEqual(self.names(), ["listed/l"])
         [(url, fields, _)] = self.asked
         self.assertEqual(url, "http://open/base/v1/models")
         self.assertEqual(fields, [(b"Authorization", b"Bearer theirs"), (b"x-api-key", b"theirs")])
         self.answer("a", "b")
         self.assertEqual(self.names(), ["listed/l", "open/a", "open/b"])
-        seen = self.peers.seen
+        seen = self.peers.seen["open"]
         self.clock.advance(EVERY)
         self.answer("a", "b")
-        self.assertIs(self.peers.seen, seen)
+        self.assertIs(self.peers.seen["open"], seen)
         self.clock.advance(EVERY)
         self.answer("c")
         self.assertEqual(self.names(), ["listed/l", "open/c"])
-        self.assertEqual(self.lines, [])
 
     def test_unreachable(self) -> None:
-        """The last list stays; that is said once, and once more when it is over."""
+        """It is asked more often, and the last list stays; that is said once, and once more when it is over."""
         self.answer("a")
+        self.clock.advance(EVERY)
         for _ in range(3):
-            self.clock.advance(EVERY)
             self.asked.pop()[2].errback(UpstreamError("gone"))
             self.assertEqual(self.names(), ["listed/l", "open/a"])
             self.assertFalse(self.peers.answers("open"))
-        self.assertEqual(len(self.lines), 1)
-        self.assertIn("peer open does not say at http://open/base/v1/models what it has: gone", self.lines[0])
-        self.assertNotIn("theirs", self.lines[0])
-        self.clock.advance(EVERY)
+            self.clock.advance(AGAIN)
+        [line] = [line for line in self.lines if "open" in line]
+        self.assertIn("peer open does not answer http://open/base/v1/models as it should: gone", line)
+        self.assertNotIn("theirs", line)
         self.answer("b")
         self.assertEqual(self.names(), ["listed/l", "open/b"])
         self.assertTrue(self.peers.answers("open"))
-        self.assertIn("peer open answers again", self.lines[1])
+        self.assertIn("peer open answers again", self.lines)
 
     def test_bad_answer(self) -> None:
         """One that is no list counts as none."""
@@ -136,28 +158,94 @@ class DiscoveryTests(DiscoveryCase):
 
     def test_silent(self) -> None:
         """A peer that does not answer is given up, and asked again."""
+        self.probed.pop()[2].callback(200)
         self.clock.advance(PATIENCE)
         self.assertEqual(self.cancelled, 1)
         self.assertIn("no whole answer within 10 s", self.lines[0])
         self.asked.clear()
-        self.clock.advance(EVERY - PATIENCE)
+        self.clock.advance(AGAIN)
         self.answer("a")
         self.assertEqual(self.names(), ["listed/l", "open/a"])
 
     def test_stop(self) -> None:
         """Nothing goes on, and nothing is said of what was cut."""
         self.discovery.stopService()
-        self.assertEqual(self.cancelled, 1)
+        self.assertEqual(self.cancelled, 2)
         self.discovery.follow()
+        self.peers.doubt("open")
         self.assertEqual((len(self.asked), self.lines), (1, []))
+
+    def test_stop_between(self) -> None:
+        """Nor is a question that was yet to come."""
+        self.answer("a")
+        self.probed.pop()[2].callback(200)
+        self.discovery.stopService()
+        self.assertEqual((self.cancelled, self.clock.getDelayedCalls()), (0, []))
 
     def test_cannot_be_asked(self) -> None:
         """Whatever goes wrong before the question is sent, the next one is asked."""
         self.answer("a")
         self.broken = True
-        self.clock.pump([EVERY] * 2)
+        self.clock.advance(EVERY)
         self.assertEqual(self.names(), ["listed/l", "open/a"])
-        self.assertEqual(len(self.lines), 1)
+        self.broken = False
+        self.clock.advance(AGAIN)
+        self.answer("b")
+        self.assertEqual(self.names(), ["listed/l", "open/b"])
+
+
+class HealthTests(DiscoveryCase):
+    """`Discovery` of whether a peer is there."""
+
+    def test_asks(self) -> None:
+        """Whose models are known is asked for any answer."""
+        [(url, fields, answer)] = self.probed
+        self.assertEqual((url, fields), ("http://listed/v1/models", ()))
+        self.assertNotIn("listed", self.peers.seen)
+        answer.callback(404)
+        self.assertEqual(self.peers.seen["listed"], Seen(None, answers=True))
+        self.clock.advance(EVERY)
+        self.probed.pop()[2].callback(503)
+        self.assertFalse(self.peers.answers("listed"))
+        self.assertEqual(self.names(), ["listed/l"])
+        self.assertIn("it answers with status 503", " ".join(self.lines))
+
+    def test_hurry(self) -> None:
+        """Where a request fares otherwise than expected, the peer is asked soon, but not again and again."""
+        model = PeerModel("listed", "l")
+        self.probed.pop()[2].callback(200)
+        self.clock.advance(1)
+        for error in (UpstreamError("refused"), None):
+            for _ in range(3):
+                self.peers.begin(model)
+                self.peers.end(model, error)
+            self.assertEqual(self.probed, [])
+            self.clock.advance(AT_LEAST)
+            self.probed.pop()[2].callback(502 if error else 200)
+            self.assertEqual(self.peers.answers("listed"), error is None)
+        self.clock.advance(AT_LEAST)
+        self.assertEqual(self.probed, [])
+
+    def test_hurry_after_a_long_time(self) -> None:
+        """Then it is asked at once."""
+        self.probed.pop()[2].callback(200)
+        self.clock.advance(AT_LEAST)
+        self.peers.doubt("listed")
+        self.clock.advance(0)
+        self.assertEqual(len(self.probed), 1)
+        self.peers.doubt("listed")  # is being asked
+        self.peers.doubt("nobody")
+
+    def test_expected(self) -> None:
+        """A request that fares as expected, or is given up, is no reason to ask."""
+        model = PeerModel("listed", "l")
+        doubted: list[str] = []
+        self.peers.doubt = doubted.append
+        for answers, error in ((True, None), (True, Cancelled("left")), (False, UpstreamError("refused"))):
+            self.peers.saw("listed", Seen(answers=answers))
+            self.peers.begin(model)
+            self.peers.end(model, error)
+        self.assertEqual(doubted, [])
 
 
 class ReloadTests(DiscoveryCase):
@@ -165,16 +253,17 @@ class ReloadTests(DiscoveryCase):
 
     def follow(self, **peers: Peer) -> None:
         """Have other peers from now on."""
-        self.peers.configured = peers
+        self.peers.follow(peers)
         self.discovery.follow()
 
     def test_same(self) -> None:
-        """What is reached in the same way is not asked anew."""
+        """What is asked in the same way is not asked anew."""
         self.answer("a")
-        self.follow(open=evolve(OPEN, timeouts=Timeouts()), new=Peer(proxy="http://new"))
+        self.probed.clear()
+        self.follow(open=evolve(OPEN, timeouts=Timeouts()), listed=evolve(LISTED, models=("k",)), new=NEW)
         self.assertEqual([url for url, _, _ in self.asked], ["http://new/v1/models"])
         self.answer("n")
-        self.assertEqual(self.names(), ["open/a", "new/n"])
+        self.assertEqual((self.names(), self.probed), (["open/a", "listed/k", "new/n"], []))
 
     def test_elsewhere(self) -> None:
         """What a peer had at another address, or showed to another key, does not count."""
@@ -186,10 +275,11 @@ class ReloadTests(DiscoveryCase):
             self.assertEqual(self.names(), ["open/a"])
 
     def test_gone(self) -> None:
-        """Nobody is asked who is not a peer any more, or whose models are in the file."""
+        """Nobody is asked who is not a peer any more, or for models that are in the file now."""
         self.follow(open=evolve(OPEN, models=("m",)))
-        self.assertEqual(self.cancelled, 1)
+        self.assertEqual(self.cancelled, 2)
         self.assertEqual(self.names(), ["open/m"])
+        self.assertEqual([url for url, _, _ in self.probed], ["http://listed/v1/models", "http://open/base/v1/models"])
         self.follow()
         self.clock.advance(EVERY)
-        self.assertEqual((len(self.asked), self.peers.seen, self.lines), (1, {}, []))
+        self.assertEqual((len(self.asked), self.cancelled, self.peers.seen, self.lines), (1, 3, {}, []))

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from llama_swap.config.model import Peer, Selector
 from llama_swap.errors import NotFound
 from llama_swap.routing.names import Names, Resolved
-from llama_swap.routing.peers import PeerModel, Peers
+from llama_swap.routing.peers import PeerModel, Peers, Seen
 from llama_swap.routing.selection import Usage
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_config
@@ -50,6 +50,37 @@ class NameTests(SynchronousTestCase):
         self.assertRaises(NotFound, self.names.resolve, "any/")
         self.assertEqual(self.names.resolve("any/x/y"), Resolved(PeerModel("any", "x/y"), "x/y"))
         self.assertIsNone(self.names.find("any/x/y"))
+
+    def test_said(self) -> None:
+        """What a peer says that it has goes by the same names; below `/upstream/`, too."""
+        self.names.peers.saw("any", Seen(("q", "org/r", "gpt", "m", "org/n")))
+        for name in ("q", "any/q"):
+            self.assertEqual(self.names.find(name), PeerModel("any", "q"))
+            self.assertEqual(self.names.resolve(name), Resolved(PeerModel("any", "q"), "q"))
+        self.assertEqual(self.names.find("org/r"), PeerModel("any", "org/r"))
+        self.assertEqual(self.names.resolve("gpt").target, Target("a"))
+        self.names.peers.saw("any", Seen(("s",)))
+        self.assertEqual(self.names.find("s"), PeerModel("any", "s"))
+        self.assertRaises(NotFound, self.names.resolve, "q")
+        self.names.peers.forget("any")
+        self.assertRaises(NotFound, self.names.resolve, "s")
+
+    def test_said_of_others(self) -> None:
+        """No peer takes a name from what the configuration says of another."""
+        self.names.peers.saw("any", Seen(("m", "org/n")))
+        self.assertEqual(self.names.resolve("org/n").target, PeerModel("one", "org/n"))
+        error = self.assertRaises(NotFound, self.names.resolve, "m")
+        self.assertIn("several peers have it, so ask for one/m or two/m or any/m", str(error))
+        self.assertEqual(self.names.find("any/m"), PeerModel("any", "m"))
+
+    def test_silent(self) -> None:
+        """Of whom it is not known what it has: only who never said it, here or in the configuration."""
+        peers = self.names.peers
+        self.assertEqual((peers.silent("any/x/y"), peers.silent("one/x"), peers.silent("any/")), ("any", None, None))
+        peers.saw("any", Seen(None, answers=False))
+        self.assertEqual(peers.silent("any/x"), "any")
+        peers.saw("any", Seen((), answers=False))
+        self.assertIsNone(peers.silent("any/x"))
 
     def test_spillover_to_peers(self) -> None:
         """A peer's model is woken by a request, as one of ours; how busy it is counts in the same way."""

@@ -128,7 +128,7 @@ class EventTests(EventCase):
 
     def test_peers(self) -> None:
         """The models of peers follow, with what is known of them; news is told once."""
-        self.router.peers.configured = {"p": Peer(proxy="http://p", models=("m",)), "q": Peer(proxy="http://q")}
+        self.router.peers.follow({"p": Peer(proxy="http://p", models=("m",)), "q": Peer(proxy="http://q")})
         listener = self.listener()
         own, remote = self.told_models(listener)
         self.assertEqual((own["id"], own["peerID"], "context_length" in own), ("a", "", False))

@@ -7,9 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Capabilities, Config, Selector
+from llama_swap.config.model import Capabilities, Config, Peer, Selector
 from llama_swap.routing.names import Names
-from llama_swap.routing.peers import Peers
+from llama_swap.routing.peers import Seen
 from llama_swap.web.listing import listing
 from tests.fakes_web import models
 
@@ -18,7 +18,7 @@ ABLE = Capabilities(in_=("text", "image"), out=("text",), tools=True, context=40
 
 def rows_of(config: Config, loaded: Collection[str]) -> list[dict[str, Any]]:
     """Return the entries of a configuration."""
-    return listing(config, Names(config), Peers(config.peers).models(), loaded, 1)
+    return listing(config, Names(config), loaded, 1)
 
 
 class ListingTests(SynchronousTestCase):
@@ -51,6 +51,17 @@ class ListingTests(SynchronousTestCase):
         [row] = [row for row in rows_of(config, {"b"}) if row["id"] == "s"]
         self.assertEqual(row["meta"]["llamaswap"], {"k": 1, "type": "selector"})
         self.assertEqual(row["status"], {"value": "loaded"})
+
+    def test_peers(self) -> None:
+        """Models of peers say whose they are, and whether that one answers, as soon as it is known."""
+        config = Config(models=models("a"), peers={"p": Peer(proxy="http://p", models=("m",))})
+        names = Names(config)
+        for seen, more in ((None, {}), (Seen(), {"reachable": True}), (Seen(answers=False), {"reachable": False})):
+            if seen is not None:
+                names.peers.saw("p", seen)
+            _, row = listing(config, names, (), 1)
+            self.assertEqual((row["id"], row["status"]["value"]), ("p/m", "unloaded"))
+            self.assertEqual(row["meta"]["llamaswap"], {"type": "peer", "peerID": "p", **more})
 
     def test_aliases(self) -> None:
         """Aliases are listed if that is wanted, but not those of unlisted models."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config, Filters, Peer, Timeouts
 from llama_swap.relay.pool import TRIAL
+from llama_swap.routing.peers import Seen
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
@@ -21,6 +22,7 @@ CONFIG = Config(
     peers={
         "p": Peer(proxy="http://peer.example:9/base", models=("m",), api_key="theirs"),
         "open": Peer(proxy="http://open.example", models=("n",)),
+        "any": Peer(proxy="http://any.example"),
         "strict": Peer(
             proxy="http://strict.example",
             models=("s",),
@@ -90,6 +92,44 @@ class PeerTests(SynchronousTestCase):
         self.client.ask("GET", "/upstream/p/m/a.css")
         self.assertTrue(self.sent().startswith("GET /base/a.css "))
 
+    def test_what_a_peer_says(self) -> None:
+        """What it has without being configured is reached in every way, the longest name that exists first."""
+        self.peers.saw("any", Seen(("q", "q/r")))
+        for name in (b"q", b"any/q"):
+            self.client.ask("POST", CHAT, b'{"model": "%s"}' % name)
+            self.assertTrue(self.sent().endswith('\r\n\r\n{"model": "q"}'))
+        for name, rest in (("any/q", "/x"), ("q", "/x"), ("any/q/r", "/"), ("any%2Fq%2Fr", "/"), ("q/s", "/")):
+            self.client.ask("GET", f"/upstream/{name}{rest}")
+            expected = "/s/" if name == "q/s" else rest
+            self.assertTrue(self.sent().startswith(f"GET {expected} HTTP/1.1\r\nHost: any.example\r\n"), name)
+
+    def test_what_a_peer_has_not_said(self) -> None:
+        """Before a peer has said what it has, its models can be asked for, but not below `/upstream/`."""
+        self.client.ask("POST", CHAT, b'{"model": "any/q"}')
+        self.assertTrue(self.sent().endswith('\r\n\r\n{"model": "q"}'))
+        self.client.ask("GET", "/upstream/any/q/x")
+        status, message = self.error()
+        self.assertEqual(status, 503)
+        self.assertIn("peer any has not said yet what it has", message)
+        self.peers.saw("any", Seen(()))
+        self.client.ask("GET", "/upstream/any/q/x")
+        self.assertEqual(self.error()[0], 404)
+
+    def test_down(self) -> None:
+        """Who did not answer when it was asked is tried all the same, but not for long; then who asks is told."""
+        self.peers.saw("p", Seen(answers=False))
+        doubted: list[str] = []
+        self.peers.doubt = doubted.append
+        self.client.ask("POST", CHAT, b'{"model": "m"}')
+        self.sent()
+        self.assertEqual((self.endpoints.timeouts, doubted), ([5], ["p"]))
+        self.clock.advance(TRIAL)
+        self.client.ask("POST", CHAT, b'{"model": "m"}')
+        self.upstream.accept()
+        self.clock.advance(TOO_LATE)
+        self.assertIn("; see whether it runs, and whether peers.p.proxy in the configuration is right", self.error()[1])
+        self.assertEqual(doubted, ["p"])
+
     def test_counts(self) -> None:
         """A request counts until its answer has ended."""
         self.client.ask("POST", CHAT, b'{"model": "m"}')
@@ -105,6 +145,7 @@ class PeerTests(SynchronousTestCase):
         status, message = self.error()
         self.assertEqual(status, 502)
         self.assertIn("peer proxy error: peer p at http://peer.example:9/base: ", message)
+        self.assertIn("; see whether it runs", message)
 
     def test_no_answer(self) -> None:
         """A peer that does not begin to answer is given up."""

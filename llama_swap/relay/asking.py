@@ -15,13 +15,13 @@ MOST = 1024 * 1024
 """Bytes of a body."""
 
 
-def get_status(dialer: Dialer, url: str) -> Deferred[int]:
-    """GET `url` (http or https), and fire with the status of the answer; its body is not read.
+def get_status(dialer: Dialer, url: str, fields: Fields = ()) -> Deferred[int]:
+    """GET `url` (http or https) with these header fields, and fire with the status of the answer; its body is not read.
 
     Fails if there is no answer.  Once cancelled, the connection is closed.
     """
     sink = _StatusSink()
-    sink.exchange = exchange = Exchange(_request_for(url), sink, dialer.pool(url))
+    sink.exchange = exchange = Exchange(_request_for(url, fields), sink, dialer.pool(url))
     exchange.start()
     return sink.status
 

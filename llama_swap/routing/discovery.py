@@ -1,4 +1,7 @@
-"""Finds out what those peers have that do not say it in the configuration, and goes on asking them."""
+"""Finds out whether the peers answer, and what those have of which the configuration does not say it.
+
+They are asked from time to time, beside all requests, which neither wait for that nor are refused for it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -20,15 +22,24 @@ from llama_swap.config.kinds import is_name
 from llama_swap.config.model import Peer
 from llama_swap.errors import UpstreamError
 from llama_swap.relay.headers import Fields
-from llama_swap.routing.peers import Peers, Seen, with_key
+from llama_swap.routing.peers import UNSEEN, Peers, Seen, with_key
 
 EVERY = 60.0
-"""Seconds from one question to the next."""
+"""Seconds from one question to the next, while the peer answers."""
+AGAIN = 10.0
+"""The same while it does not."""
+AT_LEAST = 5.0
+"""The same where requests fare otherwise than the last answer lets expect."""
 PATIENCE = 10.0
 """Seconds that the whole answer may take."""
 
+GATEWAY_ERRORS = frozenset({502, 503, 504})
+"""What stands before a server says so, if it is not there itself."""
+
 Fetch = Callable[[str, Fields], Deferred[bytes]]
 """Gets what is at a URL, asked for with header fields; fails if that is not to be had; may be cancelled."""
+Probe = Callable[[str, Fields], Deferred[int]]
+"""Does the same, but gets no more than the status."""
 
 
 def models_in(body: bytes) -> tuple[str, ...]:
@@ -47,6 +58,15 @@ def models_in(body: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(id_ for id_ in ids if isinstance(id_, str) and is_name(id_)))
 
 
+def judge(status: int) -> None:
+    """Accept what a server answers whose models are known: also that it refuses the question.
+
+    @raise UpstreamError: it is not there.
+    """
+    if status in GATEWAY_ERRORS:
+        raise UpstreamError(f"it answers with status {status}")
+
+
 def _is_of_a_peer(entry: Any) -> bool:
     meta = entry.get("meta") if isinstance(entry, dict) else None
     ours = meta.get("llamaswap") if isinstance(meta, dict) else None
@@ -54,16 +74,18 @@ def _is_of_a_peer(entry: Any) -> bool:
 
 
 class Discovery(Service):
-    """Asks each peer without `models` for its list, at the start and from then on.
+    """Asks each peer, at the start and from then on, for what it has; only whether it answers, if that is known.
 
     What came last stays known while a peer does not answer.
     """
 
-    def __init__(self, peers: Peers, clock: IReactorTime, fetch: Fetch) -> None:
+    def __init__(self, peers: Peers, clock: IReactorTime, fetch: Fetch, probe: Probe) -> None:
         self._peers = peers
         self._clock = clock
         self._fetch = fetch
+        self._probe = probe
         self._inquiries: dict[str, _Inquiry] = {}
+        peers.doubt = self._hasten
 
     def startService(self) -> None:
         """Begin to ask."""
@@ -78,10 +100,10 @@ class Discovery(Service):
         self._inquiries.clear()
 
     def follow(self) -> None:
-        """Ask those peers that are configured now; those that are reached as before go on undisturbed."""
+        """Ask those peers that are configured now; those that are asked as before go on undisturbed."""
         if not self.running:
             return
-        wanted = {name: peer for name, peer in self._peers.configured.items() if peer.models is None}
+        wanted = self._peers.configured
         for name, inquiry in tuple(self._inquiries.items()):
             if not inquiry.is_of(wanted.get(name)):
                 inquiry.stop()
@@ -89,65 +111,95 @@ class Discovery(Service):
                 self._peers.forget(name)
         for name, peer in wanted.items():
             if name not in self._inquiries:
-                self._inquiries[name] = inquiry = _Inquiry(name, peer, self._fetch, partial(self._peers.saw, name))
-                inquiry.start(self._clock)
+                tell = partial(self._peers.saw, name)
+                self._inquiries[name] = _Inquiry(name, peer, self._clock, partial(self._ask, peer), tell)
+
+    def _ask(self, peer: Peer) -> Deferred[tuple[str, ...] | None]:
+        """Ask for the models of a peer, or, if they are known, for nothing but an answer."""
+        url, fields = f"{peer.proxy}/v1/models", with_key(peer, ())
+        if peer.models is None:
+            return maybeDeferred(self._fetch, url, fields).addCallback(models_in)
+        return maybeDeferred(self._probe, url, fields).addCallback(judge)
+
+    def _hasten(self, peer: str) -> None:
+        if (inquiry := self._inquiries.get(peer)) is not None:
+            inquiry.hasten()
 
 
 @define(eq=False)
 class _Inquiry:
-    """Asks one peer, again and again."""
+    """Asks one peer, at once and again and again."""
 
     name: str
     peer: Peer
-    _fetch: Fetch
+    _clock: IReactorTime
+    _ask: Callable[[], Deferred[tuple[str, ...] | None]]
     _tell: Callable[[Seen], None]
-    _seen: Seen = field(factory=Seen)
-    _asking: LoopingCall = field(init=False)
-    _answer: Deferred[bytes] | None = None
+    _seen: Seen = UNSEEN
+    _asked: float = 0.0
+    """When it was asked last, in seconds of the clock."""
+    _next: IDelayedCall | None = None
+    _answer: Deferred[Any] | None = None
+    """What is under way, if anything is."""
+    _stopped: bool = False
 
     _log: ClassVar[Logger] = Logger()
 
-    def is_of(self, peer: Peer | None) -> bool:
-        """Whether `peer` is reached in the same way as the one that is asked."""
-        return peer is not None and (peer.proxy, peer.api_key) == (self.peer.proxy, self.peer.api_key)
+    def __attrs_post_init__(self) -> None:
+        self._begin()
 
-    def start(self, clock: IReactorTime) -> None:
-        self._asking = LoopingCall(self._ask)
-        self._asking.clock = clock
-        self._asking.start(EVERY)
+    def is_of(self, peer: Peer | None) -> bool:
+        """Whether `peer` is to be asked in the same way as the one that is asked."""
+        return peer is not None and _way(peer) == _way(self.peer)
+
+    def hasten(self) -> None:
+        """Ask the next time as soon as may be."""
+        if self._next is not None:
+            soonest = max(0.0, self._asked + AT_LEAST - self._clock.seconds())
+            if self._clock.seconds() + soonest < self._next.getTime():
+                self._next.reset(soonest)
 
     def stop(self) -> None:
-        self._asking.stop()
+        """Ask no more."""
+        self._stopped = True
+        if self._next is not None:
+            self._next.cancel()
         if self._answer is not None:
             self._answer.cancel()
 
-    def _ask(self) -> Deferred[None]:
-        self._answer = answer = maybeDeferred(self._fetch, f"{self.peer.proxy}/v1/models", with_key(self.peer, ()))
-        answer.addTimeout(PATIENCE, self._asking.clock)
-        return answer.addCallback(models_in).addCallbacks(self._found, self._failed)
+    def _begin(self) -> None:
+        self._next = None
+        self._asked = self._clock.seconds()
+        self._answer = answer = self._ask()
+        answer.addTimeout(PATIENCE, self._clock)
+        answer.addCallbacks(self._found, self._failed)
 
-    def _found(self, models: tuple[str, ...]) -> None:
+    def _found(self, models: tuple[str, ...] | None) -> None:
         if not self._seen.answers:
             self._log.info("peer {name} answers again", name=self.name)
         self._see(Seen(models, answers=True))
 
     def _failed(self, failure: Failure) -> None:
-        if not self._asking.running:
+        if self._stopped:
             return  # nobody wants to know any more
         if self._seen.answers:
             late = failure.check(DeferredTimeout)
-            reason = f"no whole answer within {PATIENCE:g} s" if late else failure.getErrorMessage()
             self._log.warn(
-                "peer {name} does not say at {url}/v1/models what it has: {reason}. Asking again every {every:g} s; "
-                "`models` in the configuration would spare it that",
+                "peer {name} does not answer {url}/v1/models as it should: {reason}. Requests for its models are sent "
+                "there nevertheless",
                 name=self.name,
                 url=self.peer.proxy,
-                reason=reason,
-                every=EVERY,
+                reason=f"no whole answer within {PATIENCE:g} s" if late else failure.getErrorMessage(),
             )
         self._see(evolve(self._seen, answers=False))
 
     def _see(self, seen: Seen) -> None:
         self._answer = None
         self._seen = seen
+        self._next = self._clock.callLater(EVERY if seen.answers else AGAIN, self._begin)
         self._tell(seen)
+
+
+def _way(peer: Peer) -> tuple[str, str | None, bool]:
+    """Return all that the way to ask a peer depends on."""
+    return peer.proxy, peer.api_key, peer.models is None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from llama_swap.config.model import Config
 from llama_swap.errors import NotFound
-from llama_swap.routing.peers import PeerModel, listed, unlisted
+from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage, choose
 from llama_swap.scheduling.commands import Target
 
@@ -28,15 +28,15 @@ class Names:
     """Everything a client may call a model.
 
     A name is looked up in this order: the pins of the active profile; selectors; ids and aliases; `PROFILE:MODEL`;
-    `PEER/MODEL`, or a peer's model alone.
+    `PEER/MODEL`, or a peer's model alone, as far as it is known at that moment what peers have.
     """
 
     config: Config
     active: str | None = None
     """The profile whose pins hold."""
     _usage: Callable[[Target | PeerModel], Usage] = lambda target: Usage()
+    peers: Peers = Factory(lambda names: Peers(names.config.peers), takes_self=True)
     _ids: Mapping[str, str] = field(init=False)
-    _remote: Mapping[str, PeerModel] = field(init=False)
     pins: Mapping[str, str | None] = field(init=False)
     """Those of the active profile."""
     _turns: Iterator[int] = field(factory=count, init=False)
@@ -45,10 +45,6 @@ class Names:
     def _(self) -> dict[str, str]:
         aliases = {alias: model.id for model in self.config.models.values() for alias in model.aliases}
         return aliases | {model: model for model in self.config.models}
-
-    @_remote.default
-    def _known_at_peers(self) -> Mapping[str, PeerModel]:
-        return listed(self.config.peers)
 
     @pins.default
     def _active_pins(self) -> Mapping[str, str | None]:
@@ -83,7 +79,7 @@ class Names:
         profile, colon, member = name.partition(":")
         members = self.config.profiles.get(profile) if colon else None
         if members is None:
-            return self._remote.get(name)
+            return self.peers.find(name)
         model = self._ids.get(member)
         if model not in members:
             raise NotFound(f"model {member!r} is not part of profile {profile!r}, which has {', '.join(members)}")
@@ -100,11 +96,17 @@ class Names:
             wanted = choose(selector, self._usage_of, next(self._turns))
         target = self._anywhere(wanted)
         if target is None:
-            raise NotFound(f"no model {wanted!r} here; GET /v1/models lists what there is")
+            raise NotFound(f"no model {wanted!r} here; {self._remedy(wanted)}")
         return Resolved(target, self._upstream_name(wanted, target))
 
     def _anywhere(self, name: str) -> Target | PeerModel | None:
-        return self.find(name) or unlisted(self.config.peers, name)
+        return self.find(name) or self.peers.unlisted(name)
+
+    def _remedy(self, name: str) -> str:
+        """Say what to do where nothing goes by `name`."""
+        if owners := self.peers.owners(name):
+            return f"several peers have it, so ask for {' or '.join(f'{peer}/{name}' for peer in owners)}"
+        return "GET /v1/models lists what there is"
 
     def _usage_of(self, name: str) -> Usage:
         target = self._anywhere(name)

@@ -51,8 +51,8 @@ class Router:
     ) -> None:
         """`read_ahead` does what can be done for a model whose place is still taken."""
         self.config = config
-        self.names = Names(config, usage=self._usage)
         self.peers = Peers(config.peers, self._notice_quiet)
+        self.names = Names(config, usage=self._usage, peers=self.peers)
         self.clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher
@@ -94,7 +94,7 @@ class Router:
         """
         if profile is not None and profile not in self.config.pin_profiles:
             raise NotFound(f"no profile {profile!r} with pins here; GET /api/profiles lists what there is")
-        self.names = Names(self.config, profile, self._usage)
+        self.names = Names(self.config, profile, self._usage, self.peers)
         self._log.info("active profile: {profile}", profile=profile)
 
     def _usage(self, target: Target | PeerModel) -> Usage:
@@ -162,8 +162,8 @@ class Router:
         """
         difference = Difference.between(self.config, config)
         self.config = config
-        self.names = Names(config, usage=self._usage)  # no profile is active
-        self.peers.configured = config.peers
+        self.peers.follow(config.peers)
+        self.names = Names(config, usage=self._usage, peers=self.peers)  # no profile is active
         retiring = self._upstreams.follow(config)
         lost = {ticket for ticket in self._waiting if not is_served(ticket.target, config)}
         self._execute(self._scheduler.reconfigured(rules_of(config), stale=retiring, lost=lost))

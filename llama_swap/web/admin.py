@@ -61,7 +61,7 @@ class AdminRoutes:
     def models(self, request: Request) -> bytes:
         """List the models, as OpenAI does."""
         router = self._router
-        entries = listing(router.config, router.names, router.peers.models(), router.states(), self._created)
+        entries = listing(router.config, router.names, router.states(), self._created)
         return _json(request, {"object": "list", "data": entries})
 
     def running(self, request: Request) -> bytes:

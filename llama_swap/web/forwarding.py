@@ -32,6 +32,9 @@ from llama_swap.web.site import SwapRequest, client_host
 if TYPE_CHECKING:
     from llama_swap.web.loading import OpenStream
 
+DOUBTED = 5.0
+"""Seconds in which a peer must be connected to, where it did not answer when it was last asked."""
+
 
 @frozen
 class Forwarder:
@@ -93,8 +96,11 @@ class Forwarder:
         return destination
 
     def _peer(self, name: str) -> Destination:
-        known, peer = self._peers.get(name), self.router.peers.configured[name]
+        known, peers = self._peers.get(name), self.router.peers
+        peer = peers.configured[name]
         url, timeout = peer.proxy, peer.timeouts.connect
+        if not peers.answers(name):
+            timeout = min(timeout, DOUBTED)
         if known is None or known.url != url or known.connect_timeout != timeout:
             known = self._peers[name] = Destination.at(url, f"peer {name} at {url}", self._pools, timeout)
         return known

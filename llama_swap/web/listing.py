@@ -6,23 +6,20 @@ The first fields are OpenAI's (https://platform.openai.com/docs/api-reference/mo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from llama_swap.config.model import Capabilities, Config, ModelConfig
 from llama_swap.routing.names import Names
-from llama_swap.routing.peers import PeerModel
 
 
-def listing(
-    config: Config, names: Names, remote: Iterable[PeerModel], loaded: Collection[str], created: int
-) -> list[dict[str, Any]]:
-    """Return the entries by id; `remote` is what peers have, `loaded` are the ids of the models that run.
+def listing(config: Config, names: Names, loaded: Collection[str], created: int) -> list[dict[str, Any]]:
+    """Return the entries by id; `loaded` are the ids of the models that run.
 
     What is unlisted, or refused by the active profile, is not there; of two entries with one id the first counts.
     """
     entries: dict[str, dict[str, Any]] = {}
-    for id_, fields, stands_for in _everything(config, names, remote):
+    for id_, fields, stands_for in _everything(config, names):
         if id_ not in names.refused and id_ not in entries:
             runs = any(names.model_id(name) in loaded for name in stands_for)
             status = {"value": "loaded" if runs else "unloaded"}
@@ -31,9 +28,7 @@ def listing(
     return sorted(entries.values(), key=lambda entry: entry["id"])
 
 
-def _everything(
-    config: Config, names: Names, remote: Iterable[PeerModel]
-) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
+def _everything(config: Config, names: Names) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
     """Yield each id, its own fields, and the names of models that it stands for."""
     for model in config.models.values():
         if not model.unlisted:
@@ -47,8 +42,10 @@ def _everything(
                 _texts(selector.name, selector.description) | _meta("selector", selector.metadata),
                 selector.targets,
             )
-    for model_of_peer in remote:
-        yield str(model_of_peer), _meta("peer"), []
+    for remote in names.peers.models():
+        seen = names.peers.seen.get(remote.peer)
+        reachable = {} if seen is None else {"reachable": seen.answers}
+        yield str(remote), _meta("peer", {"peerID": remote.peer, **reachable}), []
     for id_, pinned in names.pins.items():
         yield id_, _meta("profile"), [] if pinned is None else [pinned]
 

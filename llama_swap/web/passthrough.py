@@ -12,7 +12,7 @@ from klein import Klein
 from twisted.web.resource import IResource
 
 from llama_swap.config.model import COMFYUI_MODEL
-from llama_swap.errors import Conflict, NotFound
+from llama_swap.errors import Conflict, NotFound, Unavailable
 from llama_swap.relay.tunnel import wanted_protocol
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import PeerModel
@@ -35,6 +35,7 @@ def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
     with the query, where nothing follows the name.
 
     @raise NotFound: no name fits.
+    @raise Unavailable: it cannot be known yet where the name ends.
     """
     path, question, query = uri.removeprefix(PREFIX).partition(b"?")
     refusal = NotFound(f"no model {path.decode('ascii', 'backslashreplace')!r} here; GET /upstream lists what there is")
@@ -49,6 +50,11 @@ def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
         if target is not None:
             rest = b"".join(b"/" + segment for segment in segments[count:])
             return target, rest + question + query
+    if (peer := names.peers.silent(unquote_to_bytes(path).decode(errors="replace"))) is not None:
+        raise Unavailable(
+            f"peer {peer} has not said yet what it has, so where the name of its model ends is not known: "
+            "see whether it runs, or set `models` of that peer in the configuration"
+        )
     raise refusal
 
 

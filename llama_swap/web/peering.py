@@ -6,7 +6,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.errors import Cancelled, SwapError, Unavailable, UpstreamError
+from llama_swap.errors import Cancelled, NobodyListens, SwapError, Unavailable, UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.relay.headers import Body, OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
@@ -49,7 +49,7 @@ class PeerForwarding(Resource):
             outbound,
             destination.pool,
             destination.description,
-            refuse=_refuse,
+            refuse=self._refuse,
             over=self._over,
             observer=noted,
             patience=peer.timeouts.response_header,
@@ -69,11 +69,16 @@ class PeerForwarding(Resource):
         return NOT_DONE_YET
 
     def _over(self, error: SwapError | None) -> None:
-        self._peers.end(self._target)
+        self._peers.end(self._target, error)
         self._noted.over(error)
 
+    def _refuse(self, request: Request, error: SwapError) -> None:
+        if not isinstance(error, Cancelled):
+            error = UpstreamError(f"peer proxy error: {error}{self._remedy(error)}")
+        refuse(request, error)
 
-def _refuse(request: Request, error: SwapError) -> None:
-    if not isinstance(error, Cancelled):
-        error = UpstreamError(f"peer proxy error: {error}")
-    refuse(request, error)
+    def _remedy(self, error: SwapError) -> str:
+        peer = self._target.peer
+        if self._peers.answers(peer) and not isinstance(error, NobodyListens):
+            return ""
+        return f"; see whether it runs, and whether peers.{peer}.proxy in the configuration is right"
