@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,24 @@ class GuardTests(ProcessCase):
         await gatherResults([run.said() for run in runs])
         await self.guard.stop()
         self.assertEqual(await gatherResults([run.exited for run in runs]), [KILLED] * 3)
+
+    async def test_kills_what_has_hardly_begun(self) -> None:
+        """A model that was launched just before has neither a group nor a mark to be found by, until a moment later."""
+        with tempfile.TemporaryDirectory() as directory:
+            for pipe in ("wait", "lead"):
+                os.mkfifo(f"{directory}/{pipe}")
+            pause = Path(directory, "sleep")  # the guard's patience, cut off when the group is there
+            pause.write_text('#!/bin/sh\nd=${0%/*}; echo now >"$d/wait"; read -r now <"$d/lead"\n')
+            pause.chmod(0o700)
+            script = f"cd {directory}; read -r now <wait; exec setsid sh -c 'echo now >lead; exec /bin/sleep 1000'"
+            model = subprocess.Popen(["sh", "-c", script])
+            self.addCleanup(model.wait)
+            self.addCleanup(model.kill)
+            self.patch(os, "environ", {**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"})
+            self.guard.mark()
+            self.guard.watch(model.pid)
+            await self.guard.stop()
+            self.assertEqual(model.wait(5), -signal.SIGKILL)
 
     async def test_forgets(self) -> None:
         """A group that is gone is not remembered: its number may be somebody else's."""

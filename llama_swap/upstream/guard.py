@@ -29,7 +29,10 @@ while read -r change group; do
         -) groups="${groups%% $group *} ${groups#* $group }" ;;
     esac
 done
-for group in $groups; do kill -KILL "-$group"; done
+for group in $groups; do
+    # Launched a moment ago, it may have neither a group yet nor, in the midst of exec, an environment to be seen.
+    kill -KILL "-$group" || { sleep 0.1; kill -KILL "-$group"; }
+done
 for round in 1 2 3; do
     marked=$(grep -lsa "$1" /proc/[0-9]*/environ)
     [ "$marked" ] || break
