@@ -26,7 +26,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from llama_swap.relay.headers import AnswerHead, OutboundRequest
+from llama_swap.relay.headers import AnswerHead, OutboundFields, OutboundRequest
 from llama_swap.relay.pool import Pool
 from llama_swap.web.site import SwapSite
 
@@ -295,5 +295,5 @@ class Sink:
 
 def request_to(target: bytes = b"/", **changes: Any) -> OutboundRequest:
     """Return a GET for an upstream."""
-    values: dict[str, Any] = {"method": b"GET", "host": b"h", "fields": (), "client": None, "body": None}
-    return OutboundRequest(target=target, **{**values, **changes})
+    values: dict[str, Any] = {"method": b"GET", "host": b"h", "fields": (), "client": None, "body": None, **changes}
+    return OutboundRequest(target=target, **{**values, "fields": OutboundFields(values["fields"])})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import OrderedDict
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from attrs import define, field, frozen
@@ -18,8 +19,7 @@ OVERHEAD: Final = 512
 """What one capture takes beside its contents, about."""
 STEP: Final = 4096
 """Room for an answer is asked for in steps of so many bytes."""
-_SEPARATOR: Final = b"\r\n"
-_Stored = tuple[int, bytes, bytes, bytes, tuple[tuple[bytes, bytes], ...], bytes, bool]
+_Stored = tuple[int, bytes, Fields, bytes, Fields, bytes, bool]
 """Size, path, fields, body, the answer's fields, the answer, whether it is in chunks."""
 
 
@@ -112,8 +112,7 @@ class Captures:
         if number not in self._stored:
             return None
         _, path, fields, body, answer_fields, answer, chunked = self._stored[number]
-        parts = fields.split(_SEPARATOR)
-        return Capture(path, list(zip(parts[::2], parts[1::2], strict=False)), body, answer_fields, answer, chunked)
+        return Capture(path, fields, body, answer_fields, answer, chunked)
 
     def recording(self) -> Recording | None:
         """Return where to put the body of an answer; None if nothing is kept."""
@@ -127,13 +126,13 @@ class Captures:
             return
         if recording is not None:
             recording.drop()
-        fields = _SEPARATOR.join([part for field_ in request.fields for part in field_])
         body = request.body or b""
         if body and is_unreadable(value_of(request.fields, b"content-type")):
             body = b""
-        size = OVERHEAD + len(fields) + len(body) + len(answer)
+        fields, answer_fields = request.fields, request.answer_fields
+        size = OVERHEAD + len(body) + len(answer) + sum(map(len, chain(*fields, *answer_fields)))
         if self.take(size):
-            stored = (size, request.path, fields, body, request.answer_fields, bytes(answer), request.chunked)
+            stored = (size, request.path, fields, body, answer_fields, bytes(answer), request.chunked)
             self._stored[number] = stored
 
     def take(self, size: int) -> bool:

@@ -86,7 +86,8 @@ class ActivityRecorder:
     def _settle(self, request: InFlightRequest) -> None:
         request.gather()
         number = self._activity.take_number()
-        content, error, tokens = content_of(request.answer_fields), request.error, _tokens_of(request)
+        content, error = content_of(request.answer_fields), request.error
+        tokens = _tokens_of(request) if request.size and not content.is_encoded else NOTHING_KNOWN
         took = max(0.0, request.ended - request.arrived)
         status = request.status or (error.status if error else 0)
         entry = Activity(
@@ -138,7 +139,5 @@ def _count(tokens: Tokens, tallies: ModelTallies) -> None:
 
 
 def _tokens_of(request: InFlightRequest) -> Tokens:
-    """Return what the answer says of itself, if it can be read as it is: nothing is inflated for this."""
-    if not request.size or content_of(request.answer_fields).is_encoded:
-        return NOTHING_KNOWN
+    """Return what the answer says of itself."""
     return read_tokens(request.first, request.last, chunked=request.chunked)

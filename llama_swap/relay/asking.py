@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IPushProducer
 from llama_swap.errors import SwapError, UpstreamError
 from llama_swap.relay.endpoints import Dialer
 from llama_swap.relay.exchange import Exchange
-from llama_swap.relay.headers import AnswerHead, Fields, OutboundRequest
+from llama_swap.relay.headers import AnswerHead, Fields, OutboundFields, OutboundRequest
 
 MOST = 1024 * 1024
 """Bytes of a body."""
@@ -45,7 +45,7 @@ def _request_for(url: str, fields: Fields = ()) -> OutboundRequest:
         method=b"GET",
         target=b"/" + path.encode(),
         host=authority.encode(),
-        fields=fields,
+        fields=OutboundFields(fields),
         client=None,
         body=None,
         last=True,

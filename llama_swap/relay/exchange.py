@@ -56,9 +56,8 @@ class Exchange:
         self._request = request
         self._sink: AnswerSink | None = sink
         self._pool = pool
-        self._parser: AnswerParser | None = AnswerParser(
-            self, to_head=request.method == b"HEAD", raw=raw, upgrade=request.upgrade
-        )  # None when all is over: the two would hold each other, and the body, until the garbage is collected
+        self._parser: AnswerParser | None = None  # nor is there one when all is over: the two would hold each other
+        self._raw = raw
         self._join = join
         self._connection: UpstreamConnection | None = None
         self._connecting: Deferred[UpstreamConnection] | None = None
@@ -66,14 +65,19 @@ class Exchange:
         self._joined = False
 
     def start(self) -> None:
-        """Send the request, over a kept connection or a new one."""
-        single = self._request.last or self._request.upgrade
-        connection = None if single else self._pool.take()
+        """Send the request, over a kept connection or a new one.
+
+        What its answer needs is made afterwards, while the upstream works.
+        """
+        request = self._request
+        connection = None if request.last or request.upgrade else self._pool.take()
         if connection is None:
             self._connect()
         else:
             self._reused = True
             self._carry(connection)
+        if self._sink is not None:
+            self._parser = AnswerParser(self, to_head=request.method == b"HEAD", raw=self._raw, upgrade=request.upgrade)
 
     def abort(self) -> None:
         """The client is gone: the upstream must notice at once, and stop its work.  Nothing more reaches the sink."""

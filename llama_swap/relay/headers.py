@@ -45,6 +45,24 @@ def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     return [field_ for field_ in kept if field_[0].lower() not in named] if named else kept
 
 
+class OutboundFields:
+    """A client's fields, as they go upstream: `kept` are those that cross the proxy."""
+
+    def __init__(self, kept: Iterable[tuple[bytes, bytes]]) -> None:
+        self.kept: Fields = tuple(kept)
+        lines, forwarded = [], []
+        for name, value in self.kept:
+            lower = name.lower()
+            if lower not in WRITTEN_HERE:
+                lines.append(b"%b: %b\r\n" % (name, value))
+            elif lower == b"x-forwarded-for":
+                forwarded.append(value)
+        self.lines = b"".join(lines)
+        """How they are written, without those that each request has of its own."""
+        self.forwarded = b", ".join(forwarded)
+        """By whom the request was forwarded before."""
+
+
 class Body(Protocol):
     """A body that is not in memory as a whole."""
 
@@ -63,8 +81,7 @@ class OutboundRequest:
     target: bytes
     """Path and query, as raw as they came."""
     host: bytes
-    fields: Fields
-    """The client's, end to end."""
+    fields: OutboundFields
     client: bytes | None
     """The client's address, for `X-Forwarded-For`; None when it has none, or when the proxy asks for itself."""
     body: bytes | Body | None
@@ -76,25 +93,22 @@ class OutboundRequest:
 
     def head(self) -> bytes:
         """Return the request line and header section, the empty line included (RFC 9112 §2.1)."""
-        lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (self.method, self.target, self.host)]
-        forwarded = []
-        for name, value in self.fields:
-            lower = name.lower()
-            if lower not in WRITTEN_HERE:
-                lines.append(b"%b: %b" % (name, value))
-            elif lower == b"x-forwarded-for":
-                forwarded.append(value)
+        fields, client = self.fields, self.client
+        head = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (self.method, self.target, self.host, fields.lines)
         if self.last:
-            lines.append(b"Connection: close")
+            head += b"Connection: close\r\n"
         if self.upgrade is not None:
-            lines.append(b"Connection: Upgrade\r\nUpgrade: %b" % self.upgrade)
-        if self.client is not None:
-            forwarded.append(self.client)
-        if forwarded:
-            lines.append(b"X-Forwarded-For: %b" % b", ".join(forwarded))
-        if self.body is not None:
-            lines.append(b"Content-Length: %d" % len(self.body))
-        return b"\r\n".join([*lines, b"", b""])
+            head += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade
+        by = (
+            fields.forwarded
+            if client is None
+            else b"%b, %b" % (fields.forwarded, client)
+            if fields.forwarded
+            else client
+        )
+        if by:
+            head += b"X-Forwarded-For: %b\r\n" % by
+        return head + (b"\r\n" if self.body is None else b"Content-Length: %d\r\n\r\n" % len(self.body))
 
 
 class Framing(Enum):
@@ -103,6 +117,9 @@ class Framing(Enum):
     LENGTH = auto()
     CHUNKED = auto()
     UNTIL_CLOSE = auto()
+
+
+_CONTROLS = bytes(code for code in range(0x20) if code != 0x09) + b"\x7f"
 
 
 def _kept(fields: Fields) -> tuple[tuple[bytes, bytes], ...]:
@@ -121,8 +138,14 @@ class AnswerHead:
     """Of the body, where the framing is LENGTH."""
     keeps_open: bool = field(default=False, eq=False)
     """Whether the upstream lets the connection be used again."""
+    status_line: bytes = field(init=False, eq=False)
+    """Status and reason as the client is to see them; nothing in the reason can end the line (RFC 9112 §4)."""
     end_to_end_lines: bytes = field(init=False, eq=False)
     """The fields that the client is to see, as text."""
+
+    @status_line.default
+    def _(self) -> bytes:
+        return b"%d %b\r\n" % (self.status, self.reason.translate(None, _CONTROLS))
 
     @end_to_end_lines.default
     def _(self) -> bytes:

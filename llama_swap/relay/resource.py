@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -71,12 +70,14 @@ class ReverseProxyResource(Resource):
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
+        client: Any = request
         relay = self._sink(request, self._failed, self._end, self._observer)
         self._exchange = exchange = Exchange(
             self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(self._join, request)
         )
-        request.notifyFinish().addErrback(self._client_left, exchange)
         exchange.start()
+        if not self._ended:
+            client.left = self._client_left
         if self._patience and not self._ended:
             self._too_late = self._pool.clock.callLater(self._patience, self._lose_patience, request)
         return NOT_DONE_YET
@@ -105,11 +106,11 @@ class ReverseProxyResource(Resource):
             kind = NobodyListens if isinstance(error, NobodyListens) else UpstreamError
             self._refuse(request, kind(f"{self._upstream}: {error}"))
 
-    def _client_left(self, _: Failure, exchange: Exchange) -> None:
+    def _client_left(self) -> None:
         """Also called when the answer was cut here: then it is over already."""
         if not self._ended:
             self._end(Cancelled("the client left before it had all of the answer"))
-            exchange.abort()
+            self._exchange.abort()
 
     def _end(self, error: SwapError | None) -> None:
         if not self._ended:

@@ -64,9 +64,9 @@ class ResponseRelay:
         """See `AnswerSink.begin`."""
         self._producer = producer
         self._framing = head.framing
-        has_body = self._request.method != b"HEAD" and head.status not in (101, 204, 304)
-        self._has_chunks = has_body and self.takes_chunks and head.framing is not Framing.LENGTH
-        self._adds_chunks = self._has_chunks and head.framing is Framing.UNTIL_CLOSE
+        if head.framing is not Framing.LENGTH and self.takes_chunks:
+            self._has_chunks = self._request.method != b"HEAD" and head.status not in (101, 204, 304)
+            self._adds_chunks = self._has_chunks and head.framing is Framing.UNTIL_CLOSE
         self._request.code = head.status
         self._request.startedWriting = 1
         self._observer.begin(head.status, head.fields, chunked=self._has_chunks and not self._adds_chunks)
@@ -93,7 +93,7 @@ class ResponseRelay:
             self._send()
         self._finished(None)
         self._unregister()
-        self._request.finish()
+        self._request.relayed()
 
     def broken(self, error: SwapError) -> None:
         """See `AnswerSink.broken`: an error where there is still room for one, else a visibly broken answer."""
@@ -132,20 +132,13 @@ def _head_text(request: Any, head: AnswerHead, *, chunked: bool) -> bytes:
     fields = head.end_to_end_lines
     if request.cors:
         fields = _CORS.sub(b"", fields) + request.cors
-    parts = [b"%b %d %b\r\n" % (request.clientproto, head.status, _printable(head.reason)), fields]
+    text = b"%b %b%b" % (request.clientproto, head.status_line, fields)
     if chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
+        text += b"Transfer-Encoding: chunked\r\n"
     if not request.channel.persistent and request.clientproto == b"HTTP/1.1":
-        parts.append(b"Connection: close\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
-
-
-def _printable(reason: bytes) -> bytes:
-    """Return a reason phrase without anything that could end its line (RFC 9112 §4)."""
-    return reason.translate(None, _CONTROLS)
+        text += b"Connection: close\r\n"
+    return text + b"\r\n"
 
 
 _CORS = re.compile(rb"^access-control-allow-(origin|credentials):.*\r\n", re.IGNORECASE | re.MULTILINE)
 """What a model's server has to say about pages; where the proxy has decided, it alone speaks."""
-_CONTROLS = bytes(code for code in range(0x20) if code != 0x09) + b"\x7f"

@@ -40,6 +40,8 @@ class Names:
     pins: Mapping[str, str | None] = field(init=False)
     """Those of the active profile."""
     _turns: Iterator[int] = field(factory=count, init=False)
+    _resolved: dict[str, Resolved] = field(factory=dict, init=False)
+    """What does not change from one request to the next."""
 
     @_ids.default
     def _(self) -> dict[str, str]:
@@ -90,6 +92,9 @@ class Names:
 
         @raise NotFound: nothing goes by that name.
         """
+        return self._resolved.get(name) or self._resolve(name)
+
+    def _resolve(self, name: str) -> Resolved:
         wanted = self.pinned(name)
         selector = self.config.selectors.get(wanted)
         if selector is not None:
@@ -97,7 +102,10 @@ class Names:
         target = self._anywhere(wanted)
         if target is None:
             raise NotFound(f"no model {wanted!r} here; {self._remedy(wanted)}")
-        return Resolved(target, self._upstream_name(wanted, target))
+        resolved = Resolved(target, self._upstream_name(wanted, target))
+        if selector is None and wanted in self._ids:
+            self._resolved[name] = resolved
+        return resolved
 
     def _anywhere(self, name: str) -> Target | PeerModel | None:
         return self.find(name) or self.peers.unlisted(name)

@@ -11,10 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from twisted.web.http import Request
 
 from llama_swap.errors import Forbidden
+
+if TYPE_CHECKING:
+    from llama_swap.web.site import SwapRequest
 
 PREFLIGHT_MAX_AGE = 86400
 """How long browsers may remember the answer to a preflight, in seconds."""
@@ -44,23 +48,24 @@ class BrowserRules:
         self._opens_all = b"*" in self._origins
         self._checks_host = is_loopback and b"*" not in self._hosts
 
-    def check(self, request: Request) -> bytes | None:
+    def check(self, request: SwapRequest) -> bytes | None:
         """Return the value of `Access-Control-Allow-Origin` for the answer, or None if it is to have none.
 
         @raise Forbidden: a foreign page is behind the request, and could do harm with it.
         """
-        host = request.getHeader(b"host")
+        value = request.head.value
+        host = value(b"host")
         if self._checks_host and host is not None and not self._is_ours(_name(host)):
             raise Forbidden(
                 f"llama-swap listens for this machine only, and does not know itself as {_shown(host)}; if that is "
                 "right, add the name to allowedHosts in the configuration"
             )
-        origin = request.getHeader(b"origin")
+        origin = value(b"origin")
         if origin is not None:
             if self._is_allowed(origin, host):
                 return self._shares(request.path, origin)
             whose = f"a page of {_shown(origin)}"
-        elif request.getHeader(b"sec-fetch-site") == b"cross-site" and not self._opens_all:
+        elif value(b"sec-fetch-site") == b"cross-site" and not self._opens_all:
             whose = "a page of another site"
         else:
             return None

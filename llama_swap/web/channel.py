@@ -112,14 +112,14 @@ class SwapChannel(HTTPChannel):
 
     def getPeer(self) -> IAddress:  # noqa: N802  # twisted.web's name
         """Return the client's address."""
-        return self._addresses()[0]
+        return self.addresses()[0]
 
     def getHost(self) -> IAddress:  # noqa: N802
         """Return the address at which the client has reached us."""
-        return self._addresses()[1]
+        return self.addresses()[1]
 
-    def _addresses(self) -> tuple[IAddress, IAddress]:
-        """Ask the kernel once, and not before the first request: behind `haproxy:` it is not known before."""
+    def addresses(self) -> tuple[IAddress, IAddress]:
+        """Return both.  The kernel is asked once, and with the first request: behind `haproxy:`, not before."""
         if self._ends is None:
             self._ends = (self.transport.getPeer(), self.transport.getHost())
         return self._ends

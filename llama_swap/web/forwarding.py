@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
-from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import ModelConfig
 from llama_swap.errors import Cancelled, NobodyListens, SwapError
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
-from llama_swap.relay.headers import Body, OutboundRequest, end_to_end
+from llama_swap.relay.headers import Body, OutboundRequest
 from llama_swap.relay.resource import ResponseSink, ReverseProxyResource
 from llama_swap.relay.response import ResponseRelay
 from llama_swap.routing.lease import Lease
@@ -66,12 +65,11 @@ class Forwarder:
         If it is not `metered`, what becomes of it is nobody's concern once it is over.
         """
         client = client_host(request)
-        fields = end_to_end(request.head.fields)
         noted = self._in_flight.add(
             target.model if isinstance(target, Target) else str(target),
             method=request.method,
             path=uri.partition(b"?")[0],
-            fields=fields,
+            fields=request.head.outbound.kept,
             client=None if client is None else client.encode(),
             body=body if isinstance(body, bytes) else None,  # nobody will want to look at a larger one
             metered=metered,
@@ -134,7 +132,7 @@ class Forwarding(Resource):
         self._tried_again = False
         self._opened: OpenStream | None = None
 
-    def render(self, request: Request) -> int:
+    def render(self, request: SwapRequest) -> int:
         """See `IResource.render`."""
         lease = self._forwarder.router.acquire_now(self._target)
         if lease is not None:
@@ -149,14 +147,14 @@ class Forwarding(Resource):
         self._await(waiting, request)
         return NOT_DONE_YET
 
-    def _await(self, waiting: Deferred[Lease], request: Request) -> None:
+    def _await(self, waiting: Deferred[Lease], request: SwapRequest) -> None:
         self._noted.cancel = partial(self._give_up, waiting, request)
         if not waiting.called:  # refused already
             request.notifyFinish().addErrback(_withdraw, waiting)
         waiting.addCallback(self._relay, request)
         waiting.addErrback(self._refuse, request)
 
-    def _open_stream(self, request: Request) -> None:
+    def _open_stream(self, request: SwapRequest) -> None:
         """Say what the request waits for, if it is one that can be told."""
         from llama_swap.web.loading import Loading, wants_stream
 
@@ -164,14 +162,14 @@ class Forwarding(Resource):
         if wants_stream(self._uri, self._body):
             self._opened = Loading(router.clock).open(request, self._target.model, router.waiting())
 
-    def _relay(self, lease: Lease, request: Request) -> None:
+    def _relay(self, lease: Lease, request: SwapRequest) -> None:
         destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
         noted = self._noted
         outbound = OutboundRequest(
             method=noted.method,
             target=destination.path + self._uri,
-            host=request.getHeader(b"host") or destination.authority,
-            fields=noted.fields,
+            host=request.head.value(b"host") or destination.authority,
+            fields=request.head.outbound,
             client=noted.client,
             body=self._body,
             upgrade=self._upgrade,
@@ -200,7 +198,7 @@ class Forwarding(Resource):
         if not self._is_worth_another_try(error):
             self._noted.over(error)
 
-    def _unanswered(self, lease: Lease, request: Request, error: SwapError) -> None:
+    def _unanswered(self, lease: Lease, request: SwapRequest, error: SwapError) -> None:
         """There is no answer to pass on; the lease is over."""
         if self._is_worth_another_try(error):
             self._tried_again = True
@@ -211,19 +209,19 @@ class Forwarding(Resource):
     def _is_worth_another_try(self, error: SwapError | None) -> bool:
         return isinstance(error, NobodyListens) and not self._tried_again and self._opened is None
 
-    def _give_up(self, waiting: Deferred[Lease], request: Request, error: Cancelled) -> None:
+    def _give_up(self, waiting: Deferred[Lease], request: SwapRequest, error: Cancelled) -> None:
         """Somebody does not want the request to wait any longer."""
         self._noted.over(error)
         waiting.cancel()
         self._tell(request, error)
 
-    def _tell(self, request: Request, error: SwapError) -> None:
+    def _tell(self, request: SwapRequest, error: SwapError) -> None:
         if self._opened is None:
             refuse(request, error)
         else:
             self._opened.fail(error)
 
-    def _refuse(self, failure: Failure, request: Request) -> None:
+    def _refuse(self, failure: Failure, request: SwapRequest) -> None:
         if failure.check(CancelledError):
             self._noted.over(Cancelled("the client left while its request waited"))
         else:

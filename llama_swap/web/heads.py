@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NoReturn
 
 from attrs import field, frozen
 
 from llama_swap.errors import BadRequest, HeadTooLarge
-from llama_swap.relay.headers import Fields
+from llama_swap.relay.headers import Fields, OutboundFields, end_to_end
 
 HEAD_LIMIT = 64 * 1024
 """Bytes, from the method to the empty line."""
@@ -56,9 +56,14 @@ class RequestHead:
     named: Mapping[bytes, Sequence[bytes]] = field(eq=False, repr=False, factory=dict)
     """The values of the fields, by name in lower case."""
 
+    @cached_property
+    def outbound(self) -> OutboundFields:
+        """The fields that are for the upstream, too."""
+        return OutboundFields(end_to_end(self.fields))
+
     def value(self, name: bytes) -> bytes | None:
-        """Return the value of a field, of several with this name the last; None if there is none."""
-        values = self.named.get(name.lower())
+        """Return the value of a field, by its name in lower case, of several the last; None if there is none."""
+        values = self.named.get(name)
         return values[-1] if values else None
 
 

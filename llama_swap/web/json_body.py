@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar
+from json.scanner import make_scanner
+from typing import Any, NoReturn, TypeVar, cast
 
 from llama_swap.errors import BadRequest
 
@@ -103,18 +104,24 @@ def _refuse_constant(name: str) -> NoReturn:
 
 # Numbers are not needed, and may be longer than Python cares to read: their length will do.
 _DECODER = json.JSONDecoder(object_pairs_hook=_Members, parse_int=len, parse_constant=_refuse_constant)
+_scan = make_scanner(cast(Any, _DECODER))  # what the decoder uses; typeshed has its type wrong
 
 
 def _members(body: bytes) -> _Members:
     """Return the members of the outermost object."""
     try:
-        outermost = _DECODER.decode(body.decode("utf-8"))
+        text = body.decode("utf-8")
+        outermost, end = _scan(text, 0) if text.startswith("{") else (None, -1)
+        if end != len(text):  # which costs as much again, but says what is wrong, if anything is
+            outermost = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise BadRequest(f"invalid JSON: the body is not UTF-8 at byte {error.start}") from None
     except RecursionError:
         raise BadRequest("invalid JSON: the body is nested too deeply") from None
     except ValueError as error:
         raise BadRequest(f"invalid JSON: {error}") from None
+    except StopIteration as error:  # so the scanner says where it finds no value
+        raise BadRequest(f"invalid JSON: {json.JSONDecodeError('Expecting value', text, error.value)}") from None
     if not isinstance(outermost, _Members):
         raise BadRequest('invalid JSON: the body must be an object, such as {"model": …}')
     return outermost

@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.web.http import Request
 
 from llama_swap.errors import SwapError, UpstreamError
-from llama_swap.relay.headers import AnswerHead, Body, OutboundRequest
+from llama_swap.relay.headers import AnswerHead, Body, OutboundFields, OutboundRequest
 from llama_swap.relay.response import AnswerObserver
 from llama_swap.web.errors import describe
 
@@ -83,8 +83,8 @@ class OpenStream:
 
     def answerable(self, outbound: OutboundRequest) -> OutboundRequest:
         """Return the request so that the body of its answer fits into this stream: not encoded in any way."""
-        fields = [(name, value) for name, value in outbound.fields if name.lower() != b"accept-encoding"]
-        return evolve(outbound, fields=fields)
+        kept = [(name, value) for name, value in outbound.fields.kept if name.lower() != b"accept-encoding"]
+        return evolve(outbound, fields=OutboundFields(kept))
 
     def sink(
         self,

@@ -8,7 +8,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import Cancelled, NobodyListens, SwapError, Unavailable, UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
-from llama_swap.relay.headers import Body, OutboundRequest
+from llama_swap.relay.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.routing.peers import PeerModel, Peers, with_key
 from llama_swap.web.destinations import Destination
@@ -40,7 +40,7 @@ class PeerForwarding(Resource):
             method=noted.method,
             target=destination.path + uri,
             host=destination.authority,
-            fields=with_key(peer, noted.fields),
+            fields=OutboundFields(with_key(peer, noted.fields)),
             client=None,
             body=body,
             upgrade=upgrade,

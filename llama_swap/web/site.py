@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any, AnyStr, ClassVar
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
@@ -64,12 +67,38 @@ class SwapRequest(ServerRequest):
     """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
     refusal: SwapError | None = None
     """Why the gate does not let it in."""
+    left: Callable[[], None] | None = None
+    """Called if the client leaves before it has its answer.  `notifyFinish` tells that, too, at ten times the cost."""
     _room = 0
     _small = SMALL
     _headers: Headers | None = None
+    _answer_headers: Headers | None = None
+
+    def __init__(self, channel: SwapChannel) -> None:
+        """Do what twisted.web's own requests do, save what most never need; `tests/test_web_site.py` compares them."""
+        self.channel = channel
+        self.client, self.host = channel.addresses()
+        self.transport = channel.transport
+        self.notifications = []
+        self.cookies = []
+        self.received_cookies = {}
+        self.queued = False
+        self._parsePOSTFormSubmission = False
+        Componentized.__init__(self)
 
     @property
-    def requestHeaders(self) -> Headers:  # noqa: N802  # twisted.web's name
+    def responseHeaders(self) -> Headers:  # noqa: N802  # twisted.web's name
+        """The fields of an answer of our own.  Made when somebody asks; a model's answer does without."""
+        if self._answer_headers is None:
+            self._answer_headers = Headers()
+        return self._answer_headers
+
+    @responseHeaders.setter
+    def responseHeaders(self, headers: Headers) -> None:  # noqa: N802
+        self._answer_headers = headers
+
+    @property
+    def requestHeaders(self) -> Headers:  # type: ignore[override]  # noqa: N802  # twisted.web names it, and sets it
         """The head's fields.  Made when somebody asks, which most requests do without."""
         if self._headers is None:
             self._headers = Headers()
@@ -77,13 +106,9 @@ class SwapRequest(ServerRequest):
                 self._headers.addRawHeader(name, value)
         return self._headers
 
-    @requestHeaders.setter
-    def requestHeaders(self, headers: Headers) -> None:  # noqa: N802
-        """twisted.web begins with empty ones."""
-
     def getHeader(self, key: AnyStr) -> AnyStr | None:  # noqa: N802
         """Return the value of a field, of several with this name the last; None if there is none."""
-        return self.head.value(key) if isinstance(key, bytes) else super().getHeader(key)
+        return self.head.value(key.lower()) if isinstance(key, bytes) else super().getHeader(key)
 
     def begin(self, head: RequestHead) -> None:
         """The head is complete."""
@@ -140,6 +165,29 @@ class SwapRequest(ServerRequest):
         self.code = error.status
         self.startedWriting = 1
         self.sentLength = self.channel.refuse(error, self.getHeader(b"accept") or b"")
+
+    def finish(self) -> None:
+        """All of the answer was written."""
+        self.left = None
+        super().finish()
+
+    def relayed(self) -> None:
+        """All of the answer was written past twisted.web: what is left of `finish`."""
+        self.left = None
+        self.finished = 1
+        channel, self.channel = self.channel, None
+        channel.requestDone(self)
+        self.content.close()
+        notifications, self.notifications = self.notifications, []
+        for waiting in notifications:
+            waiting.callback(None)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client has left."""
+        left, self.left = self.left, None
+        super().connectionLost(reason)
+        if left is not None:
+            left()
 
     def allow_origin(self, origin: bytes) -> None:
         """Let pages of `origin` read the answer (https://fetch.spec.whatwg.org/#http-access-control-allow-origin)."""
