@@ -48,13 +48,12 @@ class CyclesTests(SynchronousTestCase):
         """The `ttl` of a process that died does not end the next one early."""
         with ProxyUnderTest({"models": {"a": fake_model("a", ttl=2)}}) as proxy:
             proxy.served("a")
-            time.sleep(1)
+            time.sleep(1)  # half of its time, so that the timer would fire in the midst of the next one's
             os.kill(proxy.journal.events("start")[0]["pid"], signal.SIGKILL)
             wait_until(lambda: proxy.running() == {}, 5)
-            proxy.served("a")
             asked = time.time()
-            term = proxy.journal.wait_for("term")
-            self.assertTrue(1.9 < term["t"] - asked < 3.5, term["t"] - asked)
+            proxy.served("a")
+            self.assertGreater(proxy.journal.wait_for("term")["t"] - asked, 1.9)
 
     def test_few_swaps(self) -> None:
         """Six requests for three models in turn, all at once, are three loads."""

@@ -93,7 +93,7 @@ class SlowTests(SynchronousTestCase):
                 for _ in range(50):
                     waits.append(proxy.get("/health").seconds)
                     time.sleep(0.05)
-            self.assertLess(sorted(waits)[len(waits) * 99 // 100], 0.1)
+            self.assertLess(max(waits), 1)
             for client in clients:
                 client.settimeout(began + 15 - time.monotonic())
                 self.assertEqual(client.recv(1), b"")
@@ -187,7 +187,7 @@ class ManyTests(SynchronousTestCase):
             with sockets(proxy, 300) as clients:
                 wait_until(lambda: self.turned_away(clients) > 100, 10, "clients are turned away")
                 before = cpu_seconds(proxy.pid)
-                time.sleep(1)
+                time.sleep(1)  # in which it does next to nothing
                 self.assertLess(cpu_seconds(proxy.pid) - before, 0.3)
             wait_until(lambda: self.is_served(proxy), 5, "room again")
 

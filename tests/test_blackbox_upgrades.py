@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,10 @@ class Socket:
     def send(self, data: bytes) -> None:
         """Send bytes."""
         self._socket.sendall(data)
+
+    def is_stuck(self) -> bool:
+        """Whether nothing more can be sent, for a tenth of a second: all buffers on the way are full."""
+        return not select.select([], [self._socket], [], 0.1)[1]
 
     def take(self, size: int) -> bytes:
         """Return so many bytes."""
@@ -82,7 +87,7 @@ class UpgradeTests(SynchronousTestCase):
             client = Socket(proxy)
             client.head()
             sending = side.submit(client.send, data)
-            time.sleep(0.3)
+            wait_until(client.is_stuck, 10, "back pressure")
             self.assertEqual(client.take(len(data)), data)
             sending.result()
             client.close()
@@ -94,7 +99,7 @@ class UpgradeTests(SynchronousTestCase):
             client = Socket(proxy)
             client.head()
             asked = side.submit(proxy.served, "b")
-            time.sleep(2)
+            time.sleep(2)  # neither its own ttl nor the request for another model ends it
             client.send(b"still here")
             self.assertEqual(client.take(10), b"still here")
             self.assertEqual(proxy.running(), {"a": "ready"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+from pathlib import Path
 
 from twisted.internet.task import Clock, deferLater
 
@@ -176,8 +177,8 @@ class ExitTests(ProcessCase):
         self.assertEqual(clock.getDelayedCalls(), [])
         self.assertIn("cannot be ended", " ".join(logged))
         os.kill(run.child.pid, signal.SIGKILL)
-        wait_until(lambda: not is_alive(run.child.pid), 5)
-        await deferLater(LOOP, 0.1)
+        while Path(f"/proc/{run.child.pid}").exists():  # until its exit is collected
+            await deferLater(LOOP, 0.001)
         self.assertFalse(run.ended.called)
         self.assertEqual(clock.getDelayedCalls(), [])
 
