@@ -30,7 +30,7 @@ lint: $(VENV)/with-dev ## check style, types and import rules
 	$(VENV)/bin/lint-imports
 
 audit: $(VENV)/made ## ask PyPI for known vulnerabilities of what llama-swap depends on, its extras included
-	$(RUN) tools/audit.py '.[llamacpp,nvidia,tls]'
+	$(RUN) tools/audit.py '.[llamacpp,nvidia]'
 
 clean: ## remove what was built; .venv stays
 	rm -rf build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -41,11 +41,9 @@ class Certificate:
 
         @raise CannotListen: they cannot be read, or do not fit together.
         """
-        try:
-            from OpenSSL import SSL, crypto
-            from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
-        except ImportError:
-            raise CannotListen("TLS needs two more packages: pip install 'llama-swap[tls]'") from None
+        from OpenSSL import SSL, crypto
+        from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
+
         try:
             leaf, *chain = _PEM.findall(Path(self.certificate).read_bytes()) or [b""]
             options = CertificateOptions(
