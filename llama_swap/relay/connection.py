@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -19,8 +20,6 @@ from llama_swap.relay.sending import Upload, has_sent_all, send_now
 
 _BYTES_ACKED = struct.Struct("=120xQ")
 """Where Linux's `struct tcp_info` (linux/tcp.h) has `tcpi_bytes_acked`."""
-
-_PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
 
 class Carried(TypingProtocol):
@@ -45,6 +44,7 @@ class UpstreamConnection(Protocol):
         self._idle_ended = idle_ended  # told when the connection ends, or is of no more use, while it carries nothing
         self._carried: Carried | None = None
         self._upload: Upload | None = None
+        self._watch: select.poll | None = None  # asks the kernel what Twisted may not have read yet
         self._sent = 0
         self._sent_before = 0  # for exchanges that are over
 
@@ -93,14 +93,11 @@ class UpstreamConnection(Protocol):
             self.transport.abortConnection()
 
     def is_open(self) -> bool:
-        """Whether the upstream has not closed it, asked of the kernel: Twisted may not have read that yet."""
-        try:
-            self.transport.getHandle().recv(1, _PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False  # closed, or it says something that nobody asked for
+        """Whether the upstream has left it as it is."""
+        if self._watch is None:
+            self._watch = select.poll()
+            self._watch.register(self.transport.getHandle(), select.POLLIN)
+        return not self._watch.poll(0)  # else it is closed, or says something that nobody asked for
 
     # -- from Twisted -----------------------------------------------------------------------------------------
 

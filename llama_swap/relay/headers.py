@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -73,7 +73,7 @@ class Body(Protocol):
         """Return its bytes, from the first one on each time, in pieces of moderate size."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class OutboundRequest:
     """A request as it goes upstream."""
 

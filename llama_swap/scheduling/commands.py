@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from llama_swap.errors import SwapError
 
@@ -17,7 +17,7 @@ class Target:
     profile: str | None = None
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Ticket:
     """One request that waits for, or is served by, a model.  Each is its own; two never compare equal."""
 

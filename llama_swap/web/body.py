@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import define
 
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
@@ -47,7 +47,7 @@ class BodyReader(Protocol):
         """Return how another model is written in its place."""
 
 
-@frozen
+@define
 class Named(Generic[T_co]):
     """A body or query that names a model, and how to get one from it that names another model."""
 
