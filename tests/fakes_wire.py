@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -226,6 +227,11 @@ class Client:
     def answer(self, method: str = "GET") -> Answer:
         """Take what came as one whole answer."""
         return read_answer(self.wire.take(), method)
+
+    def error(self) -> tuple[int, str]:
+        """Take what came as an error; return its status and its message."""
+        answer = self.answer()
+        return answer.status, json.loads(answer.body)["error"]["message"]
 
 
 @frozen

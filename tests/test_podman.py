@@ -100,6 +100,12 @@ class PodmanTests(SynchronousTestCase):
         """Return the command that passes the proxy's mark into the container, as docs/containers.md has it."""
         return self.run_command("a", knobs).replace(" --env ", " --env LLAMA_SWAP_PROXY --env ", 1)
 
+    def swap(self, proxy: ProxyUnderTest) -> None:
+        """Ask for a, b and a again: each alone has a container once it has answered."""
+        for name in ("a", "b", "a"):
+            self.assertEqual(proxy.served(name), name)
+            wait_until(lambda name=name: self.containers() == [name], 5, f"only {name}: {self.containers()}")
+
     def assert_nothing_left(self) -> None:
         """Fail if a container or its monitor outlives its model by more than a moment."""
         wait_until(lambda: not self.containers(), 5, f"no container left: {self.containers()}")
@@ -109,9 +115,7 @@ class PodmanTests(SynchronousTestCase):
         """A request starts its container, a swap ends it with SIGTERM, and the end of the proxy leaves none."""
         models = {name: {"cmd": self.run_command(name)} for name in ("a", "b")}
         with ProxyUnderTest({"startPort": free_port(), "models": models}) as proxy:
-            for name in ("a", "b", "a"):
-                self.assertEqual(proxy.served(name), name)
-                wait_until(lambda name=name: self.containers() == [name], 5, f"only {name}: {self.containers()}")
+            self.swap(proxy)
             for name in ("a", "b"):
                 self.assertEqual(len(proxy.journal.events("term", name)), 1)
                 self.assertEqual(len(proxy.journal.events("exit", name)), 1)
@@ -126,9 +130,7 @@ class PodmanTests(SynchronousTestCase):
         stubborn = {"cmd": self.run_command("a", "--ignore-term"), "cmdStop": f"podman stop -t 1 {self.tag}-a"}
         models = {"a": stubborn, "b": {"cmd": self.run_command("b")}}
         with ProxyUnderTest({"startPort": free_port(), "models": models}) as proxy:
-            for name in ("a", "b", "a"):
-                self.assertEqual(proxy.served(name), name)
-                wait_until(lambda name=name: self.containers() == [name], 5, f"only {name}: {self.containers()}")
+            self.swap(proxy)
             proxy.stop()
             self.assert_nothing_left()
             self.assertNotIn("killed", proxy.log())
@@ -150,9 +152,7 @@ class PodmanTests(SynchronousTestCase):
         """A container with the mark is ended with its client, when that is killed after `unloadTimeout`."""
         models = {"a": {"cmd": self.marked("--ignore-term"), "unloadTimeout": 1}, "b": {"cmd": self.run_command("b")}}
         with ProxyUnderTest({"startPort": free_port(), "models": models}) as proxy:
-            for name in ("a", "b", "a"):
-                self.assertEqual(proxy.served(name), name)
-                wait_until(lambda name=name: self.containers() == [name], 5, f"only {name}: {self.containers()}")
+            self.swap(proxy)
             proxy.stop()
             self.assert_nothing_left()
 

@@ -104,6 +104,14 @@ class ServiceCase(SynchronousTestCase):
         self.readiness.probing[model].callback(None)
         return self.successResultOf(granted)
 
+    def ends_with_the_killed(self, ended: Deferred[None]) -> None:
+        """Check that model a was killed, and that the service ends as soon as it is gone, and not before."""
+        child = self.launcher.child("a")
+        self.assertIn("kill", child.asked)
+        self.assertNoResult(ended)
+        child.exit(None, 9)
+        self.successResultOf(ended)
+
     def signal(self, number: int = signal.SIGTERM) -> None:
         """Send a signal."""
         self.handlers[number](number, None)
@@ -201,13 +209,9 @@ class DrainTests(ServiceCase):
         self.load("a")
         ended = self.service.stopService()
         self.loop.advance(ANSWERS_MAY_TAKE)
-        child = self.launcher.child("a")
-        self.assertNotIn("kill", child.asked)
+        self.assertNotIn("kill", self.launcher.child("a").asked)
         self.loop.advance(MODELS_MAY_TAKE)
-        self.assertIn("kill", child.asked)
-        self.assertNoResult(ended)
-        child.exit(None, 9)
-        self.successResultOf(ended)
+        self.ends_with_the_killed(ended)
         self.assertLessEqual(self.loop.seconds(), 34)
 
     def test_during_a_load(self) -> None:
@@ -216,9 +220,7 @@ class DrainTests(ServiceCase):
         ended = self.service.stopService()
         self.failureResultOf(granted)
         self.loop.advance(MODELS_MAY_TAKE)
-        self.assertIn("kill", self.launcher.child("a").asked)
-        self.launcher.child("a").exit(None, 9)
-        self.successResultOf(ended)
+        self.ends_with_the_killed(ended)
 
     def test_models_that_cannot_be_ended(self) -> None:
         """A model that stays although it was killed does not keep the proxy; the guard still has its chance."""
@@ -260,12 +262,9 @@ class SignalTests(ServiceCase):
         self.signal()
         ended = self.service.stopService()
         self.signal()
-        child = self.launcher.child("a")
-        self.assertEqual(len(child.asked), 1)
+        self.assertEqual(len(self.launcher.child("a").asked), 1)
         self.loop.advance(HURRIED_MODELS_MAY_TAKE)
-        self.assertIn("kill", child.asked)
-        child.exit(None, 9)
-        self.successResultOf(ended)
+        self.ends_with_the_killed(ended)
 
     def test_second_while_models_leave(self) -> None:
         """Models that are leaving already have one second more; further signals do not prolong it."""
@@ -276,10 +275,7 @@ class SignalTests(ServiceCase):
         for _ in range(4):
             self.loop.advance(HURRIED_MODELS_MAY_TAKE / 4)
             self.signal()
-        child = self.launcher.child("a")
-        self.assertIn("kill", child.asked)
-        child.exit(None, 9)
-        self.successResultOf(ended)
+        self.ends_with_the_killed(ended)
 
     def test_second_when_the_first_is_nearly_done(self) -> None:
         """It prolongs nothing."""
@@ -301,12 +297,9 @@ class SignalTests(ServiceCase):
         self.assertEqual(self.loop.stops, 1)
         ended = self.service.stopService()
         self.loop.advance(0)
-        child = self.launcher.child("a")
-        self.assertEqual(len(child.asked), 1)
+        self.assertEqual(len(self.launcher.child("a").asked), 1)
         self.loop.advance(HURRIED_MODELS_MAY_TAKE)
-        self.assertIn("kill", child.asked)
-        child.exit(None, 9)
-        self.successResultOf(ended)
+        self.ends_with_the_killed(ended)
 
     def test_second_while_the_port_closes(self) -> None:
         """The same when it comes after the drain began, and before answers are waited for."""
@@ -318,7 +311,4 @@ class SignalTests(ServiceCase):
         self.signal()
         closing.callback(None)
         self.loop.pump([0, HURRIED_MODELS_MAY_TAKE])
-        child = self.launcher.child("a")
-        self.assertIn("kill", child.asked)
-        child.exit(None, 9)
-        self.successResultOf(ended)
+        self.ends_with_the_killed(ended)

@@ -51,11 +51,6 @@ class InferenceTests(SynchronousTestCase):
         self.assertEqual(self.client.answer().body, b"OK")
         return sent
 
-    def error(self) -> tuple[int, str]:
-        """Return status and message of the error that the client got."""
-        answer = self.client.answer()
-        return answer.status, json.loads(answer.body)["error"]["message"]
-
     def test_paths(self) -> None:
         """Each path takes POST, and goes upstream with its query; what tells servers apart here is taken off there."""
         for path in POST:
@@ -64,7 +59,7 @@ class InferenceTests(SynchronousTestCase):
             self.assertTrue(self.sent().startswith(b"POST %b?x=%%20// HTTP/1.1\r\n" % told.encode()), path)
             if path not in GET:
                 self.client.ask("GET", path)
-                self.assertEqual(self.error(), (405, f"{path} takes POST"))
+                self.assertEqual(self.client.error(), (405, f"{path} takes POST"))
 
     def test_any_content_type(self) -> None:
         """The body is read as JSON, whatever type the client says it has."""
@@ -111,7 +106,7 @@ class InferenceTests(SynchronousTestCase):
             self.assertTrue(self.sent().startswith(b"GET %b?model=real%%2Fname+%%C3%%BC HTTP/1.1\r\n" % path.encode()))
             for query in ("", "?", "?model=", "?x=1", "?model=a&model=a"):
                 self.client.ask("GET", path + query)
-                self.assertEqual(self.error()[0], 400, path + query)
+                self.assertEqual(self.client.error()[0], 400, path + query)
 
     def test_encoded_path(self) -> None:
         """A path that is spelled in another way is the same path, for bodies of any size, and goes upstream so."""
@@ -134,7 +129,7 @@ class InferenceTests(SynchronousTestCase):
             self.assertTrue(head.endswith(b"Content-Length: %d" % len(sent)))
         for body in (b'{"model":"a","x":[%b]}' % long, b'{"x":"%b"}' % long, b'{"model":"a","x":"%b' % long):
             self.client.ask("POST", CHAT, body)
-            self.assertEqual(self.error()[0], 400)
+            self.assertEqual(self.client.error()[0], 400)
 
     def test_names(self) -> None:
         """The name decides who is asked, and as what."""
@@ -160,7 +155,7 @@ class InferenceTests(SynchronousTestCase):
         """A model that nobody knows is 404 and named, whatever the name holds."""
         for name in ("nobody", "A", "coding", "coding:", "coding:nobody", ":a", "a\r\nX-Evil: 1", "\ud800", "../a"):
             self.client.ask("POST", CHAT, json.dumps({"model": name}).encode())
-            status, message = self.error()
+            status, message = self.client.error()
             self.assertEqual(status, 404)
             self.assertIn(repr(name.partition("coding:")[2] if "coding:" in name else name), message)
         self.assertEqual(self.router.targets, [])
@@ -169,7 +164,7 @@ class InferenceTests(SynchronousTestCase):
         """A body without a model that could be read is 400, on a connection that stays usable."""
         for body in (None, b"", b"{}", b"[]", b'{"model":7}', b'{"model":"a"', b'{"model":"a","model":"a"}', b"\xff"):
             self.client.ask("POST", CHAT, body)
-            self.assertEqual(self.error()[0], 400, body)
+            self.assertEqual(self.client.error()[0], 400, body)
         self.client.ask("POST", CHAT, b'{"model":"a"}')
         self.sent()
 
@@ -178,7 +173,7 @@ class InferenceTests(SynchronousTestCase):
         for error, status in ((TooManyRequests("busy"), 429), (Unavailable("unloaded"), 503)):
             self.client.ask("POST", CHAT, b'{"model":"a"}')
             self.router.waiting.pop()[1].errback(error)
-            self.assertEqual(self.error(), (status, str(error)))
+            self.assertEqual(self.client.error(), (status, str(error)))
 
     def test_client_leaves_while_waiting(self) -> None:
         """Who leaves while the model loads does not hold up those behind, and nothing goes upstream."""
@@ -197,7 +192,7 @@ class InferenceTests(SynchronousTestCase):
                 self.upstream.accept().deliver(OK)
             elif ending == "cut":
                 self.upstream.accept().lose()
-                self.assertEqual(self.error()[0], 502)
+                self.assertEqual(self.client.error()[0], 502)
             else:
                 self.client.leave()
             self.assertEqual(lease.released, 1, ending)
@@ -215,7 +210,7 @@ class InferenceTests(SynchronousTestCase):
         for _ in range(2):
             self.router.grant()
             self.upstream.refuse()
-        self.assertEqual((self.error()[0], len(self.router.unheard)), (502, 2))
+        self.assertEqual((self.client.error()[0], len(self.router.unheard)), (502, 2))
         self.assertEqual(list(self.in_flight), [])
 
     def test_nobody_heard_and_nobody_came(self) -> None:
@@ -224,7 +219,7 @@ class InferenceTests(SynchronousTestCase):
         self.router.grant()
         self.upstream.refuse()
         self.router.waiting.pop()[1].errback(self.router.unheard[0])
-        status, message = self.error()
+        status, message = self.client.error()
         self.assertEqual(status, 502)
         self.assertIn("model a at http://127.0.0.1:5800", message)
         self.client.ask("POST", CHAT, b'{"model":"a"}')

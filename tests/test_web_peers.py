@@ -63,11 +63,6 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(self.client.answer().body, b"OK")
         return sent
 
-    def error(self) -> tuple[int, str]:
-        """Return status and message of the error that the client got."""
-        answer = self.client.answer()
-        return answer.status, json.loads(answer.body)["error"]["message"]
-
     def test_what_a_peer_gets(self) -> None:
         """Its own host and key, its own name for the model, and nothing about the client."""
         for name in ("p/m", "m"):
@@ -108,12 +103,12 @@ class PeerTests(SynchronousTestCase):
         self.client.ask("POST", CHAT, b'{"model": "any/q"}')
         self.assertTrue(self.sent().endswith('\r\n\r\n{"model": "q"}'))
         self.client.ask("GET", "/upstream/any/q/x")
-        status, message = self.error()
+        status, message = self.client.error()
         self.assertEqual(status, 503)
         self.assertIn("peer any has not said yet what it has", message)
         self.peers.saw("any", Seen(()))
         self.client.ask("GET", "/upstream/any/q/x")
-        self.assertEqual(self.error()[0], 404)
+        self.assertEqual(self.client.error()[0], 404)
 
     def test_down(self) -> None:
         """Who did not answer when it was asked is tried all the same, but not for long; then who asks is told."""
@@ -127,7 +122,8 @@ class PeerTests(SynchronousTestCase):
         self.client.ask("POST", CHAT, b'{"model": "m"}')
         self.upstream.accept()
         self.clock.advance(TOO_LATE)
-        self.assertIn("; see whether it runs, and whether peers.p.proxy in the configuration is right", self.error()[1])
+        advice = "; see whether it runs, and whether peers.p.proxy in the configuration is right"
+        self.assertIn(advice, self.client.error()[1])
         self.assertEqual(doubted, ["p"])
 
     def test_counts(self) -> None:
@@ -142,7 +138,7 @@ class PeerTests(SynchronousTestCase):
         """What goes wrong is told as the peer's."""
         self.client.ask("POST", CHAT, b'{"model": "m"}')
         self.upstream.refuse()
-        status, message = self.error()
+        status, message = self.client.error()
         self.assertEqual(status, 502)
         self.assertIn("peer proxy error: peer p at http://peer.example:9/base: ", message)
         self.assertIn("; see whether it runs", message)
@@ -152,7 +148,7 @@ class PeerTests(SynchronousTestCase):
         self.client.ask("POST", CHAT, b'{"model": "m"}')
         self.upstream.accept()
         self.clock.advance(TOO_LATE)
-        status, message = self.error()
+        status, message = self.client.error()
         self.assertEqual(status, 502)
         self.assertIn("peer proxy error: peer p at http://peer.example:9/base: no answer within 60 s", message)
 
@@ -163,7 +159,7 @@ class PeerTests(SynchronousTestCase):
         self.clock.advance(4.9)
         self.assertEqual(self.client.wire.take(), b"")
         self.clock.advance(0.1)
-        self.assertIn("no answer within 5 s", self.error()[1])
+        self.assertIn("no answer within 5 s", self.client.error()[1])
         self.assertEqual(self.endpoints.timeouts, [3])
 
     def test_filters(self) -> None:
@@ -188,7 +184,7 @@ class PeerTests(SynchronousTestCase):
         """When the proxy shuts down, nothing new goes to a peer."""
         self.peers.closed = True
         self.client.ask("POST", CHAT, b'{"model": "m"}')
-        self.assertEqual(self.error(), (503, "llama-swap is shutting down"))
+        self.assertEqual(self.client.error(), (503, "llama-swap is shutting down"))
 
     def test_client_leaves(self) -> None:
         """Then the peer's work ends, too."""
