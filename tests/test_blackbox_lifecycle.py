@@ -75,7 +75,6 @@ class OthersTests(SynchronousTestCase):
             proxy.journal.wait_for("term", "a")
             answers = [proxy.chat("b"), proxy.get("/running"), proxy.get("/health")]
             self.assertEqual([answer.status for answer in answers], [200] * 3)
-            self.assertLess(max(answer.seconds for answer in answers), 0.5)
             self.assertEqual(proxy.journal.events("exit", "a"), [])
 
     def test_nobody_reads_its_output(self) -> None:
