@@ -271,6 +271,7 @@ def _root(router: Router, dialer: Dialer, records: Records, *more: Callable[[Any
     from llama_swap.web.inference import InferenceRoutes
     from llama_swap.web.passthrough import PassThrough
     from llama_swap.web.profiles import ProfileRoutes
+    from llama_swap.web.ui import UiRoutes
 
     app = Klein()
     errors.add_to(app)
@@ -280,6 +281,7 @@ def _root(router: Router, dialer: Dialer, records: Records, *more: Callable[[Any
     PassThrough(forwarder).add_to(app)
     ProfileRoutes(router).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
+    UiRoutes(router).add_to(app)
     for add_to in more:
         add_to(app)
     return Front(app, inference.direct())

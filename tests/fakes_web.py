@@ -124,11 +124,14 @@ class Endpoints:
         return self.upstream.pool()
 
 
+def unrecorded() -> Records:
+    """Return records that hardly anything is kept in."""
+    return Records.keep(Clock(), Inline(), path=None, most_in_memory=10, capture_bytes=0, session_headers=())
+
+
 def unwatched() -> InFlight:
     """Return a registry of requests behind which nothing is kept."""
-    clock = Clock()
-    records = Records.keep(clock, Inline(), path=None, most_in_memory=10, capture_bytes=0, session_headers=())
-    return records.in_flight
+    return unrecorded().in_flight
 
 
 def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:

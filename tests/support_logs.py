@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from klein import Klein
@@ -15,10 +16,12 @@ from llama_swap.errors import SwapError
 from llama_swap.web.streams import LogRoutes
 
 
-def log_app(routes: LogRoutes) -> Klein:
-    """Return an app with the log routes, which shows errors as text."""
+def log_app(routes: LogRoutes, *more: Callable[[Klein], None]) -> Klein:
+    """Return an app with the log routes, and more, which shows errors as text."""
     app = Klein()
     routes.add_to(app)
+    for add_to in more:
+        add_to(app)
 
     def show(request: Request, failure: Failure) -> str:
         request.setResponseCode(failure.value.status)
@@ -31,9 +34,9 @@ def log_app(routes: LogRoutes) -> Klein:
 class LogSite:
     """The log routes on a free port of 127.0.0.1."""
 
-    def __init__(self, reactor: Any, routes: LogRoutes) -> None:
+    def __init__(self, reactor: Any, routes: LogRoutes, *more: Callable[[Klein], None]) -> None:
         self._reactor = reactor
-        self._factory = WrappingFactory(Site(log_app(routes).resource()))
+        self._factory = WrappingFactory(Site(log_app(routes, *more).resource()))
         self._port = reactor.listenTCP(0, self._factory, interface="127.0.0.1")
         self.port: int = self._port.getHost().port
         self.url = f"http://127.0.0.1:{self.port}/logs"

@@ -23,9 +23,9 @@ class FileTests(SynchronousTestCase):
     """Files that are not ours to give."""
 
     def test_traversal(self) -> None:
-        """No spelling of a path leads out of the log page's files."""
+        """No spelling of a path leads out of the web interface's files."""
         with ProxyUnderTest(fake_models("a")) as proxy:
-            for root in ("/ui", "/logs", "/logs/assets", "/upstream", ""):
+            for root in ("/ui/assets", "/ui", "/logs", "/upstream", ""):
                 for way in (
                     "/../../../../etc/passwd",
                     "/..%2f..%2f..%2f..%2fetc/passwd",
@@ -42,7 +42,8 @@ class FileTests(SynchronousTestCase):
                     "/../pages/__init__.py",
                 ):
                     answer = raw(proxy, root + way)
-                    self.assertRegex(answer[:13], rb"HTTP/1.1 (404|400|308)", root + way)
+                    if not answer.startswith(b"HTTP/1.1 200 OK") or b'<main id="page"' not in answer:
+                        self.assertRegex(answer[:13], rb"HTTP/1.1 (404|400|308)", root + way)
                     self.assertNotIn(b"root:", answer)
                     self.assertNotIn(b"from __future__", answer)
             self.assertEqual(proxy.journal.events(), [])

@@ -47,10 +47,11 @@ class ReferenceTests(SynchronousTestCase):
         with reference_proxy() as proxy:
             listed = proxy.get("/v1/models").json()
             self.assertEqual([model["id"] for model in listed["data"]], ["llama", "qwen"])
-            page = proxy.get("/upstream", {"Accept": "text/html"}).body.decode()
-            self.assertIn("/upstream/llama", page)
-            self.assertIn("/upstream/qwen", page)
-            self.assertNotIn("unlisted", page)
+            for path in ("/upstream", "/ui/models"):  # to which the first one leads browsers
+                page = proxy.get(path, {"Accept": "text/html"}).body.decode()
+                self.assertIn('"/upstream/llama/"', page)
+                self.assertIn('"/upstream/qwen/"', page)
+                self.assertNotIn("unlisted", page)
             self.assertEqual(proxy.journal.events(), [])
 
     def test_check_endpoint(self) -> None:

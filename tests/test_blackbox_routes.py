@@ -92,12 +92,13 @@ class UpstreamTests(SynchronousTestCase):
     """`/upstream/<model>/…` reaches the model's own server."""
 
     def test_page(self) -> None:
-        """The list of upstreams links to each listed model."""
+        """The list of upstreams links to each listed model, and leads browsers to the web interface."""
         config = fake_models("a", "b/c")
         config["models"]["hidden"] = fake_model("hidden", unlisted=True)
         with ProxyUnderTest(config) as proxy:
             answer = proxy.get("/upstream", {"Accept": "text/html"})
-            self.assertEqual((answer.status, answer.headers.get_content_type()), (200, "text/html"))
+            self.assertEqual((answer.status, answer.headers.get_content_type()), (302, "text/html"))
+            self.assertEqual(answer.headers["Location"], "/ui/models")
             page = answer.body.decode()
             self.assertIn('href="/upstream/a/"', page.replace('/a"', '/a/"'))
             self.assertIn("b/c", page)

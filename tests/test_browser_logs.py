@@ -14,8 +14,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import TestCase
 
+from llama_swap.config.model import Config
 from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.web.events import EventRoutes
 from llama_swap.web.streams import LogRoutes
+from llama_swap.web.ui import UiRoutes
+from tests.fakes_web import FakeRouter, unrecorded
 from tests.support_logs import LogSite
 from tests.webdriver import Browser
 
@@ -38,6 +42,14 @@ PAYLOADS = (
 )
 
 SHOWN = "[...document.querySelectorAll('.row .text')].map(text => text.textContent)"
+COLOURS = """
+    const probe = document.body.appendChild(document.createElement('i'));
+    const colour = name => {
+        probe.style.color = `var(--${name})`;
+        return getComputedStyle(probe).color.match(/\\d+/g).map(Number);
+    };
+    return arguments[0].map(pair => pair.map(colour));
+"""
 LAST = f"{SHOWN}.pop()"
 GAP_TO_BOTTOM = "(log => log.scrollHeight - log.clientHeight - log.scrollTop)(document.querySelector('#log'))"
 
@@ -61,8 +73,11 @@ class LogPage(TestCase):
         """Start a site and a browser."""
         self.broadcaster = Broadcaster()
         self.routes = LogRoutes(self.broadcaster, reactor, lambda name: None)
-        self.site = LogSite(reactor, self.routes)
+        router = FakeRouter(Config(models={}))
+        self.events = EventRoutes(router, unrecorded(), self.broadcaster, reactor)
+        self.site = LogSite(reactor, self.routes, UiRoutes(router).add_to, self.events.add_to)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.site.close()))
+        self.addCleanup(self.events.close)
         self.addCleanup(self.routes.close)
         self.browser = await deferToThread(Browser)
         self.addCleanup(deferToThread, self.browser.quit)
@@ -78,7 +93,7 @@ class LogPage(TestCase):
     def open(self) -> None:
         """Open the page, and wait for its stream."""
         self.browser.open(self.site.url)
-        self.browser.wait_for("document.querySelector('#status').dataset.state === 'live'")
+        self.browser.wait_for("document.querySelector('#status')?.dataset.state === 'live'")
 
     def await_last(self, text: str) -> None:
         """Wait for the line that is shown last to be this one."""
@@ -121,14 +136,14 @@ class ReadingTests(LogPage):
         self.await_last("from b")
         labels = self.browser.run("return [...document.querySelectorAll('.source')].map(e => e.textContent)")
         self.assertEqual(labels, ["a", "org/b:1 x"])
-        self.browser.click("nav button[data-source='org/b:1 x']")
+        self.browser.click(".sources button[data-source='org/b:1 x']")
         self.browser.wait_for(f"{SHOWN}.join() === 'from b'")
         self.write("a", "more from a\n")
         self.write("org/b:1 x", "more from b\n")
         self.await_last("more from b")
         self.assertEqual(self.shown(), ["from b", "more from b"])
         self.assertTrue(self.browser.run("return location.hash").endswith("#org%2Fb%3A1%20x"))
-        self.browser.click("nav button[data-source='']")
+        self.browser.click(".sources button[data-source='']")
         self.await_last("more from b")
         self.assertEqual(self.shown(), ["from a", "from b", "more from a", "more from b"])
 
@@ -338,15 +353,13 @@ class LookTests(LogPage):
     def test_contrast(self) -> None:
         """Every colour of text can be read on its ground: 4.5 to 1, as WCAG 2.2 asks."""
         self.open()
-        names = ["text", "muted", "accent", "warn", "bad", *(f"hue{n}" for n in range(8))]
+        names = ["text", "muted", "accent", "good", "warn", "bad", *(f"hue{n}" for n in range(8))]
         pairs = [(name, ground) for ground in ("bg", "panel") for name in names]
         pairs += [(f"ansi{n}", "bg") for n in range(16)]
         pairs += [("accent", "accent-soft"), ("warn", "warn-soft"), ("mark-text", "mark")]
         for scheme in ("light", "dark"):
             self.browser.prefer(scheme)
-            style = "const style = getComputedStyle(document.documentElement);"
-            read = f"{style} return arguments[0].map(pair => pair.map(name => style.getPropertyValue('--' + name)))"
-            for pair, colours in zip(pairs, self.browser.run(read, pairs), strict=True):
+            for pair, colours in zip(pairs, self.browser.run(COLOURS, pairs), strict=True):
                 self.assertGreaterEqual(contrast(*colours), 4.5, (scheme, pair, colours))
 
     @in_thread
@@ -372,11 +385,11 @@ class LookTests(LogPage):
             self.browser.screenshot(Path(directory, f"logs-{scheme}-search.png"))
 
 
-def contrast(one: str, other: str) -> float:
-    """Return the contrast of two colours in #rrggbb: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio ."""
+def contrast(one: list[int], other: list[int]) -> float:
+    """Return the contrast of two colours: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio ."""
 
-    def luminance(colour: str) -> float:
-        parts = [int(colour.strip()[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    def luminance(colour: list[int]) -> float:
+        parts = [part / 255 for part in colour]
         red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 

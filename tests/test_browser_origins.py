@@ -123,7 +123,7 @@ class OriginTests(SynchronousTestCase):
         """With a key, which the browser's user gave, the log page works; a page elsewhere has to send it."""
         with self.proxy(apiKeys=["sk-1"]) as proxy:
             self.browser.open(f"http://me:sk-1@127.0.0.1:{proxy.port}/logs")
-            self.browser.wait_for("document.querySelector('#status').dataset.state === 'live'")
+            self.browser.wait_for("document.querySelector('#status')?.dataset.state === 'live'")
             self.visit("chat.test")
             self.assertIn("cors401", self.fetch(proxy, "/v1/models"))
             self.assertIn("cors200", self.fetch(proxy, "/v1/models", headers={"Authorization": "Bearer sk-1"}))

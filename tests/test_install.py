@@ -109,7 +109,7 @@ class InstallTests(SynchronousTestCase):
                 self.assertTrue(installed(hook).output(name, "--version").startswith(f"{name} {__version__}"))
 
     def test_packaged_files(self) -> None:
-        """What is not Python code comes along: the log page, the demo's configuration, the licence."""
+        """What is not Python code comes along: the web interface, the demo's configuration, the licence."""
         environment = installed("build_wheel")
         program = "from llama_swap.llamacpp.demo import configuration; print(configuration())"
         configuration = environment.output("python", "-c", program).strip()

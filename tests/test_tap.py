@@ -171,7 +171,8 @@ class MakeServiceTests(TapTestCase):
             ("GET", "/v1/chat/completions", None, 405),
             ("GET", "/upstream/a", None, 301),
             ("GET", "/upstream/nobody/", None, 404),
-            ("GET", "/upstream", None, 200),
+            ("GET", "/upstream", None, 302),
+            ("GET", "/ui/models", None, 200),
             ("GET", "/unload", None, 200),
             ("GET", "/nowhere", None, 404),
         ):

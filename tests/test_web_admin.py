@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from typing import Any
 
 from attrs import evolve
@@ -30,27 +29,6 @@ MODELS = {
 }
 
 
-class Links(HTMLParser):
-    """Collects where a page's links lead, and what they say."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """See `HTMLParser`."""
-        if tag == "a":
-            self.links.append(dict(attrs)["href"] or "")
-            self.texts.append("")
-
-    def handle_data(self, data: str) -> None:
-        """See `HTMLParser`."""
-        if self.get_starttag_text() and self.texts:
-            self.texts[-1] += data.strip()
-
-
 class AdminTests(SynchronousTestCase):
     """Each route, asked by treq."""
 
@@ -71,12 +49,6 @@ class AdminTests(SynchronousTestCase):
         status, kind, text = self.ask("GET", path)
         self.assertEqual((status, kind), (200, "application/json"))
         return json.loads(text)
-
-    def test_home(self) -> None:
-        """The root leads browsers to the list of models, and so does the path of the Go program's pages."""
-        for path in ("/", "/ui", "/ui/"):
-            response = self.successResultOf(self.treq.get(HOME + path, allow_redirects=False))
-            self.assertEqual((response.code, response.headers.getRawHeaders("Location")), (302, ["/upstream"]), path)
 
     def test_health(self) -> None:
         """Health is a matter of the proxy alone."""
@@ -127,10 +99,9 @@ class AdminTests(SynchronousTestCase):
         self.assertEqual(self.json("/api/version")["version"], __version__)
 
     def test_nothing_configured(self) -> None:
-        """Without models, lists are empty."""
+        """Without models, the list is empty."""
         self.router.config = evolve(self.router.config, models={})
         self.assertEqual(self.json("/v1/models"), {"object": "list", "data": []})
-        self.assertEqual(Links(self.ask("GET", "/upstream")[2]).links, ["/logs"])
 
     def test_running(self) -> None:
         """What is not stopped is listed with its state, also where it is unlisted."""
@@ -166,20 +137,9 @@ class AdminTests(SynchronousTestCase):
         [model] = self.json("/running")["running"]
         self.assertEqual(model["cmd"], "serve 'a/b:<c> \"d\"&'\"'\"'e'\"'\"'?%#ü'")
 
-    def test_upstreams(self) -> None:
-        """The page links to each listed model, whatever its name holds."""
-        status, kind, page = self.ask("GET", "/upstream")
-        self.assertEqual((status, kind), (200, "text/html; charset=utf-8"))
-        links = Links(page)
-        self.assertEqual(
-            links.links,
-            ["/upstream/a/b%3A%3Cc%3E%20%22d%22%26%27e%27%3F%25%23%C3%BC/", "/upstream/a/x/", "/upstream/b/", "/logs"],
-        )
-        self.assertEqual(links.texts[:3], [NASTY, "a/x", "b"])
-
     def test_methods(self) -> None:
         """What only tells takes no POST."""
-        for path in ("/", "/health", "/v1/models", "/running", "/upstream"):
+        for path in ("/health", "/v1/models", "/running"):
             self.assertEqual(self.ask("POST", path)[0], 405, path)
         self.assertEqual(self.ask("DELETE", "/unload")[0], 405)
         self.assertEqual(self.router.unloads, 0)

@@ -23,9 +23,9 @@ FIRST = ["logData", "logData", "modelStatus", "uiConfig", "profileChanged", "inf
 class Listener(Client):
     """A client that listens to events."""
 
-    def listen(self) -> None:
+    def listen(self, query: str = "") -> None:
         """Begin; the head of the answer is taken."""
-        self.ask("GET", "/api/events")
+        self.ask("GET", f"/api/events{query}")
         head, _, self._rest = self.wire.take().partition(b"\r\n\r\n")
         self.head = head
 
@@ -63,10 +63,10 @@ class EventCase(ActivityCase):
         self.records.settle()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def listener(self) -> Listener:
+    def listener(self, query: str = "") -> Listener:
         """Return a client that listens, and is gone when the test ends."""
         listener = Listener(self.events_site)
-        listener.listen()
+        listener.listen(query)
         self.addCleanup(listener.leave)
         return listener
 
@@ -101,6 +101,15 @@ class EventTests(EventCase):
         )
         self.assertEqual(data[3]["activity"]["session_id"][0], "X-Session-ID")
         self.assertEqual(data[4:], [{"active": None}, {"operation": "snapshot", "requests": []}])
+
+    def test_without_logs(self) -> None:
+        """A page that shows no lines need not be sent any."""
+        listener = self.listener("?no-logs")
+        self.assertEqual([kind for kind, _ in listener.told()], FIRST[2:])
+        self.logs.publish_proxy(b"one")
+        self.router.alive = {"a": "ready"}
+        self.clock.advance(EVERY)
+        self.assertEqual([kind for kind, _ in listener.told()], ["modelStatus"])
 
     def test_models(self) -> None:
         """A change of state is told once, to all; so is another configuration."""

@@ -1,4 +1,4 @@
-"""A client of the W3C WebDriver protocol, as small as the tests of the log page need.
+"""A client of the W3C WebDriver protocol, as small as the tests of the web interface need.
 
 https://www.w3.org/TR/webdriver2/ .  It blocks: call it in a thread, while the reactor serves the page.
 """
@@ -93,6 +93,12 @@ class Browser:
         """Pretend that the user prefers a "light" or a "dark" look."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         command = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}}
+        self._call("POST", "/goog/cdp/execute", command)
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the page as large as this, as on a phone."""
+        params = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+        command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": params}
         self._call("POST", "/goog/cdp/execute", command)
 
     def screenshot(self, path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from html import escape
-from urllib.parse import quote
 
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -13,7 +11,6 @@ from twisted.web.http import Request
 
 from llama_swap import __version__
 from llama_swap.config.masking import masked
-from llama_swap.config.model import ModelConfig
 from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
 from llama_swap.web.listing import listing
@@ -28,10 +25,6 @@ class AdminRoutes:
 
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
-        app.route("/", methods=["GET"])(self.home)
-        app.route("/ui", methods=["GET"])(self.home)  # where the pages of the Go program are
-        app.route("/ui/", methods=["GET"])(self.home)
-        app.route("/favicon.ico", methods=["GET"])(self.icon)
         app.route("/health", methods=["GET"])(self.health)
         app.route("/wol-health", methods=["GET"])(self.health)
         app.route("/v1/models", methods=["GET"])(self.models)
@@ -41,18 +34,6 @@ class AdminRoutes:
         app.route("/api/models/unload", methods=["POST"])(self.unload_all)
         app.route("/api/models/unload/<path:name>", methods=["POST"])(self.unload_one)
         app.route("/api/version", methods=["GET"])(self.version)
-        app.route("/upstream", methods=["GET"])(self.upstreams)
-
-    def home(self, request: Request) -> bytes:
-        """Send browsers to the list of models."""
-        request.redirect(b"/upstream")
-        return b""
-
-    def icon(self, request: Request) -> bytes:
-        """Give browsers something to show in a tab."""
-        request.setHeader(b"Content-Type", b"image/svg+xml")
-        request.setHeader(b"Cache-Control", b"max-age=86400")
-        return _ICON
 
     def health(self, request: Request) -> bytes:
         """Say that the proxy works, whatever its models do."""
@@ -102,39 +83,12 @@ class AdminRoutes:
         """Say which llama-swap this is."""
         return _json(request, {"version": __version__, "commit": "unknown", "build_date": "unknown"})
 
-    def upstreams(self, request: Request) -> bytes:
-        """Show a page of links to the models' own servers."""
-        request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
-        links = "".join(
-            f'<li><a href="/upstream/{quote(model.id)}/">{escape(model.id)}</a></li>\n' for model in self._listed()
-        )
-        return _PAGE.format(links=links).encode()
-
-    def _listed(self) -> list[ModelConfig]:
-        models = self._router.config.models.values()
-        return sorted((model for model in models if not model.unlisted), key=lambda model: model.id)
-
 
 async def _whatever_the_client_does(unloading: Deferred[None]) -> None:
     """Wait for the end of `unloading`, which goes on if it is the client that does not wait."""
     unloaded: Deferred[None] = Deferred()
     unloading.chainDeferred(unloaded)
     await unloaded
-
-
-_ICON = (
-    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="none" stroke="#7a6ff0" stroke-width="2">'
-    b'<path d="M2 5h10l-3-3M14 11H4l3 3"/></svg>\n'
-)
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>llama-swap: models</title></head>
-<body><h1>Available Models</h1>
-<ul>
-{links}</ul>
-<p><a href="/logs">Logs</a></p>
-</body></html>
-"""
 
 
 def _json(request: Request, value: object) -> bytes:

@@ -2,13 +2,13 @@
 
 The framing and the messages are those of the original llama-swap.  News is gathered four times a second, once for all
 who listen; whoever was too slow for some of it is told the whole state as soon as it can take more.  So nothing piles
-up.
+up.  `?no-logs` leaves out the lines of the logs, which are most of it where models print much.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from klein import Klein
@@ -63,7 +63,8 @@ class EventRoutes:
             raise Unavailable("llama-swap is shutting down")
         if len(self._feeds) >= MAX_FEEDS:
             raise Unavailable(f"all {MAX_FEEDS} event streams are in use; close one and try again")
-        return _Feed(self, self._logs)
+        query = request.uri.partition(b"?")[2].split(b"&")
+        return _Feed(self, self._logs, () if b"no-logs" in query else (PROXY, UPSTREAM))
 
     def close(self) -> None:
         """End every stream, and refuse new ones."""
@@ -159,10 +160,11 @@ class _Feed(Resource):
 
     isLeaf = True
 
-    def __init__(self, routes: EventRoutes, logs: Broadcaster) -> None:
+    def __init__(self, routes: EventRoutes, logs: Broadcaster, sources: Sequence[str]) -> None:
         super().__init__()
         self._routes = routes
         self._logs = logs
+        self._sources = sources
         self._lines: list[bytes] = []
         self._paused = False
         self._missed = False
@@ -175,10 +177,8 @@ class _Feed(Resource):
     def render_GET(self, request: Request) -> int:
         _set_headers(request)
         self._request = request
-        self._following = [
-            (source, self._logs.follow(source, self._gather, history=None)) for source in (PROXY, UPSTREAM)
-        ]
-        history = (_log_data(source, self._logs.history(source)) for source in (PROXY, UPSTREAM))
+        self._following = [(source, self._logs.follow(source, self._gather, history=None)) for source in self._sources]
+        history = (_log_data(source, self._logs.history(source)) for source in self._sources)
         request.registerProducer(self, True)
         request.write(b"".join([*history, self._routes.greeting()]))
         self._routes.join(self)

@@ -10,16 +10,16 @@ from urllib.parse import parse_qs
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.web.http import CACHED, Request
+from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.errors import BadRequest, NotFound, Unavailable
+from llama_swap.errors import BadRequest, Unavailable
 from llama_swap.logs.broadcaster import HISTORY_BYTES, PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import RING_BYTES, Chunk
 from llama_swap.logs.subscription import Subscription
 from llama_swap.web.hardening import harden
-from llama_swap.web.pages import Page, pages
+from llama_swap.web.pages import index
 
 MAX_STREAMS = 100
 HEARTBEAT = 15.0
@@ -52,7 +52,6 @@ class LogRoutes:
             "/log": self._moved,
             "/logs": self._logs,
             "/logs/sources": self._sources,
-            "/logs/assets/<name>": self._asset,
             "/logs/stream": self._text_stream,
             "/logs/stream/<path:source>": self._text_stream,
             "/logs/streamSSE": self._event_stream,
@@ -75,18 +74,12 @@ class LogRoutes:
     def _logs(self, request: Request) -> bytes:
         request.setHeader(b"Vary", b"Accept")
         if b"text/html" in (request.getHeader(b"Accept") or b""):
-            return _page(request, pages()["logs.html"])
+            return index(request.path).answer(request)
         history = self._broadcaster.history(None, _wanted_bytes(_query(request)))
         return _answer(request, _TEXT, history)
 
     def _sources(self, request: Request) -> bytes:
         return _answer(request, b"application/json", json.dumps(self._broadcaster.sources()).encode())
-
-    def _asset(self, request: Request, name: str) -> bytes:
-        page = pages().get(name)
-        if page is None:
-            raise NotFound(f"The log page has no part named {name!r}.")
-        return _page(request, page)
 
     def _text_stream(self, request: Request, source: str | None = None) -> Resource:
         return _TextStream(self._open, self._follower(request, source))
@@ -242,10 +235,3 @@ def _answer(request: Request, content_type: bytes, content: bytes) -> bytes:
     _set_headers(request, content_type)
     request.setHeader(b"Content-Length", b"%d" % len(content))
     return content
-
-
-def _page(request: Request, page: Page) -> bytes:
-    if request.setETag(page.etag) is CACHED:
-        _set_headers(request, page.content_type)
-        return b""
-    return _answer(request, page.content_type, page.content)

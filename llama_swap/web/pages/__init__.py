@@ -1,4 +1,7 @@
-"""The log page: files that a browser gets as they are, without a build step."""
+"""The web interface: files that a browser gets as they are, without a build step.
+
+All pages are one, `index.html`, whose scripts look at the address.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from hashlib import sha256
 from importlib.resources import files
 
 from attrs import frozen
+from twisted.web.http import CACHED, Request
+
+from llama_swap.web.hardening import harden
 
 _TYPES = {
     "html": b"text/html; charset=utf-8",
@@ -16,21 +22,46 @@ _TYPES = {
 
 
 @frozen
-class Page:
+class Asset:
     """One file, with what HTTP has to say about it."""
 
     content: bytes
     content_type: bytes
     etag: bytes
 
+    @classmethod
+    def of(cls, content: bytes, content_type: bytes) -> Asset:
+        """Return `content` with a tag of its own."""
+        return cls(content, content_type, f'"{sha256(content).hexdigest()[:16]}"'.encode())
+
+    def answer(self, request: Request) -> bytes:
+        """Set the headers of an answer, and return its body; none for a browser that has it already."""
+        request.setHeader(b"Content-Type", self.content_type)
+        request.setHeader(b"Cache-Control", b"no-cache")
+        harden(request)
+        if request.setETag(self.etag) is CACHED:
+            return b""
+        request.setHeader(b"Content-Length", b"%d" % len(self.content))
+        return self.content
+
 
 @cache
-def pages() -> dict[str, Page]:
+def assets() -> dict[str, Asset]:
     """Return the files of this package by name; what is not among them cannot be asked for."""
     found = {}
     for file in files(__name__).iterdir():
         content_type = _TYPES.get(file.name.rpartition(".")[2])
         if content_type is not None:
-            content = file.read_bytes()
-            found[file.name] = Page(content, content_type, f'"{sha256(content).hexdigest()[:16]}"'.encode())
+            found[file.name] = Asset.of(file.read_bytes(), content_type)
     return found
+
+
+def index(path: bytes, links: str = "") -> Asset:
+    """Return the page, for a browser that asked for `path`.
+
+    All addresses in it are relative, so that it also works where a web server has the proxy below a path of its own.
+    `links` is HTML for browsers that run no scripts.
+    """
+    page = assets()["index.html"]
+    root = b"../" * (path.count(b"/") - 1)
+    return Asset.of(page.content.replace(b"{root}", root).replace(b"{links}", links.encode()), page.content_type)

@@ -1,0 +1,61 @@
+// A whole request and its answer, in a dialog.
+
+import { ask } from "./api.js";
+import { $, fill, make } from "./dom.js";
+import { bytes } from "./format.js";
+import { complain } from "./notice.js";
+
+const MOST_SHOWN = 500_000; // characters of a body
+
+export async function showCapture({ id, model, error_msg: error }) {
+  let capture;
+  try {
+    capture = await ask(`api/captures/${id}`);
+  } catch (refused) {
+    complain(refused.message);
+    return;
+  }
+  const dialog = make("dialog");
+  fill(dialog, "capture-view");
+  document.body.append(dialog);
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  $("capture-close").addEventListener("click", () => dialog.close());
+  $("capture-title").textContent = `${model} · ${capture.req_path}`;
+  dialog.setAttribute("aria-labelledby", "capture-title");
+  if (error) $("capture-parts").append(make("p", { className: "wrong" }, error));
+  $("capture-parts").append(
+    ...part("Request", capture.req_headers, capture.req_body),
+    ...part("Answer", capture.resp_headers, capture.resp_body),
+  );
+  dialog.showModal();
+}
+
+function part(title, fields, body) {
+  const list = make("dl");
+  for (const [name, value] of Object.entries(fields)) list.append(make("dt", {}, name), make("dd", {}, value));
+  const content = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+  return [
+    make("h3", {}, `${title} fields`),
+    list,
+    make("h3", {}, `${title} body, ${bytes(content.length)}`),
+    make("pre", { tabIndex: 0 }, textOf(content)),
+  ];
+}
+
+/** Return bytes as people can read them: JSON is indented. */
+function textOf(content) {
+  let text;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(content);
+  } catch {
+    return "This is no text.";
+  }
+  try {
+    text = JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    // Events, for example: they are shown as they came.
+  }
+  if (text.length <= MOST_SHOWN) return text || "(empty)";
+  return `${text.slice(0, MOST_SHOWN)}\n… ${bytes(text.length - MOST_SHOWN)} more`;
+}

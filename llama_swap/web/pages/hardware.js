@@ -1,0 +1,58 @@
+// What the machine is made of.
+
+import { ask } from "./api.js";
+import { fill, make } from "./dom.js";
+import { bytes, count } from "./format.js";
+
+export function open(place) {
+  fill(place, "page-hardware");
+  show(place);
+}
+
+async function show(place) {
+  const none = place.querySelector("#none");
+  try {
+    const parts = partsOf(await ask("api/hardware"), await ask("api/version"));
+    place.querySelector("#parts")?.replaceChildren(...parts.map(section));
+  } catch (error) {
+    none.hidden = false;
+    none.textContent = `Nothing can be shown: ${error.message}`;
+  }
+}
+
+function section([title, facts]) {
+  const list = make("dl", { className: "details" });
+  for (const [name, value] of facts) {
+    if (value === null || value === undefined || value === "") continue;
+    list.append(make("div", {}, make("dt", {}, name), make("dd", {}, String(value))));
+  }
+  return make("section", {}, make("h2", {}, title), list);
+}
+
+function partsOf(found, { version }) {
+  const { operating_system: system, environment, cpu, memory, accelerators, architecture } = found;
+  return [
+    ["Processor", [
+      ["Model", cpu.model],
+      ["Architecture", architecture.raw_name ?? architecture.name],
+      ["Sockets", cpu.socket_count],
+      ["Cores", cpu.physical_core_count],
+      ["Threads", cpu.logical_thread_count],
+    ]],
+    ["Memory", [["Capacity", bytes(memory.capacity_bytes)]]],
+    ...accelerators.map((one) => [`${one.kind.toUpperCase()} ${one.index}`, [
+      ["Model", one.model],
+      ["Vendor", one.vendor],
+      ["Memory", one.memory.capacity_bytes && bytes(one.memory.capacity_bytes)],
+      ["Driver", [one.driver.name, one.driver.version].filter(Boolean).join(" ")],
+      ["Power limit", one.power_limit_watts && `${count(one.power_limit_watts)} W`],
+    ]]),
+    ...(accelerators.length ? [] : [["GPUs", [["Found", "none"]]]]),
+    ["System", [
+      ["Operating system", [system.name, system.version].filter(Boolean).join(" ")],
+      ["Kernel", system.kernel],
+      ["Environment", environment.kind.replaceAll("_", " ")],
+      ["llama-swap", version],
+    ]],
+  ];
+}

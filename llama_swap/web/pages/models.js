@@ -1,0 +1,84 @@
+// The list of models: what each does, and making it do something else.
+
+import { actionsOf, showState, unloadable, unloadAll } from "./actions.js";
+import { modelPage } from "./api.js";
+import { fill, isPressed, make, press, Rows, setText } from "./dom.js";
+import { count } from "./format.js";
+import { listen, models, requestsByModel } from "./live.js";
+import { showProfiles } from "./profiles.js";
+
+const MOST_ROWS = 300; // more are found by the filter
+
+export function open(place) {
+  fill(place, "page-models");
+  const part = (id) => place.querySelector(`#${id}`);
+  const rows = new Rows(part("models"), (model) => model.key, makeRow);
+  let requests = new Map();
+
+  function show() {
+    requests = requestsByModel();
+    const all = [...models.values()];
+    const loaded = all.filter(unloadable).length;
+    const wanted = part("filter").value.trim().toLowerCase();
+    const onlyLoaded = isPressed(part("only-loaded"));
+    const found = all.filter((model) => (!onlyLoaded || unloadable(model)) && matches(model, wanted));
+    rows.show(found.slice(0, MOST_ROWS).map((model) => ({ ...model, requests: requests.get(model.id) ?? 0 })));
+    setText(part("loaded"), `${count(loaded)} of ${count(all.length)} loaded`);
+    part("unload-all").disabled = !loaded;
+    part("none").hidden = found.length > 0;
+    setText(part("none"), all.length ? "No model matches." : "No models yet.");
+    part("more").hidden = found.length <= MOST_ROWS;
+    setText(part("more"), `${count(found.length - MOST_ROWS)} more; the filter finds them.`);
+  }
+
+  part("filter").addEventListener("input", show);
+  part("only-loaded").addEventListener("click", () => {
+    press(part("only-loaded"), !isPressed(part("only-loaded")));
+    show();
+  });
+  part("unload-all").addEventListener("click", unloadAll);
+  show();
+  const profiles = showProfiles(part("profile-choice"), part("profile"));
+  profiles.update();
+  return listen((kinds) => {
+    if (kinds.has("models") || kinds.has("requests")) show();
+    if (kinds.has("models") || kinds.has("profile")) profiles.update();
+  });
+}
+
+function matches({ key, name, description, aliases }, wanted) {
+  return !wanted || [key, name, description, ...aliases].some((text) => text.toLowerCase().includes(wanted));
+}
+
+function makeRow(model) {
+  const state = make("span");
+  const requests = make("span");
+  const actions = actionsOf(model);
+  const about = make("td", { className: "long" });
+  let told = "";
+  const element = make(
+    "tr",
+    {},
+    about,
+    make("td", { className: "fit" }, state),
+    make("td", { className: "number fit" }, requests),
+    make("td", { className: "fit" }, actions.element),
+  );
+  const update = (now) => {
+    const telling = JSON.stringify([now.name, now.description, now.aliases, now.unlisted]);
+    if (telling !== told) about.replaceChildren(...describe(now));
+    told = telling;
+    showState(state, now);
+    setText(requests, now.requests ? count(now.requests) : "");
+    actions.update(now);
+  };
+  return { element, update };
+}
+
+function describe({ key, name, description, aliases, unlisted }) {
+  const title = make("p", { className: "name" }, make("a", { href: modelPage(key) }, key));
+  if (name && name !== key) title.append(make("span", { className: "quiet" }, name));
+  if (unlisted) title.append(make("span", { className: "tag", title: "It is not listed in /v1/models" }, "unlisted"));
+  for (const alias of aliases) title.append(make("span", { className: "tag", title: "An alias" }, alias));
+  return [title, description ? make("p", { className: "quiet" }, description) : null].filter(Boolean);
+}

@@ -1,0 +1,74 @@
+"""The web interface's routes: one page under many paths, its files, and where browsers are led to it."""
+
+from __future__ import annotations
+
+from html import escape
+from urllib.parse import quote
+
+from klein import Klein
+from twisted.web.http import Request
+
+from llama_swap.errors import NotFound
+from llama_swap.routing.router import Router
+from llama_swap.web.pages import assets, index
+
+_PAGES_OF_MODELS = "models/"
+"""Behind this comes the name of a model, in which there may be dots."""
+
+
+class UiRoutes:
+    """Serves the pages; what they show, they ask for at other routes."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def add_to(self, app: Klein) -> None:
+        """Register the routes."""
+        app.route("/", methods=["GET"])(self.home)
+        app.route("/favicon.ico", methods=["GET"])(self.icon)
+        app.route("/upstream", methods=["GET"])(self.upstreams)
+        app.route("/ui", methods=["GET"])(self.page)
+        app.route("/ui/", methods=["GET"])(self.page)
+        app.route("/ui/<path:name>", methods=["GET"])(self.page)
+        app.route("/ui/assets/<name>", methods=["GET"])(self.asset)
+
+    def home(self, request: Request) -> bytes:
+        """Send browsers to the pages."""
+        request.redirect(b"/ui")
+        return b""
+
+    def upstreams(self, request: Request) -> bytes:
+        """Send browsers to the page that leads to the models' own servers; list these for whoever does not go there."""
+        request.redirect(b"/ui/models")
+        request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
+        return f"<!doctype html><title>llama-swap: models</title>\n<ul>\n{self._links()}</ul>\n".encode()
+
+    def icon(self, request: Request) -> bytes:
+        """Give browsers something to show in a tab."""
+        request.setHeader(b"Content-Type", b"image/svg+xml")
+        request.setHeader(b"Cache-Control", b"max-age=86400")
+        return _ICON
+
+    def page(self, request: Request, name: str = "") -> bytes:
+        """Show a page.  Which there are is known to its scripts; what looks like a file is none of them."""
+        if "." in name and not name.startswith(_PAGES_OF_MODELS):
+            raise NotFound(f"the web interface has no file {name!r}")
+        return index(request.path, self._links()).answer(request)
+
+    def asset(self, request: Request, name: str) -> bytes:
+        """Give a file that the page is made of."""
+        asset = assets().get(name)
+        if asset is None:
+            raise NotFound(f"the web interface has no file {name!r}")
+        return asset.answer(request)
+
+    def _links(self) -> str:
+        """Return what a browser without scripts can do: visit the models' own servers."""
+        listed = sorted(model.id for model in self._router.config.models.values() if not model.unlisted)
+        return "".join(f'<li><a href="/upstream/{quote(id_)}/">{escape(id_)}</a></li>\n' for id_ in listed)
+
+
+_ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="none" stroke="#7a6ff0" stroke-width="2">'
+    b'<path d="M2 5h10l-3-3M14 11H4l3 3"/></svg>\n'
+)

@@ -1,0 +1,345 @@
+"""The web interface in a real browser, before a whole proxy: what is seen, what it does, what is kept out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.blackbox import ProxyUnderTest, fake_model
+from tests.support_processes import wait_until
+from tests.webdriver import Browser
+
+ATTACK = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
+PAGES = ("models", "models/a", "activity", "logs", "playground", "performance", "hardware", "nonsense")
+STATE = """(key => [...document.querySelectorAll('#models tr')]
+    .find(row => row.querySelector('a').textContent === key)?.querySelector('.state').textContent)(arguments[0])"""
+BUTTON = "#models tr:nth-child({}) button"
+
+
+def side_by_side(**models: Any) -> dict[str, Any]:
+    """Return a configuration in which all models may run at once."""
+    return {"models": models, "groups": {"all": {"swap": False, "members": list(models)}}}
+
+
+class UiCase(SynchronousTestCase):
+    """A browser, and a proxy for each test."""
+
+    def setUp(self) -> None:
+        """Start the browser."""
+        self.browser = Browser()
+        self.addCleanup(self.browser.quit)
+
+    @contextmanager
+    def opened(self, page: str, config: dict[str, Any], user: str = "") -> Iterator[ProxyUnderTest]:
+        """Open a page; at the end there may be no complaint of the browser's."""
+        with ProxyUnderTest(config) as proxy:
+            self.root = f"http://{user}127.0.0.1:{proxy.port}"
+            self.open(page)
+            yield proxy
+            self.assertEqual(self.complaints(), [])
+            self.assertEqual(self.browser.run("return window.hit ?? 'not hit'"), "not hit")
+            self.browser.open("about:blank")
+
+    def open(self, page: str) -> None:
+        """Open a page, and wait until it is connected."""
+        self.browser.open(f"{self.root}/ui/{page}")
+        self.browser.wait_for("document.querySelector('#connection').dataset.state === 'live'")
+        self.browser.wait_for("document.querySelector('#page').children.length")
+
+    def complaints(self) -> list[str]:
+        """Return what the browser complains of, but for models' own answers."""
+        return [line for line in self.browser.complaints() if "/upstream/" not in line]
+
+    def text(self, selector: str) -> str:
+        """Return the text of an element."""
+        return str(self.browser.run("return document.querySelector(arguments[0]).textContent", selector))
+
+    def wait_for_state(self, model: str, state: str) -> None:
+        """Wait for what the list says of a model."""
+        self.browser.wait_for(f"{STATE} === arguments[1]", model, state)
+
+
+class ModelTests(UiCase):
+    """The list of models, and the page of one."""
+
+    def test_life(self) -> None:
+        """A model is loaded and unloaded by its button; the page shows each state when it comes."""
+        models = {"a": fake_model("a", "--load-delay 1"), "b": fake_model("b")}
+        with self.opened("models", side_by_side(**models)) as proxy:
+            for model in "ab":
+                self.wait_for_state(model, "stopped")
+            self.browser.click(BUTTON.format(1))
+            self.wait_for_state("a", "starting")
+            self.wait_for_state("a", "ready")
+            self.assertEqual(proxy.running(), {"a": "ready"})
+            proxy.served("b")
+            self.wait_for_state("b", "ready")
+            self.browser.wait_for("document.querySelector('#loaded').textContent === '2 of 2 loaded'")
+            self.browser.click(BUTTON.format(1))
+            self.wait_for_state("a", "stopped")
+            self.assertEqual(proxy.running(), {"b": "ready"})
+            self.browser.click("#unload-all")
+            self.wait_for_state("b", "stopped")
+            self.browser.wait_for("document.querySelector('#unload-all').disabled")
+            self.assertTrue(self.browser.run("return document.querySelector('#notice').hidden"))
+
+    def test_a_load_that_fails(self) -> None:
+        """Why a model could not be loaded is said, until it is read."""
+        with self.opened("models", side_by_side(a=fake_model("a", "--exit-after 0.2 --load-delay 9"))):
+            self.wait_for_state("a", "stopped")
+            self.browser.click(BUTTON.format(1))
+            self.browser.wait_for("document.querySelector('#notice-text').textContent.includes('out of memory')")
+            self.browser.click("#notice-close")
+            self.assertTrue(self.browser.run("return document.querySelector('#notice').hidden"))
+
+    def test_unload_while_loading(self) -> None:
+        """A load can be ended; that is no failure."""
+        with self.opened("models", side_by_side(a=fake_model("a", "--load-delay 60"))):
+            self.wait_for_state("a", "stopped")
+            self.browser.click(BUTTON.format(1))
+            self.wait_for_state("a", "starting")
+            self.browser.click(BUTTON.format(1))
+            self.wait_for_state("a", "stopped")
+            self.assertTrue(self.browser.run("return document.querySelector('#notice').hidden"))
+
+    def test_text_is_text(self) -> None:
+        """Names, descriptions, aliases and what a model prints are text, whatever they look like."""
+        odd = fake_model(ATTACK, name=ATTACK, description=ATTACK, aliases=[f"alias{ATTACK}"], metadata={"k": ATTACK})
+        with self.opened("models", side_by_side(**{ATTACK: odd})) as proxy:
+            self.wait_for_state(ATTACK, "stopped")
+            self.assertEqual(self.text("#models .tag"), f"alias{ATTACK}")
+            proxy.served(ATTACK)
+            self.browser.click("#models a")
+            self.browser.wait_for("document.querySelector('#details dd')?.textContent === arguments[0]", ATTACK)
+            self.browser.wait_for("document.querySelector('#own-log').textContent.includes(arguments[0])", ATTACK)
+            self.browser.wait_for("document.querySelector('#finished-rows tr')")
+            self.assertEqual(self.text("#title"), ATTACK)
+            for page in ("models", "activity", "logs", "playground"):
+                self.open(page)
+                self.browser.wait_for("document.querySelector('#page').textContent.includes(arguments[0])", ATTACK)
+                self.assertEqual(self.browser.run("return document.querySelectorAll('img, body script').length"), 0)
+
+    def test_filter_and_profile(self) -> None:
+        """The filter looks at names, aliases and descriptions; a profile is chosen, also by others."""
+        models = {"a": fake_model("a", description="Codes"), "b/c:1": fake_model("b", aliases=["gpt"])}
+        config = {**side_by_side(**models), "profiles": {"day": {"pins": {"x": "a"}}}}
+        shown = "[...document.querySelectorAll('#models tr')].filter(row => row.isConnected).length"
+        with self.opened("models", config) as proxy:
+            self.wait_for_state("b/c:1", "stopped")
+            for word in ("codes", "GPT", "c:1"):
+                self.browser.type("#filter", word)
+                self.browser.wait_for(f"{shown} === 1")
+                self.browser.run("document.querySelector('#filter').value = ''")
+            self.browser.wait_for("document.querySelectorAll('#profile option').length === 2")
+            proxy.ask("PUT", "/api/profiles/active", {"name": "day"})
+            self.browser.wait_for("document.querySelector('#profile').value === '=day'")
+            self.browser.click("#profile option[value='']")
+            wait_until(lambda: proxy.get("/api/profiles").json()["active"] is None, 5, "no profile")
+
+    def test_many(self) -> None:
+        """A thousand models do not make the page slow: it has few elements, and the filter finds the rest."""
+        models = {f"model-{number:04}": fake_model("m", port=9) for number in range(1000)}
+        with self.opened("models", {"models": models}):
+            self.browser.wait_for("document.querySelector('#loaded').textContent === '0 of 1,000 loaded'")
+            self.assertLess(self.browser.run("return document.querySelectorAll('*').length"), 5000)
+            self.browser.type("#filter", "0999")
+            self.browser.wait_for("document.querySelectorAll('#models tr').length === 1")
+            self.assertEqual(self.text("#models a"), "model-0999")
+
+    def test_one(self) -> None:
+        """A model's page has its details, its requests and its lines, all live; an unknown one is said to be none."""
+        model = fake_model("a", description="Codes", aliases=["gpt", "x"], capabilities={"context": 4096})
+        key = "org/a:1.5"
+        with self.opened(f"models/{quote(key, safe='')}", side_by_side(**{key: model})) as proxy:
+            self.browser.wait_for("document.querySelector('#details').textContent.includes('gpt, x')")
+            self.assertIn("4,096 tokens", self.text("#details"))
+            self.browser.click("#actions button")
+            self.browser.wait_for("document.querySelector('#state').textContent === 'ready'")
+            proxy.served("gpt")
+            self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 1")
+            self.browser.wait_for("document.querySelector('#details').textContent.includes('Requests1')")
+            self.browser.wait_for("document.querySelector('#own-log').textContent.includes('eval time')")
+            self.assertIn("fakellm.py", self.text("#details code"))
+            self.open("models/none")
+            self.browser.wait_for("document.querySelector('#state').textContent === 'There is no such model.'")
+
+
+class ActivityTests(UiCase):
+    """The requests, under way and finished."""
+
+    def test_live(self) -> None:
+        """A request is there while it is answered, can be cancelled, and stays as a row that can be looked into."""
+        with self.opened("activity", side_by_side(a=fake_model("a", "--stream 999@100"), b=fake_model("b"))) as proxy:
+            proxy.served("b")
+            self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 1")
+            stream = proxy.stream("a")
+            self.browser.wait_for("document.querySelector('#under-way-rows tr')?.textContent.includes('completions')")
+            self.browser.click("#under-way-rows button")
+            self.browser.wait_for("document.querySelector('#under-way').hidden")
+            stream.hang_up()
+            self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 2")
+            self.browser.click("#finished-rows tr:nth-child(2) button")
+            self.browser.wait_for("document.querySelector('dialog[open]')")
+            self.assertIn('"content": "Hi"', self.text("#capture-parts pre"))
+            self.browser.click("#capture-close")
+            self.browser.wait_for("!document.querySelector('dialog')")
+
+    def test_order_and_pages(self) -> None:
+        """The table is sorted by what is clicked, page by page, and of one model if that is asked for."""
+        with self.opened("activity", side_by_side(a=fake_model("a"), b=fake_model("b"))) as proxy:
+            for model in "a" * 25 + "b" * 5:
+                proxy.served(model)
+            first = "document.querySelector('#finished-rows [data-key=model]')?.textContent"
+            self.browser.wait_for(f"{first} === 'b'")
+            self.browser.wait_for("document.querySelector('#page-number').textContent === 'Page 1 of 2'")
+            self.browser.click("[data-key=model] button")
+            self.browser.wait_for("document.querySelector('[data-key=model]').ariaSort === 'descending'")
+            self.browser.click("[data-key=model] button")
+            self.browser.wait_for(f"{first} === 'a'")
+            self.browser.click("#older")
+            self.browser.wait_for(f"{first} === 'b'")
+            self.browser.click("#of-model option[value=b]")
+            self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 5")
+            self.browser.run("location.reload()")
+            self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 5")
+
+
+class PageTests(UiCase):
+    """The other pages, and the frame around all."""
+
+    def test_every_page(self) -> None:
+        """Each page opens by its address and by its link, without a complaint of the browser's."""
+        with self.opened("", side_by_side(a=fake_model("a"))) as proxy:
+            for page in PAGES:
+                self.open(page)
+                title = self.browser.wait_for("document.querySelector('#page h1')?.textContent")
+                self.assertEqual(self.complaints(), [], page)
+            self.assertEqual(title, "No such page")
+            self.open("models/a")
+            for page in PAGES[2:-1]:
+                self.browser.click(f"#pages a[data-page={page}]")
+                self.browser.wait_for("document.body.dataset.page === arguments[0]", page)
+            self.browser.run("history.back()")
+            self.browser.wait_for("document.body.dataset.page === 'performance'")
+            self.browser.open(f"http://127.0.0.1:{proxy.port}/logs")
+            self.browser.wait_for("document.querySelector('#status')?.dataset.state === 'live'")
+
+    def test_playground(self) -> None:
+        """An answer is written as it comes, can be stopped, and the chat goes on from what was said."""
+        models = side_by_side(a=fake_model("a", "--stream 999@50"), b=fake_model("b"))
+        with self.opened("playground", models) as proxy:
+            self.browser.wait_for("document.querySelectorAll('#chat-model option').length === 2")
+            self.browser.type("#question", "Hello <b>\ue007")
+            self.browser.wait_for("document.querySelector('.assistant .said')?.textContent.includes('word2')")
+            self.browser.click("#stop")
+            self.browser.wait_for("document.querySelector('.assistant .after').textContent.startsWith('Stopped')")
+            self.browser.click("#chat-model option[value=b]")
+            self.browser.type("#question", "Again\ue007")
+            self.browser.wait_for(
+                "document.querySelector('.turn:nth-child(5) .said')?.textContent === 'word0 word1 word2 '"
+            )
+            self.assertEqual(self.text(".user .said"), "Hello <b>")
+            self.assertEqual(len(proxy.get("/api/metrics/activity").json()["data"]), 2)
+            self.browser.click("#chat-new")
+            self.assertEqual(self.browser.run("return document.querySelectorAll('.turn').length"), 0)
+
+    def test_playground_fails(self) -> None:
+        """Why there is no answer is said, and the question is there to be asked again."""
+        with self.opened("playground", side_by_side(a=fake_model("a", "--die-mid-stream --exit-code 1"))):
+            self.browser.wait_for("document.querySelectorAll('#chat-model option').length === 1")
+            self.browser.type("#question", "Hello\ue007")
+            self.browser.wait_for("document.querySelector('.assistant .after.wrong')")
+            self.browser.complaints()  # of the answer that broke off
+
+    def test_hardware(self) -> None:
+        """Lines are drawn of what is watched; where nobody watches, that is said."""
+        config = side_by_side(a=fake_model("a"))
+        with self.opened("performance", config):
+            self.browser.wait_for("document.querySelectorAll('figure path').length > 3")
+            self.open("hardware")
+            self.browser.wait_for("document.querySelectorAll('#parts section').length > 3")
+        with self.opened("models", {**config, "performance": {"disabled": True}}):
+            self.browser.click("#pages a[data-page=performance]")
+            self.browser.wait_for("document.querySelector('#none').textContent.includes('performance.disabled')")
+            self.browser.complaints()  # of the status 503
+
+    def test_connection(self) -> None:
+        """That the proxy is gone is said, and when it is back the page goes on by itself."""
+        config = side_by_side(a=fake_model("a"))
+        state = "document.querySelector('#connection').dataset.state"
+        with self.opened("models", config) as proxy:
+            self.wait_for_state("a", "stopped")
+            proxy.stop()
+            self.browser.wait_for(f"{state} === 'waiting'")
+            with ProxyUnderTest(config, "--listen", f"127.0.0.1:{proxy.port}") as another:
+                self.browser.wait_for(f"{state} === 'live'")
+                another.served("a")
+                self.wait_for_state("a", "ready")
+                self.browser.complaints()  # of the time between the two
+                self.browser.open("about:blank")
+
+    def test_key(self) -> None:
+        """With a key, which the browser's user gave, everything works."""
+        config = {**side_by_side(a=fake_model("a")), "apiKeys": ["sk-1"]}
+        with self.opened("models", config, user="me:sk-1@"):
+            self.wait_for_state("a", "stopped")
+            self.browser.click(BUTTON.format(1))
+            self.wait_for_state("a", "ready")
+            self.browser.click(BUTTON.format(1))
+            self.wait_for_state("a", "stopped")
+
+    def test_theme(self) -> None:
+        """Colours are chosen, and stay chosen."""
+        ground = "getComputedStyle(document.body).backgroundColor"
+        with self.opened("models", side_by_side(a=fake_model("a"))):
+            self.browser.click("#theme [value=light]")
+            light = self.browser.run(f"return {ground}")
+            self.browser.click("#theme [value=dark]")
+            dark = self.browser.run(f"return {ground}")
+            self.assertNotEqual(light, dark)
+            self.open("logs")
+            self.assertEqual(self.browser.run(f"return {ground}"), dark)
+
+    def test_phone(self) -> None:
+        """At the width of a phone nothing is wider than the page."""
+        with self.opened("models", side_by_side(a=fake_model("a", description="x" * 200))) as proxy:
+            proxy.served("a")
+            self.browser.resize(360, 640)
+            for page in PAGES:
+                self.open(page)
+                self.browser.wait_for("document.querySelector('#page').scrollWidth <= innerWidth")
+                self.assertEqual(self.browser.run("return document.documentElement.scrollWidth"), 360, page)
+
+    def test_screenshots(self) -> None:
+        """Pictures for people, in the directory that LLAMA_SWAP_SCREENSHOTS names."""
+        directory = os.environ.get("LLAMA_SWAP_SCREENSHOTS")
+        if not directory:
+            return
+        models = {
+            "qwen2.5-coder-32b": fake_model("q", description="Code, 32B, Q4_K_M", aliases=["gpt-4o-mini", "coder"]),
+            "llama-3.3-70b": fake_model("l", "--stream 999@20", description="General chat", name="Llama 3.3"),
+            "bge-m3": fake_model("b", description="Embeddings"),
+            "whisper-large": fake_model("w", unlisted=True),
+        }
+        with self.opened("models", side_by_side(**models)) as proxy:
+            for _ in range(12):
+                proxy.served("qwen2.5-coder-32b")
+            stream = proxy.stream("llama-3.3-70b")
+            for page in ("models", "models/qwen2.5-coder-32b", *PAGES[2:-1]):
+                for scheme in ("light", "dark"):
+                    self.browser.prefer(scheme)
+                    self.open(page)
+                    self.browser.wait_for("document.querySelector('#page tbody tr, .row, option, path, dd')")
+                    self.browser.screenshot(Path(directory, f"{page.replace('/', '-')}-{scheme}.png"))
+            self.browser.resize(390, 800)
+            for page in ("models", "models/qwen2.5-coder-32b", *PAGES[2:-1]):
+                self.open(page)
+                self.browser.wait_for("document.querySelector('#page tbody tr, .row, option, path, dd')")
+                self.browser.screenshot(Path(directory, f"{page.replace('/', '-')}-phone.png"))
+            stream.hang_up()
