@@ -172,7 +172,7 @@ def make_service(
     router = Router(config, loop, launcher, prober, ReadAhead(_beside).begin, observer=records.lives)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
     api = ApiRoutes(router, records, logs, loop, Worker(loop, "metrics", may_hang=True))
-    site = SwapSite(_root(router, dialer, records, streams.add_to, api.add_to), loop, config)
+    site = SwapSite(_root(router, dialer, records, loop, streams.add_to, api.add_to), loop, config)
 
     def close_streams() -> None:
         streams.close()
@@ -260,10 +260,11 @@ def _records(config: Config, loop: Any) -> Records:
     )
 
 
-def _root(router: Router, dialer: Dialer, records: Records, *more: Callable[[Any], None]) -> IResource:
+def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Callable[[Any], None]) -> IResource:
     """Wire the routes."""
     from klein import Klein
 
+    from llama_swap.metrics.worker import Worker
     from llama_swap.web import errors
     from llama_swap.web.admin import AdminRoutes
     from llama_swap.web.forwarding import Forwarder
@@ -276,7 +277,7 @@ def _root(router: Router, dialer: Dialer, records: Records, *more: Callable[[Any
     app = Klein()
     errors.add_to(app)
     forwarder = Forwarder(router, dialer, records.in_flight)
-    inference = InferenceRoutes(forwarder)
+    inference = InferenceRoutes(forwarder, Worker(loop, "filters", may_hang=True))
     inference.add_to(app)
     PassThrough(forwarder).add_to(app)
     ProfileRoutes(router).add_to(app)

@@ -119,6 +119,17 @@ TWO_MODELS: tuple[bytes, ...] = (
     b'{"model":"a","x":1,"model":"b","model":"c"}',
 )
 
+
+def packets(body: bytes, *sizes: int) -> list[bytes]:
+    """Return a body in packets of these sizes, the last of which is repeated."""
+    cut, start = [], 0
+    while start < len(body):
+        size = sizes[min(len(cut), len(sizes) - 1)]
+        cut.append(body[start : start + size])
+        start += size
+    return cut
+
+
 SPACE = st.text(" \t\r\n", max_size=3)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -45,10 +45,23 @@ class LoadingStateTests(SynchronousTestCase):
             with proxy.stream("m") as stream:
                 self.assertEqual(thoughts(self.events(stream)), "")
 
+    def test_large(self) -> None:
+        """A chat of any size is told; what it asks for may be its own, or that of the model's filters."""
+        for asked, filters in ((True, {}), (False, {"setParams": {"stream": True}})):
+            body = {"model": "m", "messages": [{"role": "user", "content": "x" * 3_000_000}], "stream": asked}
+            with (
+                self.proxy("--load-delay 0.8", filters=filters) as proxy,
+                proxy.posting("/v1/chat/completions", body) as stream,
+            ):
+                self.assertIn("llama-swap loading model: m\n", thoughts(self.events(stream)))
+
     def test_not_streamed(self) -> None:
         """Who wants no stream, or no chat, gets none."""
         with self.proxy("--load-delay 0.2") as proxy:
             self.assertEqual(proxy.served("m"), "m")
+            large = {"model": "m", "messages": ["x" * 3_000_000], "stream": False}
+        with self.proxy("--load-delay 0.2") as proxy:
+            self.assertEqual(proxy.post("/v1/chat/completions", large).json()["model"], "m")
         asked = {"model": "m", "stream": True}
         with self.proxy("--load-delay 0.2") as proxy, proxy.posting("/v1/completions", asked) as stream:
             self.assertEqual(thoughts(self.events(stream)), "")

@@ -50,7 +50,7 @@ class ActivityCase(SynchronousTestCase):
             session_headers=["X-Session-ID", "X-Other"],
         )
         forwarder = Forwarder(self.router, self.endpoints, self.records.in_flight)
-        inference, passing = InferenceRoutes(forwarder), PassThrough(forwarder)
+        inference, passing = InferenceRoutes(forwarder, Inline()), PassThrough(forwarder)
         app = app_with(inference.add_to, passing.add_to, ActivityRoutes(self.records).add_to)
         self.site = site_of(Front(app, inference.direct()), max_body=100_000)
         self.client = Client(self.site)

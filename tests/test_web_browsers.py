@@ -19,6 +19,7 @@ from llama_swap.web.gate import MOST_NOTED
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.paths import GET, POST
 from llama_swap.web.site import REFUSED_BODY
+from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Answer, Client
 
@@ -338,7 +339,7 @@ class RelayedTests(SynchronousTestCase):
     def answer(self, fields: bytes, **headers: str) -> Answer:
         """Return what a client gets whose model's answer has these fields."""
         router, endpoints = FakeRouter(Config(models=models("a"))), Endpoints()
-        routes = InferenceRoutes(Forwarder(router, endpoints, unwatched()))
+        routes = InferenceRoutes(Forwarder(router, endpoints, unwatched()), Inline())
         client = Client(site_of(Front(app_with(routes.add_to), routes.direct()), allowed_origins=(PAGE,)))
         client.ask("POST", CHAT, b'{"model": "a"}', headers)
         router.grant()

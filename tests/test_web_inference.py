@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config, Filters
-from llama_swap.errors import TooManyRequests, Unavailable
+from llama_swap.errors import BadRequest, TooManyRequests, Unavailable
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
+from llama_swap.web.json_scan import MOST_MEMBERS
 from llama_swap.web.paths import GET, POST
 from llama_swap.web.site import SMALL
+from llama_swap.web.spool import IN_MEMORY
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 
 CHAT = "/v1/chat/completions"
+DEEP = Filters(set_params={"x.n": 1})
 FILTERS = Filters(strip_params=("top_p",), set_params={"n": 1}, set_params_by_id={"strict:short": {"max_tokens": 5}})
 CONFIG = Config(
     models={
@@ -25,6 +31,7 @@ CONFIG = Config(
         **models("org/m:Q4", aliases=("gpt-4", "coding:x")),
         **models("renamed", aliases=("old",), use_model_name="real/name ü"),
         **models("strict", aliases=("strict:short",), use_model_name="s", filters=FILTERS),
+        **models("deep", filters=DEEP),
     },
     profiles={"coding": ("a", "renamed", "org/m:Q4")},
 )
@@ -39,8 +46,15 @@ class InferenceTests(SynchronousTestCase):
         self.router = FakeRouter(CONFIG)
         self.upstream = (endpoints := Endpoints()).upstream
         self.in_flight = unwatched()
-        routes = InferenceRoutes(Forwarder(self.router, endpoints, self.in_flight))
-        self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=1_000_000))
+        self.threads: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+        routes = InferenceRoutes(Forwarder(self.router, endpoints, self.in_flight), self.in_thread)
+        self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=4_000_000))
+
+    def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
+        """Stand for a thread that runs when the test says so."""
+        done: Deferred[Any] = Deferred()
+        self.threads.append((function, done))
+        return done
 
     def sent(self) -> bytes:
         """Let the request through; return what the upstream gets."""
@@ -72,6 +86,44 @@ class InferenceTests(SynchronousTestCase):
         for name, more in (("strict", b""), ("strict:short", b',"max_tokens":5')):
             self.client.ask("POST", CHAT, b'{ "top_p":0.50,"t":1.0, "model":"%b" }' % name.encode())
             self.assertTrue(self.sent().endswith(b'\r\n\r\n{ "t":1.0, "model":"s","n":1%b }' % more))
+
+    def test_filters_of_large(self) -> None:
+        """Bodies of any size are changed in the same way, at once; JSON that is said to be a form, too; forms not."""
+        for size in (10, 2 * SMALL, 2 * IN_MEMORY):
+            for kind in ("application/json", "application/x-www-form-urlencoded"):
+                before = b'{"top_p":1, "model":"strict","x":"%b", "top_p":0,"max_tokens": 7}' % (b"x" * size)
+                self.client.ask("POST", CHAT, before, {"Content-Type": kind})
+                head, _, sent = self.sent().partition(b"\r\n\r\n")
+                self.assertTrue(sent == b'{"model":"s","x":"%b", "max_tokens": 7,"n":1}' % (b"x" * size), size)
+                self.assertTrue(head.endswith(b"Content-Length: %d" % len(sent)))
+        form = b"top_p=1&model=%b&x=" + b"x" * 2 * IN_MEMORY
+        self.client.ask("POST", CHAT, form % b"strict", {"Content-Type": "application/x-www-form-urlencoded"})
+        self.assertTrue(self.sent().endswith(b"\r\n\r\n" + form % b"s"))
+        self.assertEqual(self.threads, [])
+
+    def test_too_many_members(self) -> None:
+        """A body with more members than anybody counts is refused where filters would have to find theirs."""
+        body = b'{"model":"%b"' + b',"a":0' * MOST_MEMBERS + b"}"
+        self.client.ask("POST", CHAT, body % b"strict")
+        self.assertEqual(self.client.error()[0], 400)
+        self.client.ask("POST", CHAT, body % b"a")
+        self.assertTrue(self.sent().endswith(b',"a":0}'))
+
+    def test_filters_in_thread(self) -> None:
+        """A path that leads into much is followed in a thread; the request goes on then, if anybody still waits."""
+        body = b'{"model":"deep","x":{"x":"%b"}}' % (b"x" * 2 * IN_MEMORY)
+        self.client.ask("POST", CHAT, body)
+        [(function, done)] = self.threads
+        self.assertEqual(self.router.targets, [])
+        done.callback(function())
+        self.assertTrue(self.sent().endswith(b'x","n":1}}'))
+        self.client.ask("POST", CHAT, body)
+        self.threads.pop()[1].errback(BadRequest("too many"))
+        self.assertEqual(self.client.error(), (400, "too many"))
+        self.client.ask("POST", CHAT, body)
+        self.client.leave()
+        self.threads.pop()[1].callback(b"{}")
+        self.assertEqual((len(self.router.targets), list(self.in_flight)), (1, []))
 
     def test_body_is_untouched(self) -> None:
         """Where nothing has to change, nothing does; the length is exact, even if the body came in chunks."""

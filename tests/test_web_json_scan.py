@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import BadRequest
 from llama_swap.web.json_body import JsonStream, WholeJson
-from llama_swap.web.json_scan import MAX_DEPTH, MAX_SCALAR, JsonScan
-from tests.support_json import NO_JSON, NO_MODEL, TWO_MODELS, VALID, bodies
+from llama_swap.web.json_scan import MAX_DEPTH, MAX_SCALAR, MOST_MEMBERS, JsonScan, Outline
+from tests.support_json import NO_JSON, NO_MODEL, TWO_MODELS, VALID, bodies, packets
 
 PACKETS = (1, 2, 3, 7, 64, 65536)
 DAMAGES = (b'"', b"\\", b",", b":", b"{", b"}", b"[", b"]", b"\xff", b"\n", b"0", b"-", b"tru", b'"model":"b",', b" ")
@@ -21,16 +21,6 @@ DAMAGES = (b'"', b"\\", b",", b":", b"{", b"}", b"[", b"]", b"\xff", b"\n", b"0"
 def sizes_for(body: bytes) -> list[int]:
     """Return in which sizes of packets it is worth the time to feed a body."""
     return [size for size in PACKETS if len(body) < 1000 * size]
-
-
-def packets(body: bytes, *sizes: int) -> list[bytes]:
-    """Return a body in packets of these sizes, the last of which is repeated."""
-    cut, start = [], 0
-    while start < len(body):
-        size = sizes[min(len(cut), len(sizes) - 1)]
-        cut.append(body[start : start + size])
-        start += size
-    return cut
 
 
 def read(reader: WholeJson | JsonStream, body: list[bytes]) -> tuple[int, int, str] | None:
@@ -157,20 +147,58 @@ class ScanTests(SynchronousTestCase):
         self.assertIn("too early, after 14 bytes", self.refusal(b'{"model": "a" ', 4))
 
     def test_members(self) -> None:
-        """Every outermost member that is asked for is found with its value, whatever that is; no other is."""
-        body = b'{"a":1,"model":[1,{"model":2}] ,"x":{"a":3},"\\u0061" : {"b":[]},"stream":true,"a":"a"}'
+        """Every outermost member is noted, and where it and its value stand, whatever that is, however it is cut."""
+        body = b' {"a":1 ,"model":[1,{"model":2}] ,"x":{"a":3},"\\u0061" : {"b":[]},"\xc3\xbc":true,"a":"a"} '
         for size in PACKETS:
-            scan = JsonScan(frozenset({"a", "model", "stream"}))
-            for packet in packets(body, size):
-                scan.feed(packet)
-            scan.end()
+            outline = self.outline(body, size)
+            self.assertEqual((outline.opening, outline.closing, outline.is_whole), (1, len(body) - 2, True))
             self.assertEqual(
-                [(member.key, body[member.start : member.end]) for member in scan.found],
+                [(key, body[start:value], body[value:end]) for key, start, value, end in outline.members],
                 [
-                    ("a", b"1"),
-                    ("model", b'[1,{"model":2}]'),
-                    ("a", b'{"b":[]}'),
-                    ("stream", b"true"),
-                    ("a", b'"a"'),
+                    ("a", b'"a":', b"1"),
+                    ("model", b'"model":', b'[1,{"model":2}]'),
+                    ("x", b'"x":', b'{"a":3}'),
+                    ("a", b'"\\u0061" : ', b'{"b":[]}'),
+                    ("ü", b'"\xc3\xbc":', b"true"),
+                    ("a", b'"a":', b'"a"'),
                 ],
             )
+
+    def test_arrays(self) -> None:
+        """If they are wanted, the elements of an array are noted just so; without that, one is refused."""
+        body = b'[1, [2,[3,[4,[5,[6]]]]],{"a":[]} ,"x"]'
+        for size in PACKETS:
+            outline = self.outline(body, size, arrays=True)
+            self.assertEqual(
+                [(key, start, body[value:end]) for key, start, value, end in outline.members],
+                [("0", 1, b"1"), ("1", 4, b"[2,[3,[4,[5,[6]]]]]"), ("2", 24, b'{"a":[]}'), ("3", 34, b'"x"')],
+            )
+            self.assertEqual((outline.opening, outline.closing), (0, len(body) - 1))
+            self.assertIn("must be an object", str(self.assertRaises(BadRequest, self.outline, body, size)))
+            self.assertRaises(BadRequest, self.outline, b"7", size, arrays=True)
+
+    def test_long_keys(self) -> None:
+        """A key that is longer than those that are looked for is noted without its name, wherever it is cut."""
+        body = b'{"%b":1,"a":2}' % (b"k" * 5000)
+        for size in (7, 3000, 9000):
+            noted = [(member.key, member.start) for member in self.outline(body, size).members]
+            self.assertEqual(noted, [(None, 1), ("a", 5006)])
+
+    def test_many_members(self) -> None:
+        """Of a body with very many members only the model is noted; if that is there again, it is refused at once."""
+        many = b'"a":[0], "b":"{", "\\u0061" : 0,' * MOST_MEMBERS
+        for size in (7, 1000, 65536):
+            for model in (b'"model"', b'"mod\\u0065l"'):
+                outline = self.outline(b'{%b%b:"m",%b"c":0}' % (many, model, many), size)
+                self.assertEqual((outline.is_whole, [key for key, *_ in outline.members]), (False, ["model"]))
+                self.assertEqual(outline.closing, 2 * len(many) + len(model) + 11)
+                scan = JsonScan()
+                scan.feed(b"{" + many + model + b":1,")
+                self.assertIn("more than one", str(self.assertRaises(BadRequest, scan.feed, b'"model":2,')))
+
+    def outline(self, body: bytes, size: int, *, arrays: bool = False) -> Outline:
+        """Return what is noted of a body in packets of this size."""
+        scan = JsonScan(arrays=arrays)
+        for packet in packets(body, size):
+            scan.feed(packet)
+        return scan.end()

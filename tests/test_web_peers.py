@@ -14,6 +14,7 @@ from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.passthrough import PassThrough
+from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 
@@ -45,7 +46,7 @@ class PeerTests(SynchronousTestCase):
         self.peers = router.peers
         self.endpoints = Endpoints()
         forwarder = Forwarder(router, self.endpoints, unwatched())
-        app = app_with(InferenceRoutes(forwarder).add_to, PassThrough(forwarder).add_to)
+        app = app_with(InferenceRoutes(forwarder, Inline()).add_to, PassThrough(forwarder).add_to)
         self.client = Client(site_of(Front(app)))
         self.upstream = self.endpoints.upstream
         self.clock = self.upstream.clock

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import Unavailable
-from llama_swap.web.spool import IN_MEMORY, PIECE, Spool, Spooled
+from llama_swap.web.spool import IN_MEMORY, PIECE, Edit, Spool, Spooled, edited
 from tests.support_processes import own_files
 
 BODY = bytes(range(256)) * 16
@@ -42,16 +42,27 @@ class SpoolTests(SynchronousTestCase):
             self.assertLessEqual(max(map(len, spool.pieces(0, size)), default=0), PIECE)
 
     def test_edited(self) -> None:
-        """A spooled body may have something else in one place."""
+        """A spooled body may have something else in some places."""
         for size in (1000, 2 * IN_MEMORY):
             spool, body = self.spool(size)
             self.assertTrue(b"".join(Spooled(spool).pieces()) == body)
-            for start, end, instead in ((10, 20, b"other"), (0, 3, b""), (size - 3, size, b"x" * 100), (5, 5, b"y")):
-                edited = Spooled(spool, start, end, instead)
-                expected = body[:start] + instead + body[end:]
-                self.assertEqual(len(edited), len(expected))
+            for edits in (
+                [Edit(10, 20, b"other")],
+                [Edit(0, 3, b"")],
+                [Edit(size - 3, size, b"x" * 3 * PIECE)],
+                [Edit(5, 5, b"y"), Edit(5, 700, b""), Edit(700, 701, b"zz"), Edit(size, size, b"end")],
+            ):
+                changed, expected = Spooled(spool, edits), edited(body, edits)
+                self.assertEqual(len(changed), len(expected))
+                self.assertLessEqual(max(map(len, changed.pieces())), PIECE)
                 for _ in range(2):
-                    self.assertTrue(b"".join(edited.pieces()) == expected)
+                    self.assertTrue(b"".join(changed.pieces()) == expected)
+
+    def test_edits(self) -> None:
+        """Edits put something in, take it out, or both, one after the other."""
+        self.assertEqual(edited(b"0123456789", []), b"0123456789")
+        edits = [Edit(0, 0, b"a"), Edit(1, 3, b"bcd"), Edit(3, 4, b""), Edit(10, 10, b"e")]
+        self.assertEqual(edited(b"0123456789", edits), b"a0bcd456789e")
 
     @given(st.lists(st.binary(max_size=5)), st.integers(0, 30), st.integers(0, 30))
     def test_packets(self, packets: list[bytes], start: int, length: int) -> None:

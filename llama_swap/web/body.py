@@ -7,15 +7,18 @@ body names exactly one model, and in one way only, or it is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from attrs import define
+from attrs import define, evolve
 
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
-from llama_swap.web.json_body import JsonReader, JsonStream, WholeJson, read_model, replace_model
-from llama_swap.web.spool import Spool, Spooled
+from llama_swap.web.json_body import JsonStream, WholeJson, read_model, replace_model
+from llama_swap.web.spool import Edit, Spool, Spooled, edited
+
+if TYPE_CHECKING:
+    from llama_swap.web.json_edit import JsonEdit
+    from llama_swap.web.json_scan import Outline
 
 T_co = TypeVar("T_co", covariant=True)
 Types = Sequence[bytes] | None
@@ -23,7 +26,7 @@ Types = Sequence[bytes] | None
 
 
 class BodyReader(Protocol):
-    """Finds the model in a body that is fed to it in packets."""
+    """Finds the model in a body that is fed to it in packets; and, of JSON, the other members as well."""
 
     def feed(self, data: bytes) -> None:
         """Take the next packet.
@@ -37,6 +40,9 @@ class BodyReader(Protocol):
         @raise BadRequest: the body is incomplete, or does not have exactly one model.
         """
 
+    def outline(self) -> Outline | None:
+        """Return, after `end`, where the outermost members of JSON stand; None: this is a form."""
+
     def decode(self, spelled: bytes) -> str:
         """Return the model that is spelled so.
 
@@ -47,14 +53,25 @@ class BodyReader(Protocol):
         """Return how another model is written in its place."""
 
 
-@define
-class Named(Generic[T_co]):
-    """A body or query that names a model, and how to get one from it that names another model."""
+class Named(Protocol[T_co]):
+    """A body or query that names a model, and how to get another one from it."""
 
-    model: str
-    text: T_co
-    renamed: Callable[[str], T_co]
-    is_json: bool = False
+    @property
+    def model(self) -> str:
+        """The model that it names."""
+
+    @property
+    def text(self) -> T_co:
+        """What it is."""
+
+    def renamed(self, model: str) -> T_co:
+        """Return what names another model instead."""
+
+    def parameters(self) -> JsonEdit | None:
+        """Return its members, to be changed, or None if it is no JSON.  The model is one of them."""
+
+    def changed(self, parameters: JsonEdit) -> T_co:
+        """Return what has other parameters instead."""
 
 
 def read_body(types: Types, body: bytes) -> Named[bytes | Body]:
@@ -63,7 +80,7 @@ def read_body(types: Types, body: bytes) -> Named[bytes | Body]:
     @raise BadRequest: it does not name one model, or not clearly.
     """
     if types is None or (len(types) == 1 and types[0].startswith(b"application/json")):  # most are
-        return Named(read_model(body), body, partial(replace_model, body), is_json=True)
+        return _SmallJson(read_model(body), body)
     reader = _reader(types, WholeJson)
     reader.feed(body)
     return _named(reader, body)
@@ -81,14 +98,81 @@ def read_query(query: bytes) -> Named[bytes]:
     return _named(reader, query)
 
 
-def _named(reader: BodyReader, text: bytes) -> Named[bytes]:
-    """Return what `text` names, all of which `reader` has seen."""
-    start, end = reader.end()
+@define
+class _InMemory:
+    """What all those `Named` have in common that are in memory."""
 
-    def renamed(model: str) -> bytes:
-        return b"".join([text[:start], reader.spell(model), text[end:]])
+    model: str
+    text: bytes
 
-    return Named(reader.decode(text[start:end]), text, renamed, isinstance(reader, JsonReader))
+    def changed(self, parameters: JsonEdit) -> bytes:
+        """See `Named.changed`."""
+        return edited(self.text, parameters.edits())
+
+    def _edit(self, outline: Outline) -> JsonEdit:
+        from llama_swap.web.json_edit import JsonEdit
+
+        return JsonEdit(outline, lambda start, end: self.text[start:end])
+
+
+@define
+class _SmallJson(_InMemory):
+    """Nothing is known of it but the model."""
+
+    def renamed(self, model: str) -> bytes:
+        """See `Named.renamed`."""
+        return replace_model(self.text, model)
+
+    def parameters(self) -> JsonEdit:
+        """See `Named.parameters`."""
+        from llama_swap.web.json_scan import outline_of
+
+        return self._edit(outline_of(self.text))
+
+
+@define
+class _Read(_InMemory):
+    """A reader has seen it, and found the model between `start` and `end`."""
+
+    _reader: BodyReader
+    _start: int
+    _end: int
+
+    def renamed(self, model: str) -> bytes:
+        """See `Named.renamed`."""
+        return edited(self.text, [Edit(self._start, self._end, self._reader.spell(model))])
+
+    def parameters(self) -> JsonEdit | None:
+        """See `Named.parameters`."""
+        outline = self._reader.outline()
+        return None if outline is None else self._edit(outline)
+
+
+@define
+class _Spooled:
+    """The same of what is in a spool."""
+
+    model: str
+    text: Spooled
+    _spool: Spool
+    _reader: BodyReader
+    _start: int
+    _end: int
+
+    def renamed(self, model: str) -> Spooled:
+        """See `Named.renamed`."""
+        return evolve(self.text, edits=[Edit(self._start, self._end, self._reader.spell(model))])
+
+    def parameters(self) -> JsonEdit | None:
+        """See `Named.parameters`."""
+        from llama_swap.web.json_edit import JsonEdit
+
+        outline = self._reader.outline()
+        return None if outline is None else JsonEdit(outline, self._spool.read)
+
+    def changed(self, parameters: JsonEdit) -> Spooled:
+        """See `Named.changed`."""
+        return Spooled(self._spool, parameters.edits(), parameters.is_true("stream"))
 
 
 class LargeBody:
@@ -133,12 +217,9 @@ class LargeBody:
         if end - start > LONGEST_NAME:
             raise BadRequest("invalid 'model': no model has a name that long")
         model = reader.decode(self._spool.read(start, end))
-        return Named(
-            model,
-            Spooled(self._spool),
-            lambda other: Spooled(self._spool, start, end, reader.spell(other)),
-            isinstance(reader, JsonReader),
-        )
+        named = _Spooled(model, Spooled(self._spool), self._spool, reader, start, end)
+        parameters = named.parameters()
+        return named if parameters is None else evolve(named, text=named.changed(parameters))
 
     def as_it_came(self) -> bytes | Body:
         """Return the body."""
@@ -157,6 +238,12 @@ class LargeBody:
 
 LONGEST_NAME = 8 * 1024 * 1024
 """Bytes of `model`, however it is spelled, in a body that is not kept in memory."""
+
+
+def _named(reader: BodyReader, text: bytes) -> Named[bytes]:
+    """Return what `text` names, all of which `reader` has seen."""
+    start, end = reader.end()
+    return _Read(reader.decode(text[start:end]), text, reader, start, end)
 
 
 def _reader(types: Types, json_reader: Callable[[], BodyReader]) -> BodyReader:

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from klein import Klein
-from twisted.web.resource import IResource
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import Filters
+from llama_swap.relay.headers import Body
+from llama_swap.routing.names import Resolved
 from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.body import LargeBody, Named, read_body, read_query
+from llama_swap.web.errors import refuse_failure
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import GET, POST, target_at_upstream
 from llama_swap.web.site import SwapRequest, body_of
 
 T = TypeVar("T")
+InThread = Callable[[Callable[[], Any]], Deferred[Any]]
+
+"""Runs a function in a thread."""
 
 
 class InferenceRoutes:
-    """Finds the model of a request, and has the request forwarded to it."""
+    """Finds the model of a request, and has the request forwarded to it.
 
-    def __init__(self, forwarder: Forwarder) -> None:
+    `in_thread` runs what would hold up other requests.
+    """
+
+    def __init__(self, forwarder: Forwarder, in_thread: InThread) -> None:
         self._forwarder = forwarder
+        self._in_thread = in_thread
 
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
@@ -41,13 +56,34 @@ class InferenceRoutes:
         content: Any = request.content
         types = request.head.named.get(b"content-type")
         named = content.read() if isinstance(content, LargeBody) else read_body(types, content.getvalue())
-        target, body = self._resolve(named)
-        filters = self._filters(target) if named.is_json else None
+        resolved = self._forwarder.names.resolve(named.model)
+        filters = self._filters(resolved.target)
         if filters is not None:
-            from llama_swap.web.filters import filtered
+            return self._filtered(request, named, resolved, filters)
+        return self._forward(request, resolved.target, _as_told(named, resolved))
 
-            whole = body if isinstance(body, bytes) else b"".join(body.pieces())
-            body = filtered(whole, filters, target.model if isinstance(target, PeerModel) else named.model)
+    def _filtered(
+        self, request: SwapRequest, named: Named[bytes | Body], resolved: Resolved, filters: Filters
+    ) -> IResource:
+        """Return the same for a model, or a peer, that has filters."""
+        from llama_swap.web.filters import apply, takes_long
+
+        target, parameters = resolved.target, named.parameters()
+        if parameters is None:
+            return self._forward(request, target, _as_told(named, resolved))
+        name = target.model if isinstance(target, PeerModel) else named.model
+
+        def change() -> bytes | Body:
+            if resolved.name != named.model:
+                parameters.set(["model"], resolved.name)
+            apply(filters, name, parameters)
+            return named.changed(parameters)
+
+        if takes_long(filters, name, parameters):
+            return _Later(self._in_thread(change).addCallback(partial(self._forward, request, target)))
+        return self._forward(request, target, change())
+
+    def _forward(self, request: SwapRequest, target: Target | PeerModel, body: bytes | Body) -> IResource:
         return self._forwarder.forward(request, target, target_at_upstream(request.uri), body)
 
     def _filters(self, target: Target | PeerModel) -> Filters | None:
@@ -57,11 +93,34 @@ class InferenceRoutes:
     def ask(self, request: SwapRequest) -> IResource:
         """Return the resource that forwards `request` to the model that its query names."""
         path, _, query = request.uri.partition(b"?")
-        target, query = self._resolve(read_query(query))
-        return self._forwarder.forward(request, target, path + b"?" + query, body_of(request))
-
-    def _resolve(self, named: Named[T]) -> tuple[Target | PeerModel, T]:
-        """Return who is asked, and what names the model as the upstream knows it."""
+        named = read_query(query)
         resolved = self._forwarder.names.resolve(named.model)
-        same = resolved.name == named.model
-        return resolved.target, named.text if same else named.renamed(resolved.name)
+        uri = path + b"?" + _as_told(named, resolved)
+        return self._forwarder.forward(request, resolved.target, uri, body_of(request))
+
+
+class _Later(Resource):
+    """Stands for a resource that is still being made; if the client leaves before that, it is not wanted."""
+
+    isLeaf = True
+
+    def __init__(self, made: Deferred[IResource]) -> None:
+        super().__init__()
+        self._made = made
+
+    def render(self, request: Request) -> int:
+        """See `IResource.render`."""
+        request.notifyFinish().addErrback(lambda _: self._made.cancel())
+        self._made.addCallback(lambda resource: resource.render(request))
+        self._made.addErrback(_refuse, request)
+        return NOT_DONE_YET
+
+
+def _refuse(failure: Failure, request: Request) -> None:
+    if not failure.check(CancelledError):
+        refuse_failure(request, failure)
+
+
+def _as_told(named: Named[T], resolved: Resolved) -> T:
+    """Return what names the model as the upstream knows it."""
+    return named.text if resolved.name == named.model else named.renamed(resolved.name)

@@ -9,9 +9,12 @@ import json
 import re
 from collections.abc import Sequence
 from json.scanner import make_scanner
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from llama_swap.errors import BadRequest
+
+if TYPE_CHECKING:
+    from llama_swap.web.json_scan import Outline
 
 T = TypeVar("T")
 
@@ -60,6 +63,12 @@ class WholeJson(JsonReader):
         read_model(self._body)
         return _model_span(self._body)
 
+    def outline(self) -> Outline:
+        """See `BodyReader.outline`."""
+        from llama_swap.web.json_scan import outline_of
+
+        return outline_of(self._body)
+
 
 class JsonStream(JsonReader):
     """Finds `model` in a body of any size, and does most of the work while the body comes."""
@@ -67,7 +76,8 @@ class JsonStream(JsonReader):
     def __init__(self) -> None:
         from llama_swap.web.json_scan import JsonScan
 
-        self._scan = JsonScan(frozenset({"model"}))
+        self._scan = JsonScan()
+        self._outline: Outline
 
     def feed(self, data: bytes) -> None:
         """See `BodyReader.feed`."""
@@ -75,9 +85,13 @@ class JsonStream(JsonReader):
 
     def end(self) -> tuple[int, int]:
         """See `BodyReader.end`."""
-        self._scan.end()
-        member = _only(self._scan.found)
-        return member.start, member.end
+        self._outline = self._scan.end()
+        member = _only([member for member in self._outline.members if member.key == "model"])
+        return member.value, member.end
+
+    def outline(self) -> Outline:
+        """See `BodyReader.outline`."""
+        return self._outline
 
 
 def _only(models: Sequence[T]) -> T:

@@ -1,4 +1,4 @@
-"""Checks a large JSON text while it arrives, and notes where the outermost members stand that somebody asked for.
+"""Checks a JSON text while it arrives, and notes where its outermost members stand.
 
 Python's own decoder needs the whole text at once, makes objects of all of it, and nothing else happens meanwhile.  Here
 the text is checked in the packets in which it comes, by regular expressions each of which swallows as many elements or
@@ -11,10 +11,13 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn
 
+from attrs import frozen
+
 from llama_swap.errors import BadRequest
+from llama_swap.web import json_grammar
+from llama_swap.web.json_grammar import CUT_ESCAPE, CUT_SCALAR, REST_OF_STRING, SPACES, TOKEN
 
 MAX_DEPTH: Final = 900
 """About what Python's decoder takes."""
@@ -22,50 +25,12 @@ MAX_SCALAR: Final = 1024 * 1024
 """Characters of one number, beyond which it is refused."""
 PATIENCE: Final = 64
 """Steps in one packet after which the regular expressions are not what this text needs."""
+MOST_MEMBERS: Final = 1000
+"""So many members are noted of a request's body, whatever it holds; the parameters of a request are some tens."""
+_PACKET: Final = 64 * 1024
+"""Bytes of a text in memory that are looked at in one go, in which no other thread can run."""
 _SHORT: Final = 1024
-"""A string cut by a packet's end is read again if it is no longer than this; no key that is asked for may be longer."""
-
-# Repeats are possessive (`*+`): without that, they would keep notes about every character, in case they must go back.
-_SPACE = r"[ \t\r\n]*+"
-_CHARS = r'[ !#-\[\]-\xff]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[ !#-\[\]-\xff]*+)*+'
-_STRING = r'"' + _CHARS + r'"'
-_SCALAR = r"(?:-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?+[0-9]++)?+|true|false|null)(?=[ \t\r\n,\]}])"
-
-
-def _elements(value: str) -> str:
-    """Return the pattern of any number of elements of an array; after them comes its bracket, or one more."""
-    return rf"(?:{value}{_SPACE}(?:,{_SPACE}(?!\])|(?=\])))*+"
-
-
-def _members(key: str, value: str) -> str:
-    """Return the pattern of any number of members of an object; after them comes its brace, or one more."""
-    return rf"(?:{key}{_SPACE}:{_SPACE}{value}{_SPACE}(?:,{_SPACE}(?!\}})|(?=\}})))*+"
-
-
-def _value(levels: int) -> str:
-    """Return the pattern of a value with at most so many levels of nesting."""
-    if not levels:
-        return rf"(?:{_STRING}|{_SCALAR})"
-    inner = _value(levels - 1)
-    array, object_ = _elements(inner), _members(_STRING, inner)
-    return rf"(?:{_STRING}|{_SCALAR}|\[{_SPACE}{array}\]|\{{{_SPACE}{object_}\}})"
-
-
-_VALUE = _value(3)  # a message in a list of messages, whose content is a list of objects
-_SPACES = re.compile(_SPACE)
-_ELEMENTS = re.compile(_elements(_VALUE))
-_MEMBERS = re.compile(_members(_STRING, _VALUE))
-_TOKEN = re.compile(rf"({_SCALAR})|{_STRING}|[\[\]{{}},:]")
-_REST_OF_STRING = re.compile(_CHARS)
-_CUT_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?")
-_CUT_SCALAR = re.compile(r"[-+.0-9A-Za-z]*+")
-
-
-@lru_cache
-def _members_but(keys: frozenset[str]) -> re.Pattern[str]:
-    """Return the pattern of members whose key is none of `keys`, however it may be spelled."""
-    doubtful = "|".join(map(re.escape, sorted(keys)))
-    return re.compile(_members(rf'"(?!(?:{doubtful})")[ !#-\[\]-\xff]*+"', _VALUE))
+"""A string cut by a packet's end is read again if it is no longer; no key that is looked for is spelled longer."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -82,37 +47,54 @@ _COLON: Final = ":"
 _FIRST_KEY: Final = '"}'
 _AFTER: Final = {"]": ",]", "}": ",}"}
 _OBJECT: Final = "{"
+_ROOT: Final = "{["
 _NOTHING: Final = ""
+_ALWAYS: Final = "model"
 _CLOSES: Final = {"[": "]", "{": "}"}
 
 
 class Member(NamedTuple):
-    """An outermost member, and where its value stands, in bytes from the beginning of the text."""
+    """A member of an object, or an element of an array, and where it stands, in bytes from the text's beginning."""
 
-    key: str
+    key: str | None
+    """An element's index.  None: this is longer than any key that is looked for."""
     start: int
+    value: int
     end: int
 
 
-class JsonScan:
-    """Takes one JSON text, which must be an object, packet by packet; none of it is kept.
+@frozen
+class Outline:
+    """Where the outermost brackets of a text stand, and what is between them, repeated keys included."""
 
-    `found` has the outermost members that have one of `keys` (in ASCII) as their key, repeated ones included.
+    opening: int
+    closing: int
+    members: list[Member]
+    is_whole: bool
+    """False: there are more members than could be noted; only those with the key `model` are here."""
+
+
+class JsonScan:
+    """Takes one JSON text, an object, packet by packet; none of it is kept.
+
+    Up to `most` members are noted; of a text with more of them, only one with the key `model`.  With `arrays`, the text
+    may also be an array.
     """
 
-    def __init__(self, keys: frozenset[str]) -> None:
-        self.found: list[Member] = []
-        self._keys = keys
-        self._outermost = _members_but(keys)
+    def __init__(self, most: int = MOST_MEMBERS, *, arrays: bool = False) -> None:
+        self._most = most
+        self._members: list[Member] = []
+        self._notes_all = True
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._received = 0
         self._cut = ""  # the beginning of a token whose end has not come
         self._offset = 0  # of what is looked at now
         self._in_string = False
         self._open: list[str] = []  # the brackets that must still come
-        self._next = _OBJECT
-        self._key: str | None = None  # whose value is read now, if it is asked for
-        self._start = 0
+        self._next = _ROOT if arrays else _OBJECT
+        self._opening = self._closing = 0
+        self._key: str | None = None  # of the outermost member that is read now
+        self._key_start = self._start = 0
 
     def feed(self, data: bytes) -> None:
         """Check the next packet.
@@ -127,14 +109,15 @@ class JsonScan:
         self._cut = text[position:]
         self._offset += position
 
-    def end(self) -> None:
-        """That was all.
+    def end(self) -> Outline:
+        """That was all; return what was in it.
 
         @raise BadRequest: something is missing.
         """
         self._check_utf8(b"", final=True)
         if self._next or self._open or self._cut.strip(" \t\r\n"):
             raise BadRequest(f"invalid JSON: the body ends too early, after {self._received} bytes")
+        return Outline(self._opening, self._closing, self._members, self._notes_all)
 
     def _check_utf8(self, data: bytes, *, final: bool = False) -> None:
         try:
@@ -148,11 +131,11 @@ class JsonScan:
         """Take all that is whole; return where it ends."""
         steps = 0
         while True:
-            start = self._swallow(text, _end_of(_SPACES, text, position))
+            start = self._swallow(text, _end_of(SPACES, text, position))
             if steps > PATIENCE:
                 start = self._decode(text, start)
             steps += 1
-            token = _TOKEN.match(text, start)
+            token = TOKEN.match(text, start)
             if token is None:
                 return self._scan_cut(text, start)
             kind = "0" if token.lastindex else text[start]
@@ -164,16 +147,48 @@ class JsonScan:
     def _swallow(self, text: str, position: int) -> int:
         """Take all elements or members that are whole, if they may come now; return where they end."""
         if self._next in (_KEY, _FIRST_KEY):
-            pattern, after = (_MEMBERS if len(self._open) > 1 else self._outermost), _KEY
+            is_object = True
         elif self._next in (_VALUE_NEXT, _FIRST_ELEMENT) and self._open[-1] == "]":
-            pattern, after = _ELEMENTS, _VALUE_NEXT
+            is_object = False
         else:
             return position
-        end = _end_of(pattern, text, position)
+        if len(self._open) == 1:
+            end = self._swallow_outermost(is_object, text, position)
+        else:
+            end = _end_of(json_grammar.members() if is_object else json_grammar.elements(), text, position)
         if end > position:
             closes = text[end : end + 1] == self._open[-1]
-            self._next = _AFTER[self._open[-1]] if closes else after
+            self._next = _AFTER[self._open[-1]] if closes else _KEY if is_object else _VALUE_NEXT
         return end
+
+    def _swallow_outermost(self, is_object: bool, text: str, position: int) -> int:
+        """Do the same for the outermost, one by one if they are noted."""
+        one = json_grammar.member() if is_object else json_grammar.element()
+        while True:
+            if not self._notes_all:
+                many = json_grammar.members_but(_ALWAYS) if is_object else json_grammar.elements()
+                position = _end_of(many, text, position)
+            match = one.match(text, position)
+            if match is None:
+                return position
+            start, end = match.span("value")
+            if is_object:
+                self._key, self._key_start = _unquoted(match["key"]), self._offset + position
+            self._start = self._offset + start
+            self._note(self._offset + end)
+            position = match.end()
+
+    def _note(self, end: int) -> None:
+        """Remember the outermost member that has come."""
+        if self._notes_all and len(self._members) == self._most:
+            self._notes_all = False
+            self._members = [member for member in self._members if member.key == _ALWAYS]
+        if self._notes_all or self._key == _ALWAYS:
+            if self._open[0] == "]":
+                self._key, self._key_start = str(len(self._members)), self._start
+            self._members.append(Member(self._key, self._key_start, self._start, end))
+            if not self._notes_all and len(self._members) > 1:
+                raise BadRequest(f"the body has more than one '{_ALWAYS}' key; which one is meant cannot be known")
 
     def _decode(self, text: str, position: int) -> int:
         """Take an array or object that is whole, if one may come now; return what follows it."""
@@ -185,7 +200,7 @@ class JsonScan:
             return position
         self._begin_value(position)
         self._end_value(end)
-        return _end_of(_SPACES, text, end)
+        return _end_of(SPACES, text, end)
 
     def _take(self, kind: str, token: str, start: int) -> None:
         """A token has come that was expected."""
@@ -196,10 +211,11 @@ class JsonScan:
         elif kind == '"' and self._next in (_KEY, _FIRST_KEY):
             self._next = _COLON
             if len(self._open) == 1:
-                key = json.loads(token)
-                self._key = key if key in self._keys else None
+                self._key, self._key_start = _unquoted(token), self._offset + start
         elif kind in _CLOSES:
             self._begin_value(start)
+            if not self._open:
+                self._opening = self._offset + start
             self._open.append(_CLOSES[kind])
             self._next = _FIRST_ELEMENT if kind == "[" else _FIRST_KEY
             if len(self._open) > MAX_DEPTH:
@@ -207,6 +223,7 @@ class JsonScan:
         else:
             if kind in _AFTER:
                 self._open.pop()
+                self._closing = self._offset + start
             else:
                 self._begin_value(start)
             self._end_value(start + len(token))
@@ -217,8 +234,8 @@ class JsonScan:
 
     def _end_value(self, end: int) -> None:
         self._next = _AFTER[self._open[-1]] if self._open else _NOTHING
-        if len(self._open) == 1 and self._key is not None:
-            self.found.append(Member(self._key, self._start, self._offset + end))
+        if len(self._open) == 1:
+            self._note(self._offset + end)
 
     # -- what the end of a packet has cut ---------------------------------------------------------------------
 
@@ -235,8 +252,10 @@ class JsonScan:
             self._in_string = True
             if self._next not in (_KEY, _FIRST_KEY):
                 self._begin_value(position)
+            elif len(self._open) == 1:
+                self._key, self._key_start = None, self._offset + position
             return self._scan_string(text, position + 1)
-        if _end_of(_CUT_SCALAR, text, position) < len(text) or "0" not in self._next:
+        if _end_of(CUT_SCALAR, text, position) < len(text) or "0" not in self._next:
             self._refuse(position)
         if rest > MAX_SCALAR:
             raise BadRequest(f"invalid JSON: the number at byte {self._offset + position} is too long")
@@ -244,20 +263,20 @@ class JsonScan:
 
     def _scan_string(self, text: str, position: int) -> int:
         """Go on in a string; return where its end is, or what must be read again."""
-        position = _end_of(_REST_OF_STRING, text, position)
+        position = _end_of(REST_OF_STRING, text, position)
         if text[position : position + 1] == '"':
             self._in_string = False
             position += 1
             if self._next in (_KEY, _FIRST_KEY):
-                self._key, self._next = None, _COLON
+                self._next = _COLON
             else:
                 self._end_value(position)
-        elif position < len(text) and not _CUT_ESCAPE.fullmatch(text, position):
+        elif position < len(text) and not CUT_ESCAPE.fullmatch(text, position):
             self._refuse(position)
         return position
 
     def _refuse(self, position: int) -> NoReturn:
-        if self._next is _OBJECT:
+        if self._next in (_OBJECT, _ROOT):
             raise BadRequest('invalid JSON: the body must be an object, such as {"model": …}')
         raise BadRequest(f"invalid JSON at byte {self._offset + position}")
 
@@ -267,3 +286,19 @@ def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
     match = pattern.match(text, position)
     assert match is not None
     return match.end()
+
+
+def _unquoted(key: str) -> str | None:
+    """Return the key that is spelled so, one character a byte; None if that is too long to be looked for."""
+    return json.loads(key.encode("latin-1")) if len(key) <= _SHORT else None
+
+
+def outline_of(text: bytes, most: int = MOST_MEMBERS, *, arrays: bool = False) -> Outline:
+    """Return where the outermost members of a text stand that is in memory.
+
+    @raise BadRequest: it is no JSON.
+    """
+    scan = JsonScan(most, arrays=arrays)
+    for start in range(0, len(text), _PACKET):
+        scan.feed(text[start : start + _PACKET])
+    return scan.end()

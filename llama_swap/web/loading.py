@@ -20,6 +20,7 @@ from llama_swap.errors import SwapError, UpstreamError
 from llama_swap.relay.headers import AnswerHead, Body, OutboundFields, OutboundRequest
 from llama_swap.relay.response import AnswerObserver
 from llama_swap.web.errors import describe
+from llama_swap.web.spool import Spooled
 
 PATH: Final = b"/v1/chat/completions"
 BEAT: Final = 0.75
@@ -30,10 +31,15 @@ _SHOWN: Final = 4096
 
 
 def wants_stream(uri: bytes, body: bytes | Body | None) -> bool:
-    """Whether a request is a chat with a streamed answer.  `body`, if it is small, is valid JSON."""
-    if not uri.startswith(PATH) or not isinstance(body, bytes):
+    """Whether a request is a chat with a streamed answer."""
+    if not uri.startswith(PATH) or body is None:
         return False
-    asked = json.loads(body)
+    if not isinstance(body, bytes):
+        return isinstance(body, Spooled) and body.streams
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):  # nobody has checked what comes by way of /upstream
+        return False
     return isinstance(asked, dict) and asked.get("stream") is True
 
 

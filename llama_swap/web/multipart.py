@@ -59,6 +59,9 @@ class MultipartReader:
             raise BadRequest(f"{repeated}: the form must have one such field, with the name of a model")
         return self._models[0]
 
+    def outline(self) -> None:
+        """See `BodyReader.outline`."""
+
     def decode(self, spelled: bytes) -> str:
         """See `BodyReader.decode`."""
         try:

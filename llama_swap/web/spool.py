@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple
 
 from attrs import frozen
 
@@ -90,25 +90,45 @@ def _cut(packets: list[bytes], start: int, end: int) -> Iterator[bytes]:
         end -= len(packet)
 
 
+class Edit(NamedTuple):
+    """Bytes that stand instead of those from `start` up to `end`."""
+
+    start: int
+    end: int
+    instead: bytes
+
+
+def edited(text: bytes, edits: Iterable[Edit]) -> bytes:
+    """Return `text` with `edits`, which are in the order of their places, and do not overlap."""
+    parts, position = [], 0
+    for start, end, instead in edits:
+        parts += [text[position:start], instead]
+        position = end
+    return b"".join([*parts, text[position:]])
+
+
 @frozen
 class Spooled:
-    """A body that is in a spool, but for the bytes from `start` up to `end`, where `instead` stands.
+    """A body that is in a spool, but for `edits`, which are in the order of their places, and do not overlap.
 
     See `llama_swap.relay.headers.Body`.
     """
 
     _spool: Spool
-    _start: int = 0
-    _end: int = 0
-    _instead: bytes = b""
+    _edits: Sequence[Edit] = ()
+    streams: bool = False
+    """Whether it asks, in JSON, for an answer that is a stream."""
 
     def __len__(self) -> int:
         """Return how many bytes it has."""
-        return self._spool.size - (self._end - self._start) + len(self._instead)
+        return self._spool.size + sum(len(instead) - (end - start) for start, end, instead in self._edits)
 
     def pieces(self) -> Iterator[bytes]:
         """Return its bytes, in pieces."""
-        yield from self._spool.pieces(0, self._start)
-        if self._instead:
-            yield self._instead
-        yield from self._spool.pieces(self._end, self._spool.size)
+        position = 0
+        for start, end, instead in self._edits:
+            yield from self._spool.pieces(position, start)
+            for offset in range(0, len(instead), PIECE):
+                yield instead[offset : offset + PIECE]
+            position = end
+        yield from self._spool.pieces(position, self._spool.size)

@@ -11,6 +11,7 @@ from llama_swap.errors import BadRequest
 
 if TYPE_CHECKING:
     from llama_swap.web.body import BodyReader
+    from llama_swap.web.json_scan import Outline
 
 # Some parsers take `;` for `&`: what only they would call a field is found too, to be refused.
 _NAME = rb"[&;]" + b"".join(rb"(?:%c|%%%x|%%%X)" % (char, char, char) for char in b"model")
@@ -53,6 +54,10 @@ class UrlencodedReader:
             repeated = "more than one 'model'" if self._fields else "missing 'model'"
             raise BadRequest(f"{repeated}: the form or query must have one, with the name of a model")
         return self._fields[0]
+
+    def outline(self) -> Outline | None:
+        """See `BodyReader.outline`."""
+        return self._json.outline() if self._json is not None else None
 
     def decode(self, spelled: bytes) -> str:
         """See `BodyReader.decode`."""

@@ -1,0 +1,72 @@
+"""The grammar of JSON (RFC 8259) in regular expressions, for texts in which a character stands for a byte of UTF-8.
+
+Those that have a whole value in them take some milliseconds to compile, which is done when one is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+# Repeats are possessive (`*+`): without that, they would keep notes about every character, in case they must go back.
+_SPACE = r"[ \t\r\n]*+"
+_CHARS = r'[ !#-\[\]-\xff]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[ !#-\[\]-\xff]*+)*+'
+_STRING = r'"' + _CHARS + r'"'
+_SCALAR = r"(?:-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?+[0-9]++)?+|true|false|null)(?=[ \t\r\n,\]}])"
+
+
+def _element(value: str) -> str:
+    """Return the pattern of an element of an array; after it comes its bracket, or one more."""
+    return rf"(?:{value}{_SPACE}(?:,{_SPACE}(?!\])|(?=\])))"
+
+
+def _member(key: str, value: str) -> str:
+    """Return the pattern of a member of an object; after it comes its brace, or one more."""
+    return rf"(?:{key}{_SPACE}:{_SPACE}{value}{_SPACE}(?:,{_SPACE}(?!\}})|(?=\}})))"
+
+
+def _value(levels: int) -> str:
+    """Return the pattern of a value with at most so many levels of nesting."""
+    if not levels:
+        return rf"(?:{_STRING}|{_SCALAR})"
+    inner = _value(levels - 1)
+    element, member = _element(inner), _member(_STRING, inner)
+    return rf"(?:{_STRING}|{_SCALAR}|\[{_SPACE}{element}*+\]|\{{{_SPACE}{member}*+\}})"
+
+
+_VALUE = _value(3)  # a message in a list of messages, whose content is a list of objects
+SPACES = re.compile(_SPACE)
+TOKEN = re.compile(rf"({_SCALAR})|{_STRING}|[\[\]{{}},:]")
+REST_OF_STRING = re.compile(_CHARS)
+CUT_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?")
+CUT_SCALAR = re.compile(r"[-+.0-9A-Za-z]*+")
+
+
+@cache
+def element() -> re.Pattern[str]:
+    """Return the pattern of an element of an array, the value of which is a group."""
+    return re.compile(_element(f"(?P<value>{_VALUE})"))
+
+
+@cache
+def elements() -> re.Pattern[str]:
+    """Return the pattern of any number of elements of an array."""
+    return re.compile(_element(_VALUE) + "*+")
+
+
+@cache
+def member() -> re.Pattern[str]:
+    """Return the pattern of a member of an object, the key and the value of which are groups."""
+    return re.compile(_member(f"(?P<key>{_STRING})", f"(?P<value>{_VALUE})"))
+
+
+@cache
+def members() -> re.Pattern[str]:
+    """Return the pattern of any number of members of an object."""
+    return re.compile(_member(_STRING, _VALUE) + "*+")
+
+
+@cache
+def members_but(key: str) -> re.Pattern[str]:
+    """Return the pattern of any number of members whose key is not `key`, however it may be spelled."""
+    return re.compile(_member(rf'"(?!{re.escape(key)}")[ !#-\[\]-\xff]*+"', _VALUE) + "*+")
