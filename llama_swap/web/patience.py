@@ -28,7 +28,8 @@ class Patience:
             self._timer.reset(seconds)
 
     def stop(self) -> None:
-        """Wait for nothing any more."""
+        """Wait for nothing any more, and let go of whom to tell."""
+        self._over = _nobody
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -43,3 +44,7 @@ class Patience:
             self._timer = self._clock.callLater(left, self._look)
         else:
             self._over()
+
+
+def _nobody() -> None:
+    """Nobody waits to be told."""
