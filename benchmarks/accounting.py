@@ -50,7 +50,7 @@ class Proxy:
         )
         self.router: Any = FakeRouter(Config(models=models("a")))
         self.endpoints = Endpoints()
-        routes = InferenceRoutes(Forwarder(self.router, self.endpoints, records.in_flight))
+        routes = InferenceRoutes(Forwarder(self.router, self.endpoints, records.in_flight), Inline())
         self.client = Client(site_of(Front(app_with(routes.add_to), routes.direct()), max_body=100_000))
 
     def ask(self) -> Wire:

@@ -108,7 +108,7 @@ class MonitoringTests(SynchronousTestCase):
 
     def test_prometheus(self) -> None:
         """A load, a swap, tokens and an error are counted."""
-        models = {"a": fake_model("a"), "b": fake_model("b"), "c": fake_model("c", "--exit-after 0")}
+        models = {"a": fake_model("a"), "b": fake_model("b"), "c": fake_model("c", "--exit-after 0 --load-delay 60")}
         with ProxyUnderTest({"models": models}) as proxy:
             proxy.served("a")
             proxy.served("b")

@@ -153,7 +153,7 @@ class ComparingTests(SynchronousTestCase):
     def test_every_listed_model(self) -> None:
         """Each is asked in turn, failures are told in the proxy's words, and the others go on."""
         models = {
-            "broken": fake_model("broken", "--exit-after 0"),
+            "broken": fake_model("broken", "--exit-after 0 --load-delay 60"),
             "dies": fake_model("dies", "--die-mid-stream"),
             "slow": fake_model("slow", "--stream 5@40"),
             "swift": fake_model("swift", "--stream 5@2"),

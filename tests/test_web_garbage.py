@@ -12,6 +12,7 @@ from llama_swap.config.model import Config
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
+from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client, Wire
 
@@ -26,7 +27,7 @@ class GarbageTests(SynchronousTestCase):
         """Make the proxy."""
         self.router = FakeRouter(Config(models=models("a")))
         self.endpoints = Endpoints()
-        routes = InferenceRoutes(Forwarder(self.router, self.endpoints, unwatched()))
+        routes = InferenceRoutes(Forwarder(self.router, self.endpoints, unwatched()), Inline())
         self.site = site_of(Front(app_with(routes.add_to), routes.direct()), max_body=1000)
 
     def ask(self) -> tuple[Client, Wire]:
