@@ -19,6 +19,7 @@ ATTACK = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
 PAGES = ("models", "models/a", "activity", "logs", "playground", "performance", "hardware", "nonsense")
 STATE = """(key => [...document.querySelectorAll('#models tr')]
     .find(row => row.querySelector('a').textContent === key)?.querySelector('.state').textContent)(arguments[0])"""
+SOMETHING = "document.querySelector('#page :is(tbody tr, .row, option, figure path, dd)')"
 BUTTON = "#models tr:nth-child({}) button"
 
 
@@ -166,6 +167,10 @@ class ModelTests(UiCase):
             self.browser.wait_for("document.querySelector('#details').textContent.includes('Requests1')")
             self.browser.wait_for("document.querySelector('#own-log').textContent.includes('eval time')")
             self.assertIn("fakellm.py", self.text("#details code"))
+            self.browser.click("#all-lines")
+            self.browser.wait_for(
+                "document.querySelector('.sources [aria-current]')?.textContent === arguments[0]", key
+            )
             self.open("models/none")
             self.browser.wait_for("document.querySelector('#state').textContent === 'There is no such model.'")
 
@@ -181,12 +186,16 @@ class ActivityTests(UiCase):
             stream = proxy.stream("a")
             self.browser.wait_for("document.querySelector('#under-way-rows tr')?.textContent.includes('completions')")
             self.browser.click("#under-way-rows button")
-            self.browser.wait_for("document.querySelector('#under-way').hidden")
+            self.browser.wait_for("document.querySelector('#under-way-table').hidden")
             stream.hang_up()
             self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 2")
             self.browser.click("#finished-rows tr:nth-child(2) button")
             self.browser.wait_for("document.querySelector('dialog[open]')")
             self.assertIn('"content": "Hi"', self.text("#capture-parts pre"))
+            self.browser.click("#capture-close")
+            self.browser.wait_for("!document.querySelector('dialog')")
+            self.browser.click("#finished-rows tr:nth-child(1) button")
+            self.browser.wait_for("document.querySelector('#capture-parts .wrong')?.textContent.includes('cancelled')")
             self.browser.click("#capture-close")
             self.browser.wait_for("!document.querySelector('dialog')")
 
@@ -245,6 +254,10 @@ class PageTests(UiCase):
                 "document.querySelector('.turn:nth-child(5) .said')?.textContent === 'word0 word1 word2 '"
             )
             self.assertEqual(self.text(".user .said"), "Hello <b>")
+            self.browser.click("#pages a[data-page=hardware]")
+            self.browser.wait_for("document.querySelector('#parts')")
+            self.browser.click("#pages a[data-page=playground]")
+            self.browser.wait_for("document.querySelectorAll('.turn').length === 4")
             self.assertEqual(len(proxy.get("/api/metrics/activity").json()["data"]), 2)
             self.browser.click("#chat-new")
             self.assertEqual(self.browser.run("return document.querySelectorAll('.turn').length"), 0)
@@ -268,6 +281,22 @@ class PageTests(UiCase):
             self.browser.click("#pages a[data-page=performance]")
             self.browser.wait_for("document.querySelector('#none').textContent.includes('performance.disabled')")
             self.browser.complaints()  # of the status 503
+
+    def test_peer(self) -> None:
+        """A model of a peer is one among others, but for what is not ours to do."""
+        with ProxyUnderTest(side_by_side(a=fake_model("a"))) as peer:
+            far = {"proxy": f"http://127.0.0.1:{peer.port}", "models": ["a"]}
+            with self.opened("models", {"models": {"b": fake_model("b")}, "peers": {"far": far}}):
+                self.wait_for_state("far/a", "at a peer")
+                self.assertTrue(self.browser.run(f"return document.querySelector('{BUTTON.format(2)}').hidden"))
+                self.browser.click("#pages a[data-page=playground]")
+                self.browser.wait_for("document.querySelectorAll('#chat-model option').length === 2")
+                self.browser.click("#chat-model option[value='far/a']")
+                self.browser.type("#question", "Hello\ue007")
+                self.browser.wait_for("document.querySelector('.assistant .said')?.textContent.includes('word2')")
+                self.open("models/far%2Fa")
+                self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 1")
+                self.assertEqual(self.text("#state"), "at a peer")
 
     def test_connection(self) -> None:
         """That the proxy is gone is said, and when it is back the page goes on by itself."""
@@ -335,11 +364,11 @@ class PageTests(UiCase):
                 for scheme in ("light", "dark"):
                     self.browser.prefer(scheme)
                     self.open(page)
-                    self.browser.wait_for("document.querySelector('#page tbody tr, .row, option, path, dd')")
+                    self.browser.wait_for(SOMETHING)
                     self.browser.screenshot(Path(directory, f"{page.replace('/', '-')}-{scheme}.png"))
             self.browser.resize(390, 800)
             for page in ("models", "models/qwen2.5-coder-32b", *PAGES[2:-1]):
                 self.open(page)
-                self.browser.wait_for("document.querySelector('#page tbody tr, .row, option, path, dd')")
+                self.browser.wait_for(SOMETHING)
                 self.browser.screenshot(Path(directory, f"{page.replace('/', '-')}-phone.png"))
             stream.hang_up()

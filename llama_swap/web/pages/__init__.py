@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import sha256
-from importlib.resources import files
 
 from attrs import frozen
 from twisted.web.http import CACHED, Request
@@ -48,6 +47,8 @@ class Asset:
 @cache
 def assets() -> dict[str, Asset]:
     """Return the files of this package by name; what is not among them cannot be asked for."""
+    from importlib.resources import files  # most proxies are never looked at
+
     found = {}
     for file in files(__name__).iterdir():
         content_type = _TYPES.get(file.name.rpartition(".")[2])

@@ -17,11 +17,11 @@ export function open(place) {
 
   function showChoice() {
     const kept = choice.value || chosen;
-    const ids = new Set([...models.values()].map((model) => model.id));
-    if (kept) ids.add(kept);
-    const wanted = ["", ...[...ids].sort()];
+    const keys = new Set(models.keys());
+    if (kept) keys.add(kept);
+    const wanted = ["", ...[...keys].sort()];
     if (wanted.join("\n") === [...choice.options].map((option) => option.value).join("\n")) return;
-    choice.replaceChildren(...wanted.map((id) => make("option", { value: id }, id || "all")));
+    choice.replaceChildren(...wanted.map((key) => make("option", { value: key }, key || "all")));
     choice.value = kept;
   }
 

@@ -7,10 +7,11 @@ import { complain } from "./notice.js";
 
 const MOST_SHOWN = 500_000; // characters of a body
 
-export async function showCapture({ id, model, error_msg: error }) {
-  let capture;
+/** Show what is kept of an entry of the activity, which may be no more than why it failed. */
+export async function showCapture({ id, model, req_path: path, error_msg: error, has_capture: isKept }) {
+  let capture = null;
   try {
-    capture = await ask(`api/captures/${id}`);
+    capture = isKept ? await ask(`api/captures/${id}`) : null;
   } catch (refused) {
     complain(refused.message);
     return;
@@ -21,13 +22,15 @@ export async function showCapture({ id, model, error_msg: error }) {
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   $("capture-close").addEventListener("click", () => dialog.close());
-  $("capture-title").textContent = `${model} · ${capture.req_path}`;
+  $("capture-title").textContent = `${model} · ${path}`;
   dialog.setAttribute("aria-labelledby", "capture-title");
   if (error) $("capture-parts").append(make("p", { className: "wrong" }, error));
-  $("capture-parts").append(
-    ...part("Request", capture.req_headers, capture.req_body),
-    ...part("Answer", capture.resp_headers, capture.resp_body),
-  );
+  if (capture) {
+    $("capture-parts").append(
+      ...part("Request", capture.req_headers, capture.req_body),
+      ...part("Answer", capture.resp_headers, capture.resp_body),
+    );
+  }
   dialog.showModal();
 }
 

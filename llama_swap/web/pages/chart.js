@@ -21,7 +21,7 @@ export function chart(title, { most = 0, format }) {
 
   function update(series, from, to) {
     shown = { series, from, to };
-    const height = most || nice(Math.max(1e-9, ...series.flatMap(({ points }) => points.map(([, value]) => value))));
+    const height = most || nice(Math.max(1, ...series.flatMap(({ points }) => points.map(([, value]) => value))));
     lines.replaceChildren(...series.map(({ points }, index) => line(points, index, from, to, height)));
     setText(scale.from, clock(from));
     setText(scale.to, clock(to));

@@ -13,7 +13,7 @@ const PAUSE = 500; // ms between two looks, however much happens
 const COLUMNS = [
   ["time", "Time", (entry) => moment(entry.timestamp)],
   ["model", "Model", (entry) => linked(entry.model)],
-  ["req_path", "Request", (entry) => entry.req_path],
+  ["req_path", "Request", requestOf],
   ["resp_status_code", "Status", statusOf],
   ["prompt", "Prompt", ({ tokens }) => known(tokens.input_tokens)],
   ["cached", "Cached", ({ tokens }) => known(tokens.cache_tokens)],
@@ -114,7 +114,7 @@ function makeRow(entry) {
   const cells = COLUMNS.map(([key, title, show]) => {
     const isNumber = NUMBERS.has(key);
     const className = isNumber ? "number" : key === "model" || key === "req_path" ? "long" : "fit";
-    const cell = make("td", { className, "data-key": key }, show(entry));
+    const cell = make("td", { className, "data-key": key }, ...[show(entry)].flat());
     if (isNumber) cell.dataset.label = title;
     cell.classList.toggle("unknown", cell.textContent === NOTHING);
     return cell;
@@ -122,14 +122,19 @@ function makeRow(entry) {
   const view = make("button", { type: "button", className: "link", "aria-label": `View request ${entry.id}` }, "View");
   view.addEventListener("click", () => showCapture(entry));
   const element = make("tr", {}, ...cells, make("td", { className: "fit" }, view));
-  const update = ({ has_capture }) => {
-    view.hidden = !has_capture;
+  const update = ({ has_capture, error_msg: error }) => {
+    view.hidden = !has_capture && !error;
   };
   return { element, update };
 }
 
 function linked(model) {
   return models.has(model) ? make("a", { href: modelPage(model) }, model) : model;
+}
+
+function requestOf({ req_path: path, metadata }) {
+  const tags = Object.entries(metadata).map(([name, value]) => make("span", { className: "tag", title: name }, value));
+  return [path, ...tags];
 }
 
 function statusOf({ resp_status_code: status, error_msg: error }) {

@@ -1,5 +1,6 @@
 // The page of all logs: the lines, and beside them the sources to choose from.
 
+import { ask } from "./api.js";
 import { fill } from "./dom.js";
 import { LogView } from "./log_view.js";
 import { SourceList, titleOf } from "./sources.js";
@@ -30,6 +31,7 @@ export function open(place) {
 
   addEventListener("hashchange", () => choose(inAddress()), { signal: closed.signal });
   choose(inAddress());
+  ask("logs/sources").then(show, () => {}); // the stream may be too busy with lines to tell them soon
   return () => {
     closed.abort();
     view.close();

@@ -29,10 +29,11 @@ export function open(place, key) {
     }
     const actions = actionsOf(model);
     part("actions").append(actions.element);
-    const underWay = showUnderWay(part("own-under-way"), model.id);
-    const finished = new Finished(part("own-finished"), model.id, A_PAGE);
+    const underWay = showUnderWay(part("own-under-way"), key);
+    const finished = new Finished(part("own-finished"), key, A_PAGE);
     parts.push(underWay, finished);
-    part("own-log").hidden = Boolean(model.peerID);
+    part("own-lines").hidden = Boolean(model.peerID);
+    part("all-lines").href = at(`ui/logs#${encodeURIComponent(model.id)}`);
     if (!model.peerID) {
       const log = new LogView(part("own-log"));
       log.open(model.id);
@@ -73,12 +74,11 @@ function detailsIn(list, key) {
 
   async function update(model) {
     const asked = ++question;
-    const query = encodeURIComponent(model.id);
-    const questions = [ask("v1/models"), ask("running"), ask(`api/metrics/stats?model=${query}`)];
+    const questions = [ask("v1/models"), ask("running"), ask(`api/metrics/stats?model=${encodeURIComponent(key)}`)];
     const [listed, running, stats] = (await Promise.allSettled(questions)).map((answer) => answer.value);
     if (asked !== question) return;
     const entry = listed?.data.find(({ id }) => id === key);
-    const process = running?.running.find((one) => one.model === model.id && !model.peerID);
+    const process = running?.running.find((one) => one.model === key);
     list.replaceChildren(...facts(model, entry, process, stats).flatMap(fact));
   }
 

@@ -22,7 +22,7 @@ export function open(place) {
     const wanted = part("filter").value.trim().toLowerCase();
     const onlyLoaded = isPressed(part("only-loaded"));
     const found = all.filter((model) => (!onlyLoaded || unloadable(model)) && matches(model, wanted));
-    rows.show(found.slice(0, MOST_ROWS).map((model) => ({ ...model, requests: requests.get(model.id) ?? 0 })));
+    rows.show(found.slice(0, MOST_ROWS).map((model) => ({ ...model, requests: requests.get(model.key) ?? 0 })));
     setText(part("loaded"), `${count(loaded)} of ${count(all.length)} loaded`);
     part("unload-all").disabled = !loaded;
     part("none").hidden = found.length > 0;

@@ -7,9 +7,21 @@ import { listen, models } from "./live.js";
 import { recall, remember } from "./memory.js";
 import { eventsOf } from "./sse.js";
 
+let room = null; // the page, which is kept with its chat when another one is shown
+
 export function open(place) {
-  fill(place, "page-playground");
-  const part = (id) => place.querySelector(`#${id}`);
+  room ??= furnish();
+  place.replaceChildren(room);
+  const [choice, chat] = [room.querySelector("#chat-model"), room.querySelector("#chat")];
+  chat.scrollTop = chat.scrollHeight;
+  showChoice(choice);
+  return listen((kinds) => kinds.has("models") && showChoice(choice));
+}
+
+function furnish() {
+  const room = make("div", { className: "room" });
+  fill(room, "page-playground");
+  const part = (id) => room.querySelector(`#${id}`);
   let messages = [];
   let answering = null;
 
@@ -22,10 +34,10 @@ export function open(place) {
     messages.push({ role: "user", content });
     turn(part("chat"), "user", "You").said.append(content);
     const place = turn(part("chat"), "assistant", model);
-    answering = new AbortController();
+    const stop = (answering = new AbortController());
     showBusy();
-    const said = await answer(model, messages, place, answering.signal);
-    if (!answering) return; // a new chat was begun
+    const said = await answer(model, messages, place, stop.signal);
+    if (answering !== stop) return; // a new chat was begun
     if (said) messages.push({ role: "assistant", content: said });
     else part("question").value ||= messages.pop().content; // so that it can be asked again
     answering = null;
@@ -60,14 +72,8 @@ export function open(place) {
   });
   part("stop").addEventListener("click", () => answering?.abort());
   part("chat-new").addEventListener("click", begin);
-  const choice = part("chat-model");
-  choice.addEventListener("change", () => remember("playground-model", choice.value));
-  showChoice(choice);
-  const unlisten = listen((kinds) => kinds.has("models") && showChoice(choice));
-  return () => {
-    unlisten();
-    answering?.abort();
-  };
+  part("chat-model").addEventListener("change", ({ target }) => remember("playground-model", target.value));
+  return room;
 }
 
 function showChoice(choice) {

@@ -17,15 +17,16 @@ export function showUnderWay(place, model) {
 
   function update() {
     const found = [...requests.values()].filter((request) => model === null || request.model === model);
-    place.hidden = !found.length;
+    part("under-way-table").hidden = !found.length;
+    part("under-way-none").hidden = found.length > 0;
     rows.show(found.slice(0, MOST_ROWS));
-    setText(part("under-way-count"), count(found.length));
+    setText(part("under-way-count"), found.length ? count(found.length) : "");
     part("under-way-more").hidden = found.length <= MOST_ROWS;
     setText(part("under-way-more"), `${count(found.length - MOST_ROWS)} more`);
   }
 
   update();
-  const timer = setInterval(() => place.hidden || update(), TICK);
+  const timer = setInterval(update, TICK);
   return { update, close: () => clearInterval(timer) };
 }
 
