@@ -21,12 +21,12 @@ from twisted.internet.task import Clock
 
 from llama_swap.config.model import Config
 from llama_swap.metrics.inflight import InFlightRequest
-from llama_swap.metrics.records import Records
+from llama_swap.metrics.records import Extent
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from tests.fakes import Inline
-from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
+from tests.fakes_web import Endpoints, FakeRouter, app_with, keep_records, models, site_of
 from tests.fakes_wire import Client, Wire
 
 ROUNDS, BLOCK, EVENTS = 40, 256, 4096
@@ -45,9 +45,7 @@ class Proxy:
     """The proxy, with both its ends."""
 
     def __init__(self) -> None:
-        records = Records.keep(
-            Clock(), Inline(), path=None, most_in_memory=1000, capture_bytes=5 << 20, session_headers=["X-Session-ID"]
-        )
+        records = keep_records(Clock(), Extent(capture_bytes=5 << 20, session_headers=["X-Session-ID"]))
         self.router: Any = FakeRouter(Config(models=models("a")))
         self.endpoints = Endpoints()
         routes = InferenceRoutes(Forwarder(self.router, self.endpoints, records.in_flight), Inline())

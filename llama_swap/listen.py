@@ -75,7 +75,7 @@ class Address:
         @raise CannotListen: there can be none.
         """
         if self.certificate is None:
-            return serverFromString(reactor, endpoint_description(self.text))
+            return _from_string(reactor, self.text)
         if (split := _split(self.text)) is None:
             raise CannotListen(
                 f"cannot listen on {self.text!r} with -tls-cert-file: write HOST:PORT, or name the certificate there, "
@@ -84,10 +84,14 @@ class Address:
         host, port = split
         return SSL4ServerEndpoint(reactor, port, self.certificate.options(), BACKLOG, host)
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.certificate is not None or self.text.startswith("ssl:")
+
     def url(self, listening: IAddress) -> str:
         """Return what to type to reach it, now that it is listening."""
-        secure = self.certificate is not None or self.text.startswith("ssl:")
-        return url_of(listening, "https" if secure else "http")
+        return url_of(listening, "https" if self.is_secure else "http")
 
 
 def endpoint_description(listen: str) -> str:
@@ -108,6 +112,16 @@ def endpoint_description(listen: str) -> str:
     host, port = split
     kind = "tcp6" if ":" in host else "tcp"
     return f"{kind}:{port}:interface={quoteStringArgument(host)}:backlog={BACKLOG}"
+
+
+def _from_string(reactor: Any, listen: str) -> IStreamServerEndpoint:
+    description = endpoint_description(listen)
+    try:
+        return serverFromString(reactor, description)
+    except LookupError:
+        raise CannotListen(f"cannot listen on {listen!r}: systemd handed over no such socket") from None
+    except Exception as error:  # noqa: BLE001 - a missing certificate, a wrong number: each kind fails in its own way
+        raise CannotListen(f"cannot listen on {listen!r}: {error}") from None
 
 
 def check(listen: str) -> None:

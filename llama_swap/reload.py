@@ -7,7 +7,7 @@ configuration goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -20,21 +20,23 @@ from llama_swap.errors import SwapError
 from llama_swap.routing.difference import Difference
 from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
+from llama_swap.tls import RenewableListening
 
-_AT_START = {"listen": "listen", "logToStdout": "log_to_stdout"}
+_AT_START = {"listen": "listen", "logToStdout": "log_to_stdout", "store": "store"}
 """Keys that are heeded at the start only, and their attributes."""
 
+_What = TypeVar("_What")
 _log = Logger()
 
 
 @define(eq=False)
-class Reloading:
+class Reloading(Generic[_What]):
     """One reading at a time; whoever asks meanwhile gets one more after it, however many ask."""
 
-    _read: Callable[[], Deferred[Loaded]]
+    _read: Callable[[], Deferred[_What]]
     """Reads the files, where that keeps nobody waiting; fails with a SwapError where they cannot be used."""
-    _apply: Callable[[Loaded], None]
-    """Has everybody follow another configuration."""
+    _apply: Callable[[_What], None]
+    """Has everybody follow what was read."""
     _reading: bool = False
     _wanted: bool = False
 
@@ -63,19 +65,30 @@ class Reloading:
             self._begin()
 
 
-def reloading(loop: Any, settings: Settings, router: Router, apply: Callable[[Config, Difference], None]) -> Reloading:
-    """Return what reads the files of `settings` in a thread, and then has the router, and `apply`, follow them."""
+def reloading(
+    loop: Any,
+    settings: Settings,
+    router: Router,
+    listening: RenewableListening,
+    apply: Callable[[Config], Difference],
+) -> Reloading[tuple[Loaded, Any]]:
+    """Return what reads the files of `settings`, certificates included, in a thread, and then has `apply` follow them.
+
+    `apply` returns what is different.
+    """
     from twisted.internet.threads import deferToThreadPool
 
-    def read() -> Deferred[Loaded]:
-        return deferToThreadPool(loop, loop.getThreadPool(), load, settings.sources, router.ports())
+    def read() -> Deferred[tuple[Loaded, Any]]:
+        ports = router.ports()
+        return deferToThreadPool(loop, loop.getThreadPool(), lambda: (load(settings.sources, ports), listening.read()))
 
-    def follow(loaded: Loaded) -> None:
+    def follow(whole: tuple[Loaded, Any]) -> None:
+        loaded, certificate = whole
+        listening.renew(certificate)
         for key, attribute in _AT_START.items():
             if getattr(loaded.config, attribute) != getattr(router.config, attribute):
                 _log.warn("`{key}` has changed; that takes effect at the next start of llama-swap", key=key)
-        difference = router.follow(loaded.config)
-        apply(loaded.config, difference)
+        difference = apply(loaded.config)
         log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 

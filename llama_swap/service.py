@@ -48,6 +48,7 @@ class SwapService(Service):
         router: Router,
         *,
         address: Address,
+        listen: Callable[[Site], Deferred[IListeningPort]],
         reload: Callable[[], None],
         close_streams: Callable[[], None],
         dismiss_guard: Callable[[], Deferred[None]],
@@ -62,6 +63,7 @@ class SwapService(Service):
         self._site = site
         self._router = router
         self._address = address
+        self._listen = listen
         self._reload = reload
         self._close_streams = close_streams
         self._dismiss_guard = dismiss_guard
@@ -83,7 +85,7 @@ class SwapService(Service):
         """
         super().startService()
         _allow_many_files()
-        listening = self._address.endpoint(self._reactor).listen(self._site)
+        listening = self._listen(self._site)
         failures: list[Exception] = []
         listening.addCallbacks(self._keep_port, lambda failure: failures.append(failure.value))
         if failures:

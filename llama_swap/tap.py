@@ -15,7 +15,7 @@ from twisted.logger import Logger, globalLogBeginner, globalLogPublisher
 from twisted.python import usage
 
 from llama_swap import __version__, listen
-from llama_swap.errors import CannotListen, SwapError
+from llama_swap.errors import SwapError
 from llama_swap.logs.own import OwnLines
 from llama_swap.metrics.store import first_number
 from llama_swap.settings import Flags, Settings, explained, with_double_dashes
@@ -27,13 +27,11 @@ if TYPE_CHECKING:
     from llama_swap.config.model import Config
     from llama_swap.listen import Address
     from llama_swap.logs.broadcaster import Broadcaster
-    from llama_swap.metrics.records import Records
+    from llama_swap.metrics.records import Extent, Records
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.routing.difference import Difference
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
-    from llama_swap.upstream.guard import Guard
-    from llama_swap.upstream.process import LocalLauncher
     from llama_swap.web.gate import Gate
 
 _log = Logger()
@@ -84,14 +82,7 @@ def read_settings(flags: Flags) -> Settings:
     settings = Settings.read(flags)
     address = settings.address
     listen.check(address.text)
-    try:
-        address.endpoint(_reactor())
-    except CannotListen:
-        raise
-    except LookupError:
-        raise CannotListen(f"cannot listen on {address.text!r}: systemd handed over no such socket") from None
-    except Exception as error:  # noqa: BLE001 - a missing certificate, a wrong number: each kind fails in its own way
-        raise CannotListen(f"cannot listen on {address.text!r}: {error}") from None
+    address.endpoint(_reactor())
     if (store := settings.config.store.path) is not None:
         first_number(store)
     return settings
@@ -136,8 +127,6 @@ def make_service(
 
     `show_output` gets what the models print.
     """
-    from llama_swap.logs.broadcaster import UPSTREAM, Broadcaster
-    from llama_swap.logs.observer import in_reactor
     from llama_swap.metrics.worker import Worker
     from llama_swap.relay.asking import get_body, get_status
     from llama_swap.relay.endpoints import Dialer
@@ -146,7 +135,9 @@ def make_service(
     from llama_swap.routing.preload import Preload
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
+    from llama_swap.tls import RenewableListening
     from llama_swap.upstream.guard import Guard
+    from llama_swap.upstream.process import LocalLauncher
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
     from llama_swap.watch import Watch
@@ -154,21 +145,15 @@ def make_service(
     from llama_swap.web.site import SwapSite
     from llama_swap.web.streams import LogRoutes
 
-    loop = _reactor()
-    config = settings.config
-    logs = Broadcaster()
-    globalLogPublisher.addObserver(lines.observer(in_reactor(loop, logs.publish_proxy)))
-    if show_output is not None:
-        logs.subscribe(UPSTREAM, show_output, history=None)
-    for model in config.models:
-        logs.writer(model)  # so that the log page offers models that have said nothing yet
+    loop, config = _reactor(), settings.config
+    logs = _logs(config, loop, lines, show_output)
     log_remarks(settings, settings.loaded)
 
     records = _records(config, loop)
     dialer = Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
-    launcher = _launcher(config, loop, logs, guard)
+    launcher = LocalLauncher(loop, loop, logs, guard, os.environ, secrets=config.api_keys)
     router = Router(config, loop, launcher, prober, ReadAhead(_beside).begin, observer=records.lives)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
     api = ApiRoutes(router, records, logs, loop, Worker(loop, "metrics", may_hang=True))
@@ -181,27 +166,31 @@ def make_service(
 
     loop.callWhenRunning(_settle)
 
-    preload, discovery = (
-        Preload(router),
-        Discovery(router.peers, loop, partial(get_body, dialer), partial(get_status, dialer)),
-    )
+    preload = Preload(router)
+    discovery = Discovery(router.peers, loop, partial(get_body, dialer), partial(get_status, dialer))
+    listening = RenewableListening(settings.address, loop)
 
-    def apply(config: Config, difference: Difference) -> None:
+    def apply(config: Config) -> Difference:
+        launcher.secrets = config.api_keys  # before anything is launched
+        difference = router.follow(config)
         site.follow(config)
+        records.follow(_extent(config))
         lines.follow(config.log_level, config.log_time_format)
         prober.timeout = config.health_check_timeout
         discovery.follow()
         for model in difference.added:
             logs.writer(model)
         preload.load(model for model in config.preload if model in difference.added)
+        return difference
 
-    reload = reloading(loop, settings, router, apply).request
+    reload = reloading(loop, settings, router, listening, apply).request
     watch = [] if settings.watched is None else [Watch(loop, settings.sources.stamps, settings.watched, reload)]
     return SwapService(
         loop,
         site,
         router,
         address=settings.address,
+        listen=listening.listen,
         reload=reload,
         close_streams=close_streams,
         dismiss_guard=guard.stop,
@@ -209,16 +198,22 @@ def make_service(
         announce=announce,
         opened=partial(_opened, config, site.gate, settings.address),
         environ=os.environ,
-        beside=[preload, discovery, *watch, *([] if records.hardware is None else [records.hardware])],
+        beside=[preload, discovery, *watch, records.hardware],
     )
 
 
-def _launcher(config: Config, loop: Any, logs: Broadcaster, guard: Guard) -> LocalLauncher:
-    """Return what starts the models, which need not know the keys of our clients."""
-    from llama_swap.upstream.process import LocalLauncher
+def _logs(config: Config, loop: Any, lines: OwnLines, show_output: Callable[[bytes], object] | None) -> Broadcaster:
+    """Return where all lines go: our own from now on, and those of the models, which `show_output` gets as well."""
+    from llama_swap.logs.broadcaster import UPSTREAM, Broadcaster
+    from llama_swap.logs.observer import in_reactor
 
-    environ = {name: value for name, value in os.environ.items() if value not in config.api_keys}
-    return LocalLauncher(loop, loop, logs, guard, environ)
+    logs = Broadcaster()
+    globalLogPublisher.addObserver(lines.observer(in_reactor(loop, logs.publish_proxy)))
+    if show_output is not None:
+        logs.subscribe(UPSTREAM, show_output, history=None)
+    for model in config.models:
+        logs.writer(model)  # so that the log page offers models that have said nothing yet
+    return logs
 
 
 def _beside(work: Callable[[], None]) -> None:
@@ -248,15 +243,19 @@ def _records(config: Config, loop: Any) -> Records:
     from llama_swap.metrics.watcher import HardwareWatch
     from llama_swap.metrics.worker import Worker
 
-    watch = HardwareWatch(loop, Worker(loop, "hardware", may_hang=True), config.performance.every)
-    return Records.keep(
-        loop,
-        Worker(loop, "activity"),
-        path=config.store.path,
+    hardware = HardwareWatch(loop, Worker(loop, "hardware", may_hang=True))
+    return Records.keep(loop, Worker(loop, "activity"), _extent(config), hardware, path=config.store.path)
+
+
+def _extent(config: Config) -> Extent:
+    """Return how much is to be remembered."""
+    from llama_swap.metrics.records import Extent
+
+    return Extent(
         most_in_memory=config.metrics_max_in_memory,
         capture_bytes=config.capture_buffer * 1024 * 1024,
         session_headers=config.ui.activity.session_id,
-        hardware=None if config.performance.disabled else watch,
+        look_every=None if config.performance.disabled else config.performance.every,
     )
 
 

@@ -14,7 +14,8 @@ from twisted.web.resource import IResource
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.errors import NotFound, SwapError
 from llama_swap.metrics.inflight import InFlight
-from llama_swap.metrics.records import Records
+from llama_swap.metrics.records import Extent, Records
+from llama_swap.metrics.watcher import HardwareWatch
 from llama_swap.relay.pool import Pool
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Peers
@@ -126,12 +127,17 @@ class Endpoints:
 
 def unrecorded() -> Records:
     """Return records that hardly anything is kept in."""
-    return Records.keep(Clock(), Inline(), path=None, most_in_memory=10, capture_bytes=0, session_headers=())
+    return keep_records(Clock(), Extent())
 
 
 def unwatched() -> InFlight:
     """Return a registry of requests behind which nothing is kept."""
     return unrecorded().in_flight
+
+
+def keep_records(clock: Clock, extent: Extent) -> Records:
+    """Return records whose work is done at once."""
+    return Records.keep(clock, Inline(), extent, HardwareWatch(clock, Inline()))
 
 
 def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:

@@ -28,7 +28,10 @@ class Files:
 
 
 def make_certificates(directory: Path) -> Files:
-    """Make an authority, an issuer below it, and a certificate of that: only a whole chain is trusted."""
+    """Make an authority, an issuer below it, and a certificate of that: only a whole chain is trusted.
+
+    Files that are there already are written anew.
+    """
     root_key, issuer_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     root = _certificate("root", root_key, "root", root_key, authority=True)
     issuer = _certificate("issuer", issuer_key, "root", root_key, authority=True)

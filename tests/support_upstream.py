@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from attrs import define, field
@@ -76,11 +77,13 @@ class ProcessCase(TestCase):
         clock: Any = LOOP,
         logs: Broadcaster | None = None,
         environ: dict[str, str] | None = None,
+        secrets: Collection[str] = (),
         **model: Any,
     ) -> Run:
         """Launch `cmd`; `model` goes into the fields of the model."""
         run = Run(logs or Broadcaster())
-        launcher = LocalLauncher(LOOP, clock, run.logs, self.guard, os.environ if environ is None else environ)
+        inherited = os.environ if environ is None else environ
+        launcher = LocalLauncher(LOOP, clock, run.logs, self.guard, inherited, secrets=secrets)
         run.child = launcher.launch(make_model("m", cmd=cmd, **model), run.ended.callback, run.gone)
         self.addCleanup(kill_group, run.child.pid)
         return run

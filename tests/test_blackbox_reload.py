@@ -136,6 +136,26 @@ class ReloadTests(SynchronousTestCase):
             self.assertIn("`listen` has changed", proxy.log())
             self.assertEqual(proxy.served("b"), "b")
 
+    def test_monitoring(self) -> None:
+        """What is kept of requests, and whether the hardware is watched, changes; another store waits, and says so."""
+        with ProxyUnderTest(fake_models("a", performance={"disabled": True})) as proxy:
+            self.assertEqual(proxy.get("/metrics").status, 503)
+            proxy.served("a")
+            self.assertEqual(self.latest(proxy)["has_capture"], True)
+            everything = {"captureBuffer": 0, "ui": {"activity": {"session_id": ["User-Agent"]}}}
+            reload(proxy, fake_models("a", **everything, store={"path": str(proxy.directory / "activity.db")}))
+            self.assertIn("`store` has changed; that takes effect at the next start", proxy.log())
+            self.assertEqual(proxy.get("/metrics").status, 200)
+            proxy.ask("POST", "/v1/chat/completions", {"model": "a"}, {"User-Agent": "session-1"})
+            entry = self.latest(proxy)
+            self.assertEqual((entry["id"], entry["has_capture"]), (2, False))
+            self.assertEqual(entry["metadata"], {"session_id": "session-1"})
+
+    def latest(self, proxy: ProxyUnderTest) -> dict[str, Any]:
+        """Return the latest entry of the activity."""
+        entry: dict[str, Any] = proxy.get("/api/metrics/activity?limit=1").json()["data"][0]
+        return entry
+
     def test_leaks(self) -> None:
         """Two hundred reloads of twenty models cost no file descriptor, and next to no memory."""
         even, odd = (fake_models(*(f"m{number + shift}" for number in range(20))) for shift in (0, 10))

@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model, run_proxy
+from tests.test_blackbox_reload import NOT_RELOADED, reload
 
 KEY = "canary-of-the-proxy"
 CANARY = "canary-of-a-client"
@@ -84,6 +85,40 @@ class CanaryTests(SynchronousTestCase):
             for secret in (KEY, CMD, ENV):
                 self.assertNotIn(secret, shown)
                 self.assertNotIn(secret, checked.stdout + checked.stderr)
+
+    def test_reloaded(self) -> None:
+        """What another configuration adds is kept as well: from pages, logs, and the models that start after it."""
+        environ = {"FIRST": KEY, "SECOND": f"{KEY}-2", "HARMLESS": "shown-to-models"}
+        says = (
+            f"{shlex.quote(sys.executable)} -c 'import os; print(*os.environ.values()); raise SystemExit(3)' --port 1"
+        )
+        first = {"models": {"a": fake_model("a")}, "apiKeys": ["${env.FIRST}"], "logLevel": "debug"}
+        knobs = f"--api-key {CMD} --hf-token={CMD} -H 'Authorization: Bearer {CMD}'"
+        second = {
+            **first,
+            "models": {
+                "a": fake_model("a", knobs, env=[f"HF_TOKEN={ENV}"]),
+                "says": {"cmd": says},
+                "missing": {"cmd": f"/no/such/program --port 2 --token {CMD}"},
+            },
+            "apiKeys": ["${env.FIRST}", "${env.SECOND}"],
+            "peers": {"p": {"proxy": "http://127.0.0.1:9", "apiKey": CANARY}},
+            "logRequests": True,
+        }
+        with ProxyUnderTest(first, env=environ) as proxy:
+            proxy.ask("POST", "/v1/chat/completions", QUESTION, {"x-api-key": KEY})
+            reload(proxy, second)
+            told = ""
+            for name in ("says", "missing", "p/m", "a"):
+                key = {"x-api-key": f"{KEY}-2"}
+                told += proxy.ask("POST", "/v1/chat/completions", {"model": name}, key).body.decode()
+            self.assertIn("shown-to-models", told)
+            broken = {**second, "peers": {"p": {"proxy": "nowhere", "apiKey": f"{CANARY} {CANARY}"}}}
+            reload(proxy, broken, NOT_RELOADED)
+            shown = told + everything_shown(proxy)
+            self.assertIn("--api-key '***' ", shown)
+            for secret in (KEY, CMD, ENV, CANARY):
+                self.assertNotIn(secret, shown)
 
     def test_mistakes(self) -> None:
         """Nor does an error about a secret repeat it."""

@@ -18,6 +18,7 @@ from tests.blackbox import ProxyUnderTest, fake_model, run_proxy
 from tests.support_client import Stream
 from tests.support_processes import wait_until
 from tests.support_tls import make_certificates
+from tests.test_blackbox_reload import NOT_RELOADED, reload
 
 
 class TLSTests(SynchronousTestCase):
@@ -35,9 +36,10 @@ class TLSTests(SynchronousTestCase):
         options = ["--tls-cert-file", self.files.certificate, "-tls-key-file", self.files.key]
         return ProxyUnderTest({"models": {"m": fake_model("m", " ".join(knobs))}}, *options, twistd=twistd)
 
-    def connect(self, proxy: ProxyUnderTest) -> http.client.HTTPSConnection:
+    def connect(self, proxy: ProxyUnderTest, trust: ssl.SSLContext | None = None) -> http.client.HTTPSConnection:
         """Return a connection of a client that trusts the authority, and nobody else."""
-        connection = http.client.HTTPSConnection("127.0.0.1", proxy.port, timeout=20, context=self.files.trusting())
+        trust = trust or self.files.trusting()
+        connection = http.client.HTTPSConnection("127.0.0.1", proxy.port, timeout=20, context=trust)
         self.addCleanup(connection.close)
         return connection
 
@@ -77,6 +79,29 @@ class TLSTests(SynchronousTestCase):
         address = f"ssl:0:interface=127.0.0.1:{certificate}"
         with ProxyUnderTest({"models": {"m": fake_model("m")}}, "--listen", address) as proxy:
             self.assert_serves(proxy)
+
+    def test_renewal(self) -> None:
+        """A reload has new connections get the certificate as it is by then, however it is named; others go on."""
+        endpoint = f"ssl:0:interface=127.0.0.1:certKey={self.files.certificate}:privateKey={self.files.key}"
+        models = {"models": {"m": fake_model("m")}}
+        for proxy in (self.proxy(), self.proxy(twistd=True), ProxyUnderTest(models, "--listen", endpoint)):
+            with proxy:
+                before, shown = self.connect(proxy, ssl._create_unverified_context()), self.shown(proxy)
+                self.assertEqual(self.post(before, {"model": "m"}).read()[:1], b"{")
+                Path(self.files.certificate).write_text("half a certif")
+                reload(proxy, models, NOT_RELOADED)
+                self.assertEqual(self.shown(proxy), shown)
+                make_certificates(self.directory)
+                reload(proxy, models)
+                renewed = self.shown(proxy)
+                self.assertNotEqual(renewed, shown)
+                self.assertIn(renewed, Path(self.files.certificate).read_text())
+                with self.post(before, {"model": "m"}) as answer:
+                    self.assertEqual(answer.status, 200)
+
+    def shown(self, proxy: ProxyUnderTest) -> str:
+        """Return the certificate that a new client is shown."""
+        return ssl.get_server_certificate(("127.0.0.1", proxy.port), timeout=5)
 
     def test_large(self) -> None:
         """Large bodies arrive whole, and large answers of a client that is slow to read."""

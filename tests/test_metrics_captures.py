@@ -103,6 +103,23 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual([number for number in (1, 2, 3) if number in captures], [1])
         self.assertEqual(captures._used, captures._stored[1][0])
 
+    def test_resize(self) -> None:
+        """With less room the oldest go, and what is under way finds none; what was taken is given back."""
+        captures = Captures(100_000)
+        for number in range(8):
+            store(captures, number, b"x" * 9_000)
+        under_way = captures.recording()
+        assert under_way is not None
+        under_way.add(b"x" * 9_000)
+        captures.resize(20_000)
+        self.assertEqual([number for number in range(8) if number in captures], [7])
+        captures.resize(0)
+        captures.store(8, Request(under_way))
+        self.assertEqual((captures._used, captures.recording(), captures.get(8)), (0, None, None))
+        captures.resize(20_000)
+        store(captures, 9, b"x")
+        self.assertEqual(shown(captures, 9)["resp_body"], b"x")
+
     def test_under_way(self) -> None:
         """Answers that are still coming count: together they never take more than the bound."""
         captures = Captures(100_000)

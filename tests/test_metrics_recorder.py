@@ -9,10 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
+from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.recorder import BATCH, SOON
-from llama_swap.metrics.records import Records
+from llama_swap.metrics.records import Extent
 from llama_swap.metrics.tallies import SECONDS
-from tests.fakes import Inline
+from tests.fakes_web import keep_records
 
 JSON = ((b"Content-Type", b"application/json"),)
 EVENTS = ((b"Content-Type", b"text/event-stream"),)
@@ -24,9 +25,7 @@ class RecorderCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.records = Records.keep(
-            self.clock, Inline(), path=None, most_in_memory=1000, capture_bytes=100_000, session_headers=["X-S"]
-        )
+        self.records = keep_records(self.clock, Extent(capture_bytes=100_000, session_headers=["X-S"]))
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def request(self, **changes: Any) -> InFlightRequest:
@@ -98,6 +97,39 @@ class CountTests(RecorderCase):
             bucket = next(number for number, bound in enumerate(SECONDS) if seconds <= bound)
             self.assertEqual((spread.buckets[bucket], sum(spread.buckets)), (1, 1))
         self.assertEqual(tally.requests, {200: 1})
+
+    def test_another_extent(self) -> None:
+        """More or less can be kept from one request to the next; what is kept already stays, as far as it fits."""
+        for extent, session, kept in (
+            (Extent(capture_bytes=100_000, session_headers=["X-T"]), "t", [1, 2]),
+            (Extent(capture_bytes=0), None, []),
+            (Extent(capture_bytes=100_000, session_headers=["x-s", "X-T"]), "s", [4]),
+        ):
+            if self.records.activity.latest == 0:
+                self.finished()
+            self.records.follow(extent)
+            request = self.finished()
+            self.assertEqual(self.records.in_flight.recorder.metadata(request).get("session_id"), session)
+            self.assertEqual([number for number in range(9) if number in self.records.captures], kept)
+
+    def finished(self) -> InFlightRequest:
+        """Return a request that was answered."""
+        request = self.request(fields=((b"X-S", b"s"), (b"X-T", b"t")))
+        request.begin(200, JSON, chunked=False)
+        request.data(USAGE)
+        request.over()
+        self.records.settle()
+        return request
+
+    def test_fewer_in_memory(self) -> None:
+        """The latest entries of the activity are kept, as many as are wanted by now."""
+        query = ActivityQuery.from_arguments({})
+        for most, expected in ((2, [2, 1]), (1, [3]), (3, [4, 3])):
+            self.records.follow(Extent(most_in_memory=most))
+            while self.records.activity.latest < expected[0]:
+                self.finished()
+            entries, _ = self.successResultOf(self.records.activity.page(query))
+            self.assertEqual([entry.number for entry in entries], expected)
 
     def test_not_streamed(self) -> None:
         """The first byte of an answer in one piece says nothing about tokens."""

@@ -84,6 +84,7 @@ class ServiceCase(SynchronousTestCase):
             Site(Resource()),
             self.router,
             address=Address(listen),
+            listen=Address(listen).endpoint(self.loop).listen,
             reload=self.events.note("reload"),
             close_streams=self.events.note("streams closed"),
             dismiss_guard=lambda: succeed(self.events.done.append("guard dismissed")),

@@ -63,6 +63,14 @@ class LaunchTests(ProcessCase):
         shell = self.run_shell("trap; kill -PIPE $$; echo ignored")
         self.assertEqual(await shell.exited, ExitStatus(signal=signal.SIGPIPE))
 
+    async def test_secrets(self) -> None:
+        """A variable with a secret in it is not inherited; the model's own `env` is what it is."""
+        environ = {"PATH": os.environ["PATH"], "KEY": "sk-1", "SHOWN": "sk-12", "OTHER": "sk-2"}
+        run = self.run_shell("env", environ=environ, secrets=("sk-1", "sk-2"), env={"OWN": "sk-2"})
+        await run.exited
+        for line, inherited in (("KEY=", False), ("SHOWN=sk-12", True), ("OTHER=", False), ("OWN=sk-2", True)):
+            self.assertEqual(f"\n{line}" in f"\n{run.child.last_output()}", inherited, line)
+
     async def test_guard(self) -> None:
         """The guard knows the group as long as it is there."""
         run = self.run_shell("exec sleep 1000")

@@ -11,14 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config
 from llama_swap.errors import StartFailed
-from llama_swap.metrics.records import Records
+from llama_swap.metrics.records import Extent
 from llama_swap.web.activity import ActivityRoutes
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.passthrough import PassThrough
 from tests.fakes import Inline
-from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of
+from tests.fakes_web import Endpoints, FakeRouter, app_with, keep_records, models, site_of
 from tests.fakes_wire import Answer, Client, Wire
 
 CHAT = "/v1/chat/completions"
@@ -41,14 +41,8 @@ class ActivityCase(SynchronousTestCase):
         self.clock.advance(1000)
         self.router = FakeRouter(Config(models=models("a")))
         self.endpoints = Endpoints()
-        self.records = Records.keep(
-            self.clock,
-            Inline(),
-            path=None,
-            most_in_memory=1000,
-            capture_bytes=1_000_000,
-            session_headers=["X-Session-ID", "X-Other"],
-        )
+        extent = Extent(capture_bytes=1_000_000, session_headers=["X-Session-ID", "X-Other"])
+        self.records = keep_records(self.clock, extent)
         forwarder = Forwarder(self.router, self.endpoints, self.records.in_flight)
         inference, passing = InferenceRoutes(forwarder, Inline()), PassThrough(forwarder)
         app = app_with(inference.add_to, passing.add_to, ActivityRoutes(self.records).add_to)

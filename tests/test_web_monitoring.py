@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config
 from llama_swap.errors import UpstreamError
-from llama_swap.metrics.hardware import Sample, look
+from llama_swap.metrics.hardware import History, Sample, look
 from llama_swap.metrics.inventory import inventory
-from llama_swap.metrics.records import Records
+from llama_swap.metrics.records import Extent, Records
 from llama_swap.metrics.watcher import HardwareWatch
 from llama_swap.web.front import Front
 from llama_swap.web.monitoring import MonitoringRoutes
@@ -51,16 +51,9 @@ class MonitoringCase(SynchronousTestCase):
     def make(self, *, disabled: bool = False) -> None:
         """Make the site."""
         self.clock = Clock()
-        self.watch = HardwareWatch(self.clock, Inline(), 5.0, sample)
-        self.records = Records.keep(
-            self.clock,
-            Inline(),
-            path=None,
-            most_in_memory=10,
-            capture_bytes=0,
-            session_headers=(),
-            hardware=None if disabled else self.watch,
-        )
+        self.watch = HardwareWatch(self.clock, Inline(), sample)
+        extent = Extent(look_every=None if disabled else 5.0)
+        self.records = Records.keep(self.clock, Inline(), extent, self.watch)
         self.router = FakeRouter(Config(models=models("a", "b")))
         routes = MonitoringRoutes(self.router, self.records, Inline())
         self.site = site_of(Front(app_with(routes.add_to)))
@@ -199,9 +192,10 @@ class HardwareTests(MonitoringCase):
 
     def test_an_hour(self) -> None:
         """Older samples are forgotten."""
+        history = History(5.0)
         for number in range(1000):
-            self.watch.history.add(Sample(number * 5.0, {"number": number}, ()))
-        found = json.loads(self.watch.history.as_json(0))
+            history.add(Sample(number * 5.0, {"number": number}, ()))
+        found = json.loads(history.as_json(0))
         self.assertEqual((len(found["sys_stats"]), found["sys_stats"][0]["number"]), (720, 280))
 
     def test_trouble(self) -> None:
@@ -212,11 +206,32 @@ class HardwareTests(MonitoringCase):
             looks.append(now)
             raise OSError("no")
 
-        watch = HardwareWatch(self.clock, Inline(), 5.0, broken)
+        watch = HardwareWatch(self.clock, Inline(), broken)
+        watch.follow(5.0)
         watch.startService()
         self.clock.pump([5] * 3)
         watch.stopService()
+        assert watch.history is not None
         self.assertEqual((looks, watch.history.latest), ([5, 10, 15], None))
+
+    def test_reload(self) -> None:
+        """It can be looked more often, or never, from now on; what was seen stays, unless nobody wants it."""
+        self.watch.startService()
+        self.clock.pump([5] * 2)
+        for every, advance, expected in ((5.0, 1, 2), (10.0, 9, 2), (10.0, 1, 3), (30.0, 30, 4)):
+            self.watch.follow(every)
+            self.clock.advance(advance)
+            self.assertEqual(len(json.loads(self.look("/api/performance").body)["sys_stats"]), expected)
+        self.watch.follow(None)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual([self.look(path).status for path in ("/api/performance", "/metrics")], [503, 503])
+        self.watch.follow(5.0)
+        self.assertEqual(json.loads(self.look("/api/performance").body)["sys_stats"], [])
+        self.clock.advance(5)
+        self.assertEqual(len(json.loads(self.look("/api/performance").body)["sys_stats"]), 1)
+        self.watch.stopService()
+        self.watch.follow(None)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_inventory(self) -> None:
         """The machine, in the form that others expect."""

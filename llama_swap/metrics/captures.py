@@ -122,10 +122,10 @@ class Captures:
         """Keep a request whose answer has ended, if there is room for both."""
         recording = request.recording
         answer = request.whole if recording is None else recording.body
-        if not self._limit or answer is None:
-            return
         if recording is not None:
             recording.drop()
+        if not self._limit or answer is None:
+            return
         body = request.body or b""
         if body and is_unreadable(value_of(request.fields, b"content-type")):
             body = b""
@@ -139,12 +139,21 @@ class Captures:
         """Make room for `size` bytes; return whether there is any."""
         if size > self._limit:
             return False
-        while self._used + size > self._limit:
-            if not self._stored:
-                return False
-            self._used -= self._stored.popitem(last=False)[1][0]
+        self._drop_oldest(size)
+        if self._used + size > self._limit:
+            return False
         self._used += size
         return True
+
+    def resize(self, limit: int) -> None:
+        """Keep no more than `limit` bytes from now on."""
+        self._limit = limit
+        self._drop_oldest(0)
+
+    def _drop_oldest(self, size: int) -> None:
+        """Make room for `size` bytes, as far as it is stored captures that take it."""
+        while self._stored and self._used + size > self._limit:
+            self._used -= self._stored.popitem(last=False)[1][0]
 
     def give_back(self, size: int) -> None:
         """Take less room than was asked for."""

@@ -34,8 +34,13 @@ class History:
     """The samples of the last hour, as JSON: so they are small, and need not be made again for each reader."""
 
     def __init__(self, every: float) -> None:
-        self._samples: deque[tuple[float, str, list[str]]] = deque(maxlen=int(KEPT_FOR / every))
+        self._samples: deque[tuple[float, str, list[str]]] = deque()
         self.latest: Sample | None = None
+        self.follow(every)
+
+    def follow(self, every: float) -> None:
+        """One is added every so many seconds from now on."""
+        self._samples = deque(self._samples, maxlen=int(KEPT_FOR / every))
 
     def add(self, sample: Sample) -> None:
         """Add the latest one."""

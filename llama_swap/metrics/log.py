@@ -69,6 +69,10 @@ class ActivityLog:
         self._timer: IDelayedCall | None = None
         self._writing = False
 
+    def bound(self, most_waiting: int) -> None:
+        """Let another number of entries wait, at most; the oldest go."""
+        self._waiting = deque(self._waiting, maxlen=most_waiting)
+
     @property
     def latest(self) -> int:
         """The number of the latest entry; 0 if there has never been one."""

@@ -48,10 +48,14 @@ class ActivityRecorder:
         self._captures = captures
         self._tallies = tallies
         self._clock = clock
-        self._session_headers = tuple(name.lower().encode() for name in session_headers)
-        self._lengths = frozenset(map(len, self._session_headers))
+        self.follow(session_headers)
         self._over: list[InFlightRequest] = []
         self._timer: IDelayedCall | None = None
+
+    def follow(self, session_headers: Iterable[str]) -> None:
+        """Heed these headers from now on."""
+        self._session_headers = tuple(name.lower().encode() for name in session_headers)
+        self._lengths = frozenset(map(len, self._session_headers))
 
     def recording(self, request: InFlightRequest) -> Recording | None:
         """See `Recorder.recording`."""

@@ -113,7 +113,7 @@ class Store:
     """The table of activity, opened when it is first needed."""
 
     _path: str = IN_MEMORY
-    _most: int | None = None
+    most: int | None = None
     """How many entries are kept; None: all."""
     _connection: Connection | None = None
 
@@ -121,9 +121,9 @@ class Store:
         """Write entries, all or none."""
         with self._opened() as connection:
             connection.executemany(_INSERT, map(_row, entries))
-            if self._most is not None:
+            if self.most is not None:
                 newest = "(SELECT MAX(id) FROM activity)"
-                connection.execute(f"DELETE FROM activity WHERE id <= {newest} - ?", [self._most])  # noqa: S608
+                connection.execute(f"DELETE FROM activity WHERE id <= {newest} - ?", [self.most])  # noqa: S608
 
     def page(self, query: ActivityQuery) -> tuple[list[Activity], int]:
         """Return a page of entries, and how many there are on all pages."""

@@ -17,35 +17,58 @@ from llama_swap.metrics.log import Offload
 
 
 class HardwareWatch(Service):
-    """Takes a sample every so many seconds; one that takes longer than that delays the next one."""
+    """Takes a sample every so many seconds, if anybody wants that; one that takes longer delays the next one."""
 
     _log: ClassVar[Logger] = Logger()
 
-    def __init__(
-        self, clock: IReactorTime, offload: Offload, every: float, look: Callable[[float], Sample] = look
-    ) -> None:
-        self.history = History(every)
+    def __init__(self, clock: IReactorTime, offload: Offload, look: Callable[[float], Sample] = look) -> None:
+        self.history: History | None = None
+        """None: nobody wants to know."""
         self._clock = clock
         self._offload = offload
-        self._every = every
         self._look = look
-        self._looking = LoopingCall(self._sample)
-        self._looking.clock = clock
+        self._every: float | None = None
+        self._looking: LoopingCall | None = None
+
+    def follow(self, every: float | None) -> None:
+        """Look every so many seconds from now on; None: never."""
+        if every != self._every:
+            self._every = every
+            if every is None:
+                self.history = None
+            elif self.history is None:
+                self.history = History(every)
+            else:
+                self.history.follow(every)
+            if self.running:
+                self._stop()
+                self._start()
 
     def startService(self) -> None:
         """Begin, after one interval: at the start of the proxy there is enough to do."""
         super().startService()
-        self._looking.start(self._every, now=False)
+        self._start()
 
     def stopService(self) -> None:
         """Take no more samples."""
         super().stopService()
-        self._looking.stop()
+        self._stop()
         self._offload.stop()
 
-    def _sample(self) -> Deferred[None]:
+    def _start(self) -> None:
+        if self._every is not None:
+            self._looking = looking = LoopingCall(self._sample, self.history)
+            looking.clock = self._clock
+            looking.start(self._every, now=False)
+
+    def _stop(self) -> None:
+        if self._looking is not None:
+            self._looking.stop()
+            self._looking = None
+
+    def _sample(self, history: History) -> Deferred[None]:
         now = self._clock.seconds()
-        return self._offload(lambda: self._look(now)).addCallbacks(self.history.add, self._failed)
+        return self._offload(lambda: self._look(now)).addCallbacks(history.add, self._failed)
 
     def _failed(self, failure: Failure) -> None:
         self._log.warn("cannot look at the hardware: {reason}", reason=failure.getErrorMessage())

@@ -189,7 +189,7 @@ class _Inquiry:
                 "there nevertheless",
                 name=self.name,
                 url=self.peer.proxy,
-                reason=f"no whole answer within {PATIENCE:g} s" if late else failure.getErrorMessage(),
+                reason=f"no whole answer within {PATIENCE:g} s" if late else failure.getErrorMessage().rstrip("."),
             )
         self._see(evolve(self._seen, answers=False))
 

@@ -7,7 +7,7 @@ port free for the next.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
@@ -42,12 +42,16 @@ class LocalLauncher:
         logs: Broadcaster,
         guard: Guard,
         environ: Mapping[str, str],
+        *,
+        secrets: Collection[str] = (),
     ) -> None:
         self._reactor = reactor
         self._clock = clock
         self._logs = logs
         self._guard = guard
         self._environ = {name: value for name, value in environ.items() if name not in OWN_VARIABLES}
+        self.secrets = secrets
+        """Keys of our clients: variables that hold one are not for models."""
 
     def launch(self, model: ModelConfig, ended: Callable[[ExitStatus], None], gone: Callable[[], None]) -> LocalChild:
         """See `Launcher.launch`."""
@@ -55,7 +59,8 @@ class LocalLauncher:
             mark = self._guard.mark()
         except OSError as error:
             raise StartFailed(f"model {model.id} cannot start: {error}") from error
-        environ = {**self._environ, **model.env, MARK: mark}
+        inherited = {name: value for name, value in self._environ.items() if value not in self.secrets}
+        environ = {**inherited, **model.env, MARK: mark}
 
         def forget() -> None:
             self._guard.forget(child.pid)

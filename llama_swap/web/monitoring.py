@@ -28,7 +28,6 @@ class MonitoringRoutes:
         self._router = router
         self._records = records
         self._offload = offload
-        self._watch = records.hardware
 
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
@@ -39,7 +38,8 @@ class MonitoringRoutes:
 
     async def metrics(self, request: Request) -> bytes:
         """Show what Prometheus asks for."""
-        if self._watch is None:
+        history = self._records.hardware.history
+        if history is None:
             request.setResponseCode(503)
             return _answer(request, b"text/plain; charset=utf-8", b"# performance.disabled is set\n")
         from llama_swap.metrics.exposition import CONTENT_TYPE, Now, expose
@@ -49,13 +49,14 @@ class MonitoringRoutes:
         answering: Counter[str] = Counter()
         for other in self._records.in_flight:
             (waiting if other.granted is None else answering)[other.model] += 1
-        now, latest = Now(self._router.states(), waiting, answering), self._watch.history.latest
+        now, latest = Now(self._router.states(), waiting, answering), history.latest
         series = await self._offload(lambda: expose(self._records.tallies, now, latest))
         return _answer(request, CONTENT_TYPE, series)
 
     def performance(self, request: Request) -> bytes:
         """Show how the hardware was used in the last hour."""
-        if self._watch is None:
+        history = self._records.hardware.history
+        if history is None:
             request.setResponseCode(503)
             return _json(request, {"enabled": False})
         [after] = parse_qs(request.uri.partition(b"?")[2].decode("latin-1")).get("after", [""])[-1:]
@@ -63,7 +64,7 @@ class MonitoringRoutes:
             since = seconds_of(after) if after else 0.0
         except (ValueError, OverflowError):
             raise BadRequest("invalid 'after' timestamp, use RFC3339 format") from None
-        return _answer(request, b"application/json", self._watch.history.as_json(since).encode())
+        return _answer(request, b"application/json", history.as_json(since).encode())
 
     async def hardware(self, request: Request) -> bytes:
         """Show what the machine is made of."""

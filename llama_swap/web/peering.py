@@ -74,7 +74,7 @@ class PeerForwarding(Resource):
 
     def _refuse(self, request: Request, error: SwapError) -> None:
         if not isinstance(error, Cancelled):
-            error = UpstreamError(f"peer proxy error: {error}{self._remedy(error)}")
+            error = UpstreamError(f"peer proxy error: {str(error).rstrip('.')}{self._remedy(error)}")
         refuse(request, error)
 
     def _remedy(self, error: SwapError) -> str:

@@ -1,0 +1,66 @@
+"""A certificate that can be renewed while the proxy listens, however the address names it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory, IProtocolFactory
+from twisted.internet.protocol import Factory
+from zope.interface import implementer
+
+from llama_swap.listen import Address
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+
+@define
+class _Read:
+    """Stands where an endpoint expects the reactor, and takes from it the certificate that it would listen with."""
+
+    context: SSL.Context | None = None
+
+    def listenSSL(self, port: int, factory: object, contextFactory: Any, **_: object) -> None:  # noqa: N802, N803
+        """See `IReactorSSL.listenSSL`."""
+        self.context = contextFactory.getContext()
+
+
+@implementer(IOpenSSLContextFactory)
+@define(eq=False)
+class RenewableListening:
+    """Listens at an address; where that speaks TLS, each connection gets the certificate that was renewed last."""
+
+    _address: Address
+    _reactor: Any
+    _context: SSL.Context | None = field(default=None, init=False)
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Listen; see `IStreamServerEndpoint.listen`."""
+        reactor = self if self._address.is_secure else self._reactor
+        return self._address.endpoint(reactor).listen(factory)
+
+    def listenSSL(self, port: int, factory: object, contextFactory: Any, **more: Any) -> Any:  # noqa: N802, N803
+        """See `IReactorSSL.listenSSL`: here, it is the endpoint who calls."""
+        self._context = contextFactory.getContext()
+        return self._reactor.listenSSL(port, factory, self, **more)
+
+    def getContext(self) -> Any:  # noqa: N802
+        """Return the certificate for a connection; see `IOpenSSLContextFactory`."""
+        return self._context
+
+    def read(self) -> SSL.Context | None:
+        """Return the certificate as it is in its files now; None where there is none.  This may block.
+
+        @raise CannotListen: it cannot be used.
+        """
+        if not self._address.is_secure:
+            return None
+        read = _Read()
+        self._address.endpoint(read).listen(Factory())
+        return read.context
+
+    def renew(self, context: SSL.Context | None) -> None:
+        """Have connections from now on get what `read` has returned."""
+        self._context = context
