@@ -99,8 +99,7 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
     """Serve until a signal ends it.  `greeting` is shown once the proxy listens."""
     from llama_swap.logs.console import ConsoleWriter
 
-    loop = _reactor()
-    config = settings.config
+    loop, config = _reactor(), settings.config
     lines = OwnLines(config.log_level, config.log_time_format)
     console = ConsoleWriter(1)
     shows_own, shows_output = (config.log_to_stdout in {whose, "both"} for whose in ("proxy", "upstream"))
@@ -123,10 +122,11 @@ def make_service(
     lines: OwnLines,
     show_output: Callable[[bytes], object] | None = None,
 ) -> SwapService:
-    """Make every part, and wire them.  Nothing is opened or spawned before the service is started.
+    """Make every part, and wire them; `show_output` gets what the models print.
 
-    `show_output` gets what the models print.
+    Nothing is opened or spawned before the service is started.
     """
+    from llama_swap.admission import admit_by_files
     from llama_swap.metrics.worker import Worker
     from llama_swap.relay.asking import get_body, get_status
     from llama_swap.relay.endpoints import Dialer
@@ -149,8 +149,7 @@ def make_service(
     logs = _logs(config, loop, lines, show_output)
     log_remarks(settings, settings.loaded)
 
-    records = _records(config, loop)
-    dialer = Dialer(loop)
+    records, dialer = _records(config, loop), Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
     launcher = LocalLauncher(loop, loop, logs, guard, os.environ, secrets=config.api_keys)
@@ -190,7 +189,7 @@ def make_service(
         site,
         router,
         address=settings.address,
-        listen=listening.listen,
+        listen=lambda site: listening.listen(site).addCallback(admit_by_files, loop),
         reload=reload,
         close_streams=close_streams,
         dismiss_guard=guard.stop,

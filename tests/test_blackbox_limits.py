@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import resource
-import select
 import socket
 import struct
 import time
@@ -22,6 +22,8 @@ from tests.support_smuggling import BODY, DOUBTFUL_CHUNKS, DOUBTFUL_HEADS, reque
 
 CHAT = request(b"Content-Length: 14") + BODY
 HEALTH = request(line=b"GET /health HTTP/1.1")
+
+HAVE_TO_WAIT = "clients have to wait, since there are no files for them"
 
 
 @contextlib.contextmanager
@@ -179,21 +181,49 @@ class ManyTests(SynchronousTestCase):
     """More clients than there is room for."""
 
     def test_no_files_left(self) -> None:
-        """Where no file is left for more connections, nothing breaks or spins, and afterwards all is as before."""
+        """Where no file is left for more clients they wait, at no cost; who is in is served, and later all are."""
         with ProxyUnderTest(fake_models("a")) as proxy:
             proxy.served("a")
-            _, most = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (64, most))
-            with sockets(proxy, 300) as clients:
-                wait_until(lambda: self.turned_away(clients) > 100, 10, "clients are turned away")
-                before = cpu_seconds(proxy.pid)
-                time.sleep(1)  # in which it does next to nothing
-                self.assertLess(cpu_seconds(proxy.pid) - before, 0.3)
-            wait_until(lambda: self.is_served(proxy), 5, "room again")
+            inside = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+            self.addCleanup(inside.close)
+            self.assertEqual(self.asked(inside, "GET", "/health"), 200)
+            self.allow_files(proxy, 64)
+            with sockets(proxy, 300):
+                proxy.wait_for_log(HAVE_TO_WAIT)
+                self.assert_idle(proxy)
+                self.assertEqual(self.asked(inside, "POST", "/v1/chat/completions", b'{"model": "a"}'), 200)
+            wait_until(lambda: self.is_served(proxy), 10, "room again")
+            self.assertEqual(proxy.log().count(HAVE_TO_WAIT), 1)
 
-    def turned_away(self, clients: list[socket.socket]) -> int:
-        """Return how many connections the proxy has closed."""
-        return len(select.select(clients, [], [], 0)[0])
+    def test_not_one_file(self) -> None:
+        """Where not even one file can be had, so that nobody could be turned away, it is the same."""
+        with ProxyUnderTest(fake_models("a")) as proxy:
+            before = self.allow_files(proxy, 3)
+            with sockets(proxy, 3):
+                proxy.wait_for_log(HAVE_TO_WAIT)
+                self.assert_idle(proxy)
+                self.allow_files(proxy, before)
+                self.assertEqual(proxy.served("a"), "a")
+            self.assertEqual(proxy.log().count(HAVE_TO_WAIT), 1)
+
+    def allow_files(self, proxy: ProxyUnderTest, count: int) -> int:
+        """Let the proxy have so many files; return how many it might have before."""
+        before, most = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (count, most))
+        return before
+
+    def assert_idle(self, proxy: ProxyUnderTest) -> None:
+        """Check that clients who wait cost next to nothing."""
+        before = cpu_seconds(proxy.pid)
+        time.sleep(1)  # in which it does next to nothing
+        self.assertLess(cpu_seconds(proxy.pid) - before, 0.2)
+
+    def asked(self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> int:
+        """Return the status of the answer on a connection that stays open."""
+        connection.request(method, path, body)
+        with connection.getresponse() as answer:
+            answer.read()
+            return answer.status
 
     def is_served(self, proxy: ProxyUnderTest) -> bool:
         """Whether the model answers."""

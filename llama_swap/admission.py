@@ -1,0 +1,83 @@
+"""Clients are let in as long as there are files for them.
+
+Twisted lets them in until no file is left.  Then models can be neither started nor reached; and if it cannot even turn
+clients away, for want of the one file that this takes, those who wait wake it up again and again, at full load, for as
+long as they wait.
+"""
+
+from __future__ import annotations
+
+import os
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+from typing import Any, ClassVar
+
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+
+KEPT = 64
+"""Files for which no client is let in: they are for what those need who are in; of few files, a smaller part."""
+MANY = 65536
+REST = 0.1
+"""Seconds until clients who cannot be let in are looked at again."""
+EPISODE = 60.0
+"""Seconds without trouble after which it is worth another line in the log."""
+
+
+def admit_by_files(port: IListeningPort, clock: IReactorTime) -> IListeningPort:
+    """Have clients of a port wait until there are files for them; the system keeps them in a queue for so long."""
+    assert isinstance(port, Port), "streams come by nothing else"
+    port.doRead = _Admission(port, clock).look  # type: ignore[method-assign]  # Twisted has no other way in
+    return port
+
+
+class _Admission:
+    """Stands between the reactor, which tells of clients, and the port, which would let them in."""
+
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(self, port: Port, clock: IReactorTime) -> None:
+        self._port: Any = port
+        self._clock = clock
+        self._let_in = port.doRead
+        self._rested: float | None = None
+
+    def look(self) -> None:
+        """Clients are waiting."""
+        room, before = _room(self._port.fileno()), self._port.sessionno
+        if room > 0:
+            # There may be less: of all files but the next one it is not known here whether they are taken.
+            batch = 1 if self._is_tight else 1 + room // 2
+            self._port.numberAccepts = min(self._port.numberAccepts, batch)
+            self._let_in()
+        if self._port.sessionno == before:  # whatever the reason: it will be the same if it is tried at once
+            self._rest()
+
+    @property
+    def _is_tight(self) -> bool:
+        return self._rested is not None and self._clock.seconds() - self._rested <= EPISODE
+
+    def _rest(self) -> None:
+        if not self._is_tight:
+            self._log.warn(
+                "clients have to wait, since there are no files for them: {most} are allowed (ulimit -n)",
+                most=getrlimit(RLIMIT_NOFILE)[0],
+            )
+        self._rested = self._clock.seconds()
+        self._port.stopReading()
+        self._clock.callLater(REST, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._port.connected and not self._port.disconnecting:
+            self._port.startReading()
+
+
+def _room(file: int) -> int:
+    """Return how many files there are for new clients, at most; `file` is any open one."""
+    try:
+        lowest = os.dup(file)  # below which all are taken
+    except OSError:
+        return 0
+    os.close(lowest)
+    most, _ = getrlimit(RLIMIT_NOFILE)
+    return MANY if most == RLIM_INFINITY else most - min(KEPT, most // 8) - lowest

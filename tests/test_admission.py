@@ -1,0 +1,126 @@
+"""Clients are let in as long as there are files for them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Port
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap import admission
+from llama_swap.admission import EPISODE, KEPT, REST, admit_by_files
+
+
+class FakePort(Port):
+    """Lets `lets_in` clients in each time, or none."""
+
+    def __init__(self) -> None:
+        self.connected = True
+        self.disconnecting = False
+        self.numberAccepts = 1000
+        self.sessionno = 0
+        self.reads = True
+        self.lets_in = 1
+        self.batches: list[int] = []
+
+    def fileno(self) -> int:
+        """Return an open file."""
+        return 0
+
+    def doRead(self) -> None:
+        """Let clients in."""
+        self.batches.append(self.numberAccepts)
+        self.sessionno += self.lets_in
+
+    def stopReading(self) -> None:
+        """Do not want to hear of clients."""
+        self.reads = False
+
+    def startReading(self) -> None:
+        """Want to."""
+        self.reads = True
+
+
+class AdmissionTests(SynchronousTestCase):
+    """With a port that is none."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.port: Any = FakePort()
+        self.allowed = 100_000
+        self.patch(admission, "getrlimit", lambda _: (self.allowed, -1))
+        self.lines: list[str] = []
+        globalLogPublisher.addObserver(self.note)
+        self.addCleanup(globalLogPublisher.removeObserver, self.note)
+        self.assertIs(admit_by_files(self.port, self.clock), self.port)
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Keep a line of the log."""
+        self.lines.append(formatEvent(event))
+
+    def lowest(self) -> int:
+        """Return the lowest number that a file can have."""
+        lowest = os.dup(0)
+        os.close(lowest)
+        return lowest
+
+    def test_room(self) -> None:
+        """With room for many, Twisted lets in as many as it likes, else about half as many as there is room for."""
+        for allowed, batch in ((100_000, 1000), (-1, 1000), (self.lowest() + KEPT + 512, 257)):
+            self.allowed = allowed
+            self.port.numberAccepts = 1000
+            self.port.doRead()
+            self.assertEqual(self.port.batches.pop(), batch)
+        self.assertEqual((self.clock.getDelayedCalls(), self.lines), ([], []))
+
+    def test_no_room(self) -> None:
+        """Nobody is let in, and nobody looks again for a moment, then one client at a time.  The log has one line."""
+        for _ in range(3):
+            self.allowed = self.lowest() + 1
+            for _ in range(10):
+                self.port.doRead()
+                self.assertFalse(self.port.reads)
+                self.clock.advance(REST)
+                self.assertTrue(self.port.reads)
+            self.allowed = 100_000
+            self.port.doRead()
+        self.assertEqual((self.port.batches, len(self.lines)), ([1, 1, 1], 1))
+        self.assertIn("clients have to wait, since there are no files for them: ", self.lines[0])
+        self.clock.advance(EPISODE + 1)
+        self.allowed = 5
+        self.port.doRead()
+        self.assertEqual(len(self.lines), 2)
+        self.assertIn("5 are allowed (ulimit -n)", self.lines[1])
+        self.clock.advance(REST)
+
+    def test_not_even_one(self) -> None:
+        """Also where no file at all can be had."""
+
+        def dup(_: int) -> int:
+            raise OSError
+
+        self.patch(admission.os, "dup", dup)
+        self.port.doRead()
+        self.assertEqual((self.port.reads, self.port.batches), (False, []))
+        self.clock.advance(REST)
+
+    def test_trouble(self) -> None:
+        """If nobody comes in for whatever reason, the system is not asked again at once."""
+        self.port.lets_in = 0
+        self.port.doRead()
+        self.assertEqual((self.port.reads, len(self.port.batches)), (False, 1))
+        self.clock.advance(REST)
+        self.assertTrue(self.port.reads)
+
+    def test_end(self) -> None:
+        """A port that is closed meanwhile stays closed."""
+        self.allowed = 5
+        for ended in ({"disconnecting": True}, {"connected": False}):
+            self.port.doRead()
+            vars(self.port).update(ended)
+            self.clock.advance(REST)
+            self.assertFalse(self.port.reads)
+            self.port.disconnecting = False
