@@ -101,7 +101,9 @@ class UploadTests(SynchronousTestCase):
         filters = {"stripParams": "top_p", "setParams": {"n": 1, "options.seed": 2}}
         asked = {"model": "a", "top_p": 1, "options": {}, "prompt": WORDS}
         told = {"model": "a", "options": {"seed": 2}, "prompt": WORDS, "n": 1}
-        text, expected = (json.dumps(body, separators=(",", ":")).encode() for body in (asked, told))
+        text, expected = (
+            json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode() for body in (asked, told)
+        )
         grown = self.assert_no_pause([("/v1/embeddings", text, {})], [expected], filters=filters)
         self.assertLess(grown, 15 * MB)
 
