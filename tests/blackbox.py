@@ -135,7 +135,9 @@ class ProxyUnderTest:
             raise AssertionError(f"{name}{error}\n--- the proxy's log:\n{log[-6000:]}") from error
 
     def _check_end(self) -> None:
-        if not self._killed:
+        if self._killed:  # whoever ends its models has only just heard of it
+            wait_until(lambda: not self.survivors(), 5, "the end of the killed proxy's models")
+        else:
             self.stop()
         left = {pid: command_line(pid) for pid in self.survivors()}
         assert not left, f"left behind: {left}"

@@ -9,7 +9,6 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.http import Request
 
-from llama_swap import __version__
 from llama_swap.config.masking import masked
 from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
@@ -33,7 +32,6 @@ class AdminRoutes:
         app.route("/unload", methods=["GET", "POST"])(self.unload)
         app.route("/api/models/unload", methods=["POST"])(self.unload_all)
         app.route("/api/models/unload/<path:name>", methods=["POST"])(self.unload_one)
-        app.route("/api/version", methods=["GET"])(self.version)
 
     def health(self, request: Request) -> bytes:
         """Say that the proxy works, whatever its models do."""
@@ -78,10 +76,6 @@ class AdminRoutes:
             raise NotFound("model not found")
         await _whatever_the_client_does(self._router.unload([model]))
         return _text(request, "OK")
-
-    def version(self, request: Request) -> bytes:
-        """Say which llama-swap this is."""
-        return _json(request, {"version": __version__, "commit": "unknown", "build_date": "unknown"})
 
 
 async def _whatever_the_client_does(unloading: Deferred[None]) -> None:

@@ -26,7 +26,6 @@ from llama_swap.web.site import SwapRequest, body_of
 
 T = TypeVar("T")
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
-
 """Runs a function in a thread."""
 
 
