@@ -65,6 +65,13 @@ class NameTests(SynchronousTestCase):
         self.names.peers.forget("any")
         self.assertRaises(NotFound, self.names.resolve, "s")
 
+    def test_said_with_a_slash(self) -> None:
+        """Nor does it, where its own name and that of its model make one that another has."""
+        peers = Peers({"p": Peer(proxy="http://p", models=("x/y",)), "x": Peer(proxy="http://x")})
+        peers.saw("x", Seen(("y",)))
+        self.assertEqual(peers.find("x/y"), PeerModel("p", "x/y"))
+        self.assertEqual(peers.find("y"), PeerModel("x", "y"))
+
     def test_said_of_others(self) -> None:
         """No peer takes a name from what the configuration says of another."""
         self.names.peers.saw("any", Seen(("m", "org/n")))

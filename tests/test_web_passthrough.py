@@ -14,10 +14,11 @@ from twisted.web.http import Request
 from llama_swap.config.model import Compat, Config
 from llama_swap.errors import NotFound
 from llama_swap.routing.names import Names
+from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
-from llama_swap.web.passthrough import METHODS, PassThrough, split_target
+from llama_swap.web.passthrough import METHODS, MOST_SEGMENTS, PassThrough, split_target
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 
@@ -123,6 +124,22 @@ class SplitTests(SynchronousTestCase):
         """Of a profile, the error names the member that is none, without the rest of the path."""
         error = self.assertRaises(NotFound, split_target, b"/upstream/coding:sp%20ace/v1/x", self.names)
         self.assertIn("model 'sp ace' is not part of profile 'coding'", str(error))
+
+    def test_many_slashes(self) -> None:
+        """However many slashes a path has, and however long it is, few names are looked for, and short ones."""
+        looked_for: list[str] = []
+
+        class Noted(Names):
+            def find(self, name: str) -> Target | PeerModel | None:
+                looked_for.append(name)
+                return super().find(name)
+
+        names = Noted(CONFIG)
+        self.assertRaises(NotFound, split_target, b"/upstream/" + b"/" * 20_000, names)
+        self.assertRaises(NotFound, split_target, b"/upstream/" + b"x" * 60_000 + b"/y", names)
+        self.assertLessEqual(len(looked_for), MOST_SEGMENTS)
+        uri = b"/upstream/sp%20ace" + b"/y" * 20_000
+        self.assertEqual(split_target(uri, names), (Target("sp ace"), b"/y" * 20_000))
 
     @settings(deadline=None)
     @given(st.sampled_from(sorted(CONFIG.models)), st.binary(max_size=20))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config, Filters, Peer, Timeouts
@@ -24,6 +26,7 @@ CONFIG = Config(
         "p": Peer(proxy="http://peer.example:9/base", models=("m",), api_key="theirs"),
         "open": Peer(proxy="http://open.example", models=("n",)),
         "any": Peer(proxy="http://any.example"),
+        "deep": Peer(proxy="http://deep.example", models=("d",), filters=Filters(set_params={"x.n": 1})),
         "strict": Peer(
             proxy="http://strict.example",
             models=("s",),
@@ -42,10 +45,10 @@ class PeerTests(SynchronousTestCase):
     """With client and peer in memory."""
 
     def setUp(self) -> None:
-        router: Any = FakeRouter(CONFIG)
-        self.peers = router.peers
+        self.router: Any = FakeRouter(CONFIG)
+        self.peers = self.router.peers
         self.endpoints = Endpoints()
-        forwarder = Forwarder(router, self.endpoints, unwatched())
+        forwarder = Forwarder(self.router, self.endpoints, unwatched())
         app = app_with(InferenceRoutes(forwarder, Inline()).add_to, PassThrough(forwarder).add_to)
         self.client = Client(site_of(Front(app)))
         self.upstream = self.endpoints.upstream
@@ -63,6 +66,21 @@ class PeerTests(SynchronousTestCase):
         wire.deliver(OK)
         self.assertEqual(self.client.answer().body, b"OK")
         return sent
+
+    def test_taken_out_meanwhile(self) -> None:
+        """A peer that is taken out of the configuration while a request to it is filtered is not found any more."""
+
+        def reload_meanwhile(function: Callable[[], Any]) -> Deferred[Any]:
+            changed = function()
+            self.peers.follow({})
+            return succeed(changed)
+
+        in_flight = unwatched()
+        routes = InferenceRoutes(Forwarder(self.router, self.endpoints, in_flight), reload_meanwhile)
+        client = Client(site_of(Front(app_with(routes.add_to)), max_body=100_000))
+        client.ask("POST", CHAT, b'{"model": "d", "x": {"y": "%b"}}' % (b"y" * 20_000))
+        self.assertEqual(client.error(), (404, "peer deep was taken out of the configuration"))
+        self.assertEqual(list(in_flight), [])
 
     def test_what_a_peer_gets(self) -> None:
         """Its own host and key, its own name for the model, and nothing about the client."""

@@ -121,11 +121,13 @@ class Peers:
         return (self.seen.get(name, UNSEEN).models or ()) if told is None else told
 
     def _by_name(self) -> dict[str, PeerModel]:
-        known = self.models()
-        told = [found for found in known if self.configured[found.peer].models is not None]
+        told: list[PeerModel] = []
+        said: list[PeerModel] = []
+        for found in self.models():
+            (said if self.configured[found.peer].models is None else told).append(found)
         taken = {found.model for found in told}
-        bare = _unique(told) | _unique(found for found in known if found.model not in taken)
-        return bare | {str(found): found for found in known}
+        bare = _unique(found for found in said if found.model not in taken)
+        return bare | _by_full_name(said) | _unique(told) | _by_full_name(told)
 
     def _split(self, name: str) -> Iterable[tuple[str, str]]:
         """Yield each way to read `name` as that of a peer and something behind it."""
@@ -163,6 +165,10 @@ class Peers:
     def requests(self, model: PeerModel) -> int:
         """How many are under way."""
         return self._requests[model]
+
+
+def _by_full_name(models: Iterable[PeerModel]) -> dict[str, PeerModel]:
+    return {str(model): model for model in models}
 
 
 def _unique(models: Iterable[PeerModel]) -> dict[str, PeerModel]:

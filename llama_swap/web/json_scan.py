@@ -21,8 +21,8 @@ from llama_swap.web.json_grammar import CUT_ESCAPE, CUT_SCALAR, REST_OF_STRING, 
 
 MAX_DEPTH: Final = 900
 """About what Python's decoder takes."""
-MAX_SCALAR: Final = 1024 * 1024
-"""Characters of one number, beyond which it is refused."""
+MAX_SCALAR: Final = 128 * 1024
+"""Characters of one number, beyond which it is refused: until its end has come, it is read again with each packet."""
 PATIENCE: Final = 64
 """Steps in one packet after which the regular expressions are not what this text needs."""
 MOST_MEMBERS: Final = 1000
@@ -129,11 +129,14 @@ class JsonScan:
 
     def _scan(self, text: str, position: int) -> int:
         """Take all that is whole; return where it ends."""
-        steps = 0
+        steps, patience = 0, PATIENCE
         while True:
             start = self._swallow(text, _end_of(SPACES, text, position))
-            if steps > PATIENCE:
-                start = self._decode(text, start)
+            if steps > patience and text.startswith(("[", "{"), start):
+                after = self._decode(text, start)
+                if after == start:  # in vain, and perhaps all of the packet was read for it: not soon again
+                    patience = 2 * steps
+                start = after
             steps += 1
             token = TOKEN.match(text, start)
             if token is None:
@@ -192,7 +195,7 @@ class JsonScan:
 
     def _decode(self, text: str, position: int) -> int:
         """Take an array or object that is whole, if one may come now; return what follows it."""
-        if not text.startswith(("[", "{"), position) or text[position] not in self._next:
+        if text[position] not in self._next:
             return position
         try:
             _, end = _DECODER.scan_once(text, position)

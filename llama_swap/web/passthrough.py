@@ -25,6 +25,10 @@ PREFIX = b"/upstream/"
 PLACEHOLDER = "/upstream/-"
 COMFYUI = b"/comfyui"
 COMFYUI_PLACEHOLDER = "/comfyui/-"
+MOST_SEGMENTS = 64
+"""A model's name is looked for in so many segments of a path."""
+LONGEST_NAME = 4096
+"""Bytes of a name, as it is spelled in a path."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -39,9 +43,12 @@ def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
     """
     path, question, query = uri.removeprefix(PREFIX).partition(b"?")
     refusal = NotFound(f"no model {path.decode('ascii', 'backslashreplace')!r} here; GET /upstream lists what there is")
-    segments = path.split(b"/")
-    for count in range(len(segments), 0, -1):
-        name = unquote_to_bytes(b"/".join(segments[:count])).decode(errors="replace")
+    segments = path.split(b"/", MOST_SEGMENTS)
+    for count in range(min(len(segments), MOST_SEGMENTS), 0, -1):
+        spelled = b"/".join(segments[:count])
+        if len(spelled) > LONGEST_NAME:
+            continue
+        name = unquote_to_bytes(spelled).decode(errors="replace")
         try:
             target = names.find(names.pinned(name))
         except NotFound as error:  # a profile, and so far no member of it; or a name that the active profile refuses

@@ -49,7 +49,7 @@ async function load({ key }) {
   } catch (error) {
     if (!waiting.signal.aborted) complain(`${key} was not loaded: ${error.message}`);
   } finally {
-    loading.delete(key);
+    if (loading.get(key) === waiting) loading.delete(key);
   }
 }
 

@@ -1,7 +1,7 @@
 // A whole request and its answer, in a dialog.
 
 import { ask } from "./api.js";
-import { $, fill, make } from "./dom.js";
+import { fill, make } from "./dom.js";
 import { bytes } from "./format.js";
 import { complain } from "./notice.js";
 
@@ -18,15 +18,16 @@ export async function showCapture({ id, model, req_path: path, error_msg: error,
   }
   const dialog = make("dialog");
   fill(dialog, "capture-view");
+  const place = (id) => dialog.querySelector(`#${id}`); // there may be another one of these
   document.body.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  $("capture-close").addEventListener("click", () => dialog.close());
-  $("capture-title").textContent = `${model} · ${path}`;
+  place("capture-close").addEventListener("click", () => dialog.close());
+  place("capture-title").textContent = `${model} · ${path}`;
   dialog.setAttribute("aria-labelledby", "capture-title");
-  if (error) $("capture-parts").append(make("p", { className: "wrong" }, error));
+  if (error) place("capture-parts").append(make("p", { className: "wrong" }, error));
   if (capture) {
-    $("capture-parts").append(
+    place("capture-parts").append(
       ...part("Request", capture.req_headers, capture.req_body),
       ...part("Answer", capture.resp_headers, capture.resp_body),
     );

@@ -34,11 +34,15 @@ export function open(place) {
   async function look() {
     try {
       const response = await fetch(at(`api/performance${latest && `?after=${encodeURIComponent(latest)}`}`), { cache: "no-store" });
+      if (closed) return;
       if (response.status === 503) return say("Nobody watches the hardware: performance.disabled is set.");
       if (!response.ok) throw new Error(await refusal(response));
-      keep(await response.json());
+      const fresh = await response.json();
+      if (closed) return;
+      keep(fresh);
       show();
     } catch (error) {
+      if (closed) return; // and the place is another page's
       say(system.length ? "" : `Nothing can be shown: ${error.message}`);
     }
     if (!closed) timer = setTimeout(look, EVERY);

@@ -98,7 +98,7 @@ export class EventStream {
 function parsed(text) {
   const event = { event: "message", data: "", id: "" };
   for (const line of text.split(/\r?\n/)) {
-    const [, name, value] = /^(\w+): ?(.*)$/.exec(line) ?? [];
+    const [, name, value] = /^(\w+): ?(.*)$/s.exec(line) ?? [];
     if (name === "data" && event.data) event.data += `\n${value}`;
     else if (name) event[name] = value;
   }
