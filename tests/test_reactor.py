@@ -98,7 +98,7 @@ class DirectReactorTests(SynchronousTestCase):
     def test_installed(self) -> None:
         """Both doors run on it, unless another reactor was chosen before."""
         config = Path(self.mktemp())
-        config.write_text("models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800'}}")
+        config.write_text("listen: '127.0.0.1:0'\nmodels: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800'}}")
         read = f"tap.read_settings(tap.Flags({str(config)!r}))"
         show = "from twisted.internet import reactor; print(type(reactor).__name__)"
         for before, expected in (
