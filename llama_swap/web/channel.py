@@ -37,7 +37,7 @@ DISCARDED = 256 * 1024 * 1024
 PIPELINED = 16 * 1024
 """How many bytes of its next requests a client may send while one is being answered."""
 
-_EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
 
 class SwapChannel(HTTPChannel):

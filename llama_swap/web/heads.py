@@ -27,7 +27,7 @@ _WORTH_REMEMBERING = 4096
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = rb"(%b):([\t\x20-\x7e\x80-\xff]*+)\r\n" % _TOKEN
 _LINE = rb"(%b) (/[!\"$-~]*+) HTTP/1\.([01])\r\n" % _TOKEN
-_HEAD = re.compile(rb"%b((?:%b)*+)\r\n" % (_LINE, _FIELD))
+_HEAD = re.compile(rb"%b((?>(?:%b)*))\r\n" % (_LINE, _FIELD))
 _FIRST_LINE = re.compile(_LINE)
 _FIELDS = re.compile(_FIELD)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Some parsers take `;` for `&`: what only they would call a field is found too, to be refused.
 _NAME = rb"[&;]" + b"".join(rb"(?:%c|%%%x|%%%X)" % (char, char, char) for char in b"model")
-_FIELD = re.compile(_NAME + rb"(?:=([^&;]*+))?+(?=[&;])")
+_FIELD = re.compile(_NAME + rb"(?>(?:=([^&;]*+))?)(?=[&;])")
 _OPEN_FIELD = re.compile(_NAME + rb"=")
 _LONGEST_NAME = len("&%6d%6f%64%65%6c=")
 _LONGEST_VALUE = 16 * 1024  # until its end has come, it is read again with each packet
