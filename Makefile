@@ -37,7 +37,7 @@ clean: ## remove what was built; .venv stays
 	find llama_swap tests twisted tools -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## list these commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 SOURCES = $(shell find llama_swap twisted examples -type f -not -name '*.pyc' -not -name dropin.cache)
 

@@ -98,7 +98,7 @@ def upstream(load_delay: float) -> Contender:
 def llamacpp() -> list[Contender]:
     """Return llama.cpp with the demo's model, if they are here."""
     if find_spec("xllamacpp") is None:
-        progress("llama.cpp is not installed (pip install 'llama-swap[llamacpp]'): left out")
+        progress("llama.cpp is not installed (pip install xllamacpp): left out")
         return []
     from llama_swap.llamacpp.demo_files import cache_directory, fetch_model
 

@@ -56,7 +56,7 @@ class RefusalTests(SynchronousTestCase):
         ended = subprocess.run(
             [sys.executable, "-c", program, "-m", "x"], env=environment(), capture_output=True, text=True, check=False
         )
-        self.assert_refused(ended, "pip install 'llama-swap[llamacpp]'")
+        self.assert_refused(ended, "pip install xllamacpp")
 
     def test_damaged(self) -> None:
         """A file that is cut off: llama.cpp's own words, then ours."""

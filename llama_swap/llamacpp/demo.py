@@ -30,8 +30,8 @@ Two models are configured, and one of them runs at a time.  Try, in another term
     -d '{{"model": "poet", "messages": [{{"role": "user", "content": "Write one line about rain."}}]}}'
   curl -Ns {url}/logs/stream
 
-The first starts a model, the second swaps it for the other, the third follows the log; {url}/logs
-shows it in a browser.  Ctrl-C ends everything.
+The first starts a model, the second swaps it for the other, the third follows the log; {url}
+shows all of that in a browser.  Ctrl-C ends everything.
 """
 
 

@@ -67,7 +67,7 @@ def serve(parameters: Mapping[str, Any]) -> int:
 def require_xllamacpp() -> None:
     """Raise CannotServe unless llama.cpp's wheel is installed."""
     if find_spec("xllamacpp") is None:
-        raise CannotServe("llama.cpp is missing; pip install 'llama-swap[llamacpp]' or pip install xllamacpp brings it")
+        raise CannotServe("llama.cpp is missing; pip install xllamacpp, or pipx inject llama-swap xllamacpp, brings it")
 
 
 def check_model(path: str) -> None:
