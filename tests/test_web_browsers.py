@@ -327,8 +327,13 @@ class PreflightTests(GateTestCase):
         self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (204, None))
 
     def test_other_options(self) -> None:
-        """An OPTIONS that asks for something else is a request like any other."""
-        self.assertEqual(self.ask("OPTIONS", "/upstream/a/").body, b"in")
+        """Whoever asks us without being a browser is told the same; to a model it is a request like any other."""
+        for path in (CHAT, "/running", "/nowhere"):
+            answer = self.ask("OPTIONS", path)
+            self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (204, None))
+            self.assertIn("POST", answer["Access-Control-Allow-Methods"] or "")
+        for path in ("/upstream/a/", "/comfyui/x"):
+            self.assertEqual(self.ask("OPTIONS", path).body, b"in")
         self.configure(api_keys=["sk-1"])
         self.assertEqual(self.ask("OPTIONS", CHAT).status, 401)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve
 
-from llama_swap.config.model import Capabilities, Config, Peer, PinProfile
+from llama_swap.config.model import Capabilities, Config, Peer, PinProfile, UIActivityConfig, UIConfig
 from llama_swap.logs.broadcaster import Broadcaster
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Seen
@@ -128,11 +128,22 @@ class EventTests(EventCase):
         [(_, [model])] = listeners[0].told()
         self.assertEqual(model["name"], "A")
 
+    def test_page_settings(self) -> None:
+        """What the configuration has for pages is told at first, and once when it has changed."""
+        listener = self.listener()
+        listener.told()
+        other = UIConfig(activity=UIActivityConfig(session_id=("X-Chat",)))
+        self.router.config = evolve(self.router.config, ui=other)
+        self.clock.pump([EVERY] * 2)
+        told = [news for news in listener.told() if news[0] != "modelStatus"]  # as with any other configuration
+        self.assertEqual(told, [("uiConfig", {"activity": {"session_id": ["X-Chat"]}})])
+
     def test_abilities(self) -> None:
         """What is told of a model is told here, too."""
         self.router.config = Config(models=models("a", capabilities=Capabilities(tools=True, context=4096)))
         [able] = self.told_models(self.listener())
-        self.assertEqual((able["context_length"], able["capabilities"]["tools"], able["peerID"]), (4096, True, ""))
+        told = (able["context_length"], able["capabilities"], able["peerID"])
+        self.assertEqual(told, (4096, {"function_calling": True}, ""))
         self.assertNotIn("architecture", able)
 
     def test_peers(self) -> None:
@@ -141,12 +152,12 @@ class EventTests(EventCase):
         listener = self.listener()
         own, remote = self.told_models(listener)
         self.assertEqual((own["id"], own["peerID"], "context_length" in own), ("a", "", False))
-        self.assertEqual((remote["id"], remote["peerID"], remote["state"]), ("m", "p", "unknown"))
+        self.assertEqual((remote["id"], remote["peerID"], remote["state"]), ("p/m", "p", "unknown"))
         for seen, state in ((Seen(("n",)), "unknown"), (Seen(("n",), answers=False), "stopped")):
             self.router.peers.saw("q", seen)
             self.clock.pump([EVERY] * 2)
             [last] = [model for model in self.told_models(listener) if model["peerID"] == "q"]
-            self.assertEqual((last["id"], last["state"]), ("n", state))
+            self.assertEqual((last["id"], last["state"]), ("q/n", state))
             self.clock.pump([EVERY] * 2)
             self.assertEqual(listener.told(), [])
 
@@ -233,11 +244,12 @@ class FeedTests(EventCase):
         self.clock.advance(EVERY)
         told = listener.told()
         self.assertEqual(
-            [kind for kind, _ in told], ["modelStatus", "profileChanged", "inflight", "activity", "logData"]
+            [kind for kind, _ in told],
+            ["modelStatus", "uiConfig", "profileChanged", "inflight", "activity", "logData"],
         )
-        self.assertEqual((told[0][1][0]["state"], told[3][1]), ("ready", {"id": 100}))
-        self.assertIn("bytes dropped", told[4][1]["data"])
-        self.assertLess(len(told[4][1]["data"]), 300_000)
+        self.assertEqual((told[0][1][0]["state"], told[4][1]), ("ready", {"id": 100}))
+        self.assertIn("bytes dropped", told[5][1]["data"])
+        self.assertLess(len(told[5][1]["data"]), 300_000)
 
     def test_too_many(self) -> None:
         """There is an end to those who may listen."""

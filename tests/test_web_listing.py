@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Capabilities, Config, Peer, Selector
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Seen
-from llama_swap.web.listing import listing
+from llama_swap.web.listing import abilities, listing
 from tests.fakes_web import models
 
 ABLE = Capabilities(in_=("text", "image"), out=("text",), tools=True, context=4096)
@@ -27,12 +28,29 @@ class ListingTests(SynchronousTestCase):
     def test_abilities(self) -> None:
         """What a model can do is told in the fields that clients look for; what nobody told is left out."""
         able, plain = rows_of(Config(models={**models("a", capabilities=ABLE), **models("b")}), {"a"})
+        self.assertEqual(able["capabilities"], {"vision": True, "function_calling": True})
         self.assertEqual(able["architecture"]["modality"], "text+image->text")
         self.assertEqual(able["architecture"]["input_modalities"], ["text", "image"])
         self.assertEqual(able["supported_parameters"], ["tools", "tool_choice"])
         self.assertEqual((able["context_length"], able["meta"]["n_ctx"]), (4096, 4096))
-        self.assertEqual(able["capabilities"]["tools"], True)
         self.assertEqual(set(plain), {"id", "object", "created", "owned_by", "meta", "status"})
+
+    def test_what_it_is_for(self) -> None:
+        """Each use that reading one thing and writing another makes possible is told by its name."""
+        for reads, writes, uses in (
+            (("audio",), ("text",), {"audio_transcriptions"}),
+            (("text",), ("audio",), {"audio_speech"}),
+            (("text",), ("image",), {"image_generation"}),
+            (("image",), ("image",), {"vision", "image_to_image"}),
+            (("text",), ("text",), set()),
+        ):
+            told = abilities(Capabilities(in_=reads, out=writes))
+            self.assertEqual(told.get("capabilities", {}), dict.fromkeys(uses, True))
+        self.assertEqual(abilities(Capabilities(reranker=True)), {"capabilities": {"reranker": True}})
+        self.assertEqual(
+            abilities(Capabilities(in_=("image",))),
+            {"architecture": {"input_modalities": ["image"]}, "capabilities": {"vision": True}},
+        )
 
     def test_status(self) -> None:
         """Models that run, in whatever state, are loaded."""
@@ -45,12 +63,18 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(row["meta"]["llamaswap"], {"k": [1, None], "type": "model", "aliases": ["x"]})
 
     def test_selectors(self) -> None:
-        """A selector is listed with what is told of it, and is loaded when one of its targets is."""
+        """A selector is listed with how it chooses, and is loaded when a target is that it may choose."""
         selector = Selector(strategy="warm", targets=("a", "b"), metadata={"k": 1})
         config = Config(models=models("a", "b"), selectors={"s": selector})
         [row] = [row for row in rows_of(config, {"b"}) if row["id"] == "s"]
-        self.assertEqual(row["meta"]["llamaswap"], {"k": 1, "type": "selector"})
+        told = {"k": 1, "type": "selector", "strategy": "warm", "targets": ["a", "b"]}
+        self.assertEqual(row["meta"]["llamaswap"], told)
         self.assertEqual(row["status"], {"value": "loaded"})
+        for strategy, more, status in (("pin", {}, "unloaded"), ("spillover", {"spillover": 2}, "loaded")):
+            config = evolve(config, selectors={"s": evolve(selector, strategy=strategy, spillover=2)})
+            [row] = [row for row in rows_of(config, {"b"}) if row["id"] == "s"]
+            self.assertEqual(row["meta"]["llamaswap"], {**told, "strategy": strategy, **more})
+            self.assertEqual(row["status"], {"value": status})
 
     def test_peers(self) -> None:
         """Models of peers say whose they are, and whether that one answers, as soon as it is known."""
@@ -60,7 +84,7 @@ class ListingTests(SynchronousTestCase):
             if seen is not None:
                 names.peers.saw("p", seen)
             _, row = listing(config, names, (), 1)
-            self.assertEqual((row["id"], row["status"]["value"]), ("p/m", "unloaded"))
+            self.assertEqual((row["id"], row["name"], row["status"]["value"]), ("p/m", "p: m", "unloaded"))
             self.assertEqual(row["meta"]["llamaswap"], {"type": "peer", "peerID": "p", **more})
 
     def test_aliases(self) -> None:
@@ -69,3 +93,6 @@ class ListingTests(SynchronousTestCase):
         rows = rows_of(Config(models=configured, include_aliases_in_list=True), {"m"})
         kinds = [(row["id"], row["meta"]["llamaswap"]["type"], row["status"]["value"]) for row in rows]
         self.assertEqual(kinds, [("a", "alias", "loaded"), ("m", "model", "loaded"), ("z", "alias", "loaded")])
+        metas = [row["meta"]["llamaswap"] for row in rows]
+        self.assertEqual([meta.get("modelID") for meta in metas], ["m", None, "m"])
+        self.assertEqual([meta.get("aliases") for meta in metas], [None, ["z", "a"], None])

@@ -273,6 +273,12 @@ class RouteTests(SynchronousTestCase):
             json.loads(answer.body)
         self.assertEqual(self.router.targets, [])
 
+    def test_unknown_in_words(self) -> None:
+        """Clients look for these words, to tell our 404 from one of the model's own server."""
+        self.client.ask("GET", "/upstream/nobody/health")
+        message = json.loads(self.client.answer().body)["error"]["message"]
+        self.assertTrue(message.startswith("model not found: there is no 'nobody/health' here"), message)
+
     def test_comfyui(self) -> None:
         """Only the first page of ComfyUI may start it; once it runs, everything below goes to it as raw as it came."""
         for path, status, location in (

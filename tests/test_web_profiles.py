@@ -47,10 +47,10 @@ class ProfileTests(SynchronousTestCase):
         return {entry["id"]: entry["meta"]["llamaswap"]["type"] for entry in found["data"]}
 
     def test_list(self) -> None:
-        """All profiles with pins, and which is active: at first none."""
+        """All profiles with pins, which are text for all who expect that, and which is active: at first none."""
         profiles = [
             {"id": "empty", "description": "", "pins": {}},
-            {"id": "p", "description": "D", "pins": {"gpt": "a", "b": None}},
+            {"id": "p", "description": "D", "pins": {"gpt": "a", "b": ""}},
         ]
         self.assertEqual(self.request("GET", "/api/profiles"), (200, {"active": None, "profiles": profiles}))
 

@@ -93,12 +93,19 @@ class BrowserRules:
         return b"*" if self._opens_all else origin
 
 
-def is_preflight(request: Request) -> bool:
+def is_preflight(request: SwapRequest) -> bool:
     """Whether a browser asks what it may ask: https://fetch.spec.whatwg.org/#cors-preflight-request ."""
     if request.method != b"OPTIONS":
         return False
     headers = request.requestHeaders
     return headers.hasHeader(b"Access-Control-Request-Method") or headers.hasHeader(b"Access-Control-Request-Headers")
+
+
+def asks_what_is_allowed(request: SwapRequest) -> bool:
+    """Whether it is us whom somebody asks what may be asked, be it a browser or not (RFC 9110 §9.3.7)."""
+    if request.method != b"OPTIONS":
+        return False
+    return is_preflight(request) or _first_segment(request.path) not in (b"upstream", b"comfyui")
 
 
 def answer_preflight(request: Request) -> None:

@@ -43,7 +43,7 @@ def describe(error: SwapError) -> dict[str, str | None]:
 def head(request: Request, error: SwapError) -> bytes:
     """Set status and headers for `error`; return the body."""
     content_type, body = render(error, request.getHeader(b"accept") or b"")
-    request.setResponseCode(error.status)
+    request.setResponseCode(error.status, _PHRASES.get(error.status))
     request.setHeader(b"Date", datetimeToString())
     request.setHeader(b"Content-Type", content_type)
     request.setHeader(b"Content-Length", b"%d" % len(body))
@@ -68,9 +68,12 @@ _PHRASES = {
     401: b"Unauthorized",
     403: b"Forbidden",
     413: b"Content Too Large",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
+    499: b"Client Closed Request",
     503: b"Service Unavailable",
 }
+"""Of those who send no whole request, and what twisted.web has no words for."""
 _LAST_ANSWER = (
     b"HTTP/1.1 %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b"
     b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"

@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from llama_swap.config.model import ModelConfig
+from llama_swap.config.model import ModelConfig, UIConfig
 from llama_swap.errors import Unavailable
 from llama_swap.logs.broadcaster import PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import Chunk
@@ -49,6 +49,7 @@ class EventRoutes:
         self._looking.clock = clock
         self._known_models: object = None
         self._models = b""
+        self._ui: UIConfig | None = None
         self._profile: str | None = None
         self._activity = 0
         self._in_flight: dict[int, tuple[int, int]] = {}
@@ -86,21 +87,12 @@ class EventRoutes:
             self._looking.stop()
 
     def greeting(self) -> bytes:
-        """Return the state of everything but the logs, and what never changes."""
-        ui = {"activity": {"session_id": list(self._router.config.ui.activity.session_id)}}
-        return b"".join(
-            [
-                self._model_status(),
-                _message("uiConfig", ui),
-                self._profile_changed(),
-                self._snapshot(),
-            ]
-        )
+        """Return the state of everything but the logs."""
+        return self._model_status() + self._ui_config() + self._profile_changed() + self._snapshot()
 
     def state(self) -> bytes:
-        """Return the state of everything but the logs."""
-        activity = _message("activity", {"id": self._records.activity.latest})
-        return self._model_status() + self._profile_changed() + self._snapshot() + activity
+        """Return the same, and which entry of the activity is the latest."""
+        return self.greeting() + _message("activity", {"id": self._records.activity.latest})
 
     # -- what there is to tell --------------------------------------------------------------------------------
 
@@ -119,6 +111,9 @@ class EventRoutes:
         models = self._models
         if self._model_status() is not models:
             news.insert(0, self._models)
+        if self._ui != (ui := self._router.config.ui):
+            self._ui = ui
+            news.append(self._ui_config())
         if self._profile != (active := self._router.names.active):
             self._profile = active
             news.append(self._profile_changed())
@@ -136,6 +131,9 @@ class EventRoutes:
             own = [_own_status(model, states) for _, model in sorted(config.models.items())]
             self._models = _message("modelStatus", own + [_status_at_peer(model, peers) for model in peers.models()])
         return self._models
+
+    def _ui_config(self) -> bytes:
+        return _message("uiConfig", {"activity": {"session_id": list(self._router.config.ui.activity.session_id)}})
 
     def _profile_changed(self) -> bytes:
         return _message("profileChanged", {"active": self._router.names.active})
@@ -246,9 +244,12 @@ def _own_status(model: ModelConfig, states: Mapping[str, str]) -> dict[str, Any]
 
 
 def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:
-    """Say what can be said of a model of a peer: nobody here knows whether it is loaded."""
+    """Say what can be said of a model of a peer, by the name that `/v1/models` has for it.
+
+    Nobody here knows whether it is loaded.
+    """
     return {
-        "id": model.model,
+        "id": str(model),
         "name": "",
         "description": "",
         "state": "unknown" if peers.answers(model.peer) else "stopped",

@@ -13,7 +13,7 @@ from llama_swap.config.model import Config
 from llama_swap.errors import Forbidden, SwapError
 from llama_swap.listen import is_loopback
 from llama_swap.web.auth import ApiKeys
-from llama_swap.web.browsers import BrowserRules, answer_preflight, is_preflight
+from llama_swap.web.browsers import BrowserRules, answer_preflight, asks_what_is_allowed, is_preflight
 from llama_swap.web.errors import refuse
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Gate(Resource):
         """See `IResource.render`."""
         if request.refusal is not None:
             refuse(request, request.refusal)
-        elif is_preflight(request):
+        elif asks_what_is_allowed(request):
             answer_preflight(request)
         else:
             return self._inner.render(request)

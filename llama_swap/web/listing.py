@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from llama_swap.config.model import Capabilities, Config, ModelConfig
+from llama_swap.config.model import Capabilities, Config, ModelConfig, Selector
 from llama_swap.routing.names import Names
 
 
@@ -32,30 +32,35 @@ def _everything(config: Config, names: Names) -> Iterator[tuple[str, dict[str, A
     """Yield each id, its own fields, and the names of models that it stands for."""
     for model in config.models.values():
         if not model.unlisted:
-            yield model.id, _model(model, "model"), [model.id]
+            aliases = {"aliases": list(model.aliases)} if model.aliases else {}
+            yield model.id, _model(model, "model", aliases), [model.id]
             for alias in model.aliases if config.include_aliases_in_list else ():
-                yield alias, _model(model, "alias"), [model.id]
+                yield alias, _model(model, "alias", {"modelID": model.id}), [model.id]
     for id_, selector in config.selectors.items():
         if not selector.unlisted:
-            yield (
-                id_,
-                _texts(selector.name, selector.description) | _meta("selector", selector.metadata),
-                selector.targets,
-            )
+            yield id_, _selector(selector), selector.targets[:1] if selector.strategy == "pin" else selector.targets
     for remote in names.peers.models():
         seen = names.peers.seen.get(remote.peer)
         reachable = {} if seen is None else {"reachable": seen.answers}
-        yield str(remote), _meta("peer", {"peerID": remote.peer, **reachable}), []
+        named = _texts(f"{remote.peer}: {remote.model}", "")
+        yield str(remote), named | _meta("peer", {"peerID": remote.peer, **reachable}), []
     for id_, pinned in names.pins.items():
         yield id_, _meta("profile"), [] if pinned is None else [pinned]
 
 
-def _model(model: ModelConfig, kind: str) -> dict[str, Any]:
+def _model(model: ModelConfig, kind: str, more: Mapping[str, Any]) -> dict[str, Any]:
     told = model.capabilities
-    meta = _meta(kind, {**model.metadata, "aliases": list(model.aliases)})
+    meta = _meta(kind, {**model.metadata, **more})
     if told.context:
         meta["meta"]["n_ctx"] = told.context
     return _texts(model.name, model.description) | abilities(told) | meta
+
+
+def _selector(selector: Selector) -> dict[str, Any]:
+    how: dict[str, Any] = {"strategy": selector.strategy, "targets": list(selector.targets)}
+    if selector.strategy == "spillover":
+        how["spillover"] = selector.spillover
+    return _texts(selector.name, selector.description) | _meta("selector", {**selector.metadata, **how})
 
 
 def _texts(name: str, description: str) -> dict[str, Any]:
@@ -68,24 +73,27 @@ def _meta(kind: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 def abilities(told: Capabilities) -> dict[str, Any]:
     """Return what is told of what a model can do; nothing of what is not told."""
-    fields: dict[str, Any] = {}
-    if told.in_ or told.out:
-        reads, writes = told.in_ or ("text",), told.out or ("text",)
-        fields["architecture"] = {
-            "modality": f"{'+'.join(reads)}->{'+'.join(writes)}",
-            "input_modalities": list(reads),
-            "output_modalities": list(writes),
-        }
-    if told != Capabilities():
-        fields["capabilities"] = {
-            "in": list(told.in_),
-            "out": list(told.out),
-            "tools": told.tools,
-            "reranker": told.reranker,
-            "context": told.context,
-        }
-    if told.tools:
-        fields["supported_parameters"] = ["tools", "tool_choice"]
-    if told.context:
-        fields["context_length"] = told.context
-    return fields
+    reads, writes = list(told.in_), list(told.out)
+    architecture: dict[str, Any] = {}
+    if reads and writes:
+        architecture["modality"] = f"{'+'.join(reads)}->{'+'.join(writes)}"
+    if reads:
+        architecture["input_modalities"] = reads
+    if writes:
+        architecture["output_modalities"] = writes
+    able = {
+        "vision": "image" in reads,
+        "audio_transcriptions": "audio" in reads and "text" in writes,
+        "audio_speech": "text" in reads and "audio" in writes,
+        "image_generation": "text" in reads and "image" in writes,
+        "image_to_image": "image" in reads and "image" in writes,
+        "function_calling": told.tools,
+        "reranker": told.reranker,
+    }
+    fields: dict[str, Any] = {
+        "architecture": architecture,
+        "capabilities": {name: True for name, is_able in able.items() if is_able},
+        "supported_parameters": ["tools", "tool_choice"] if told.tools else [],
+        "context_length": told.context,
+    }
+    return {name: value for name, value in fields.items() if value}

@@ -42,7 +42,8 @@ def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
     @raise Unavailable: it cannot be known yet where the name ends.
     """
     path, question, query = uri.removeprefix(PREFIX).partition(b"?")
-    refusal = NotFound(f"no model {path.decode('ascii', 'backslashreplace')!r} here; GET /upstream lists what there is")
+    shown = path.rstrip(b"/").decode("ascii", "backslashreplace")
+    refusal = NotFound(f"model not found: there is no {shown!r} here; GET /upstream lists what there is")
     segments = path.split(b"/", MOST_SEGMENTS)
     for count in range(min(len(segments), MOST_SEGMENTS), 0, -1):
         spelled = b"/".join(segments[:count])

@@ -25,9 +25,13 @@ class ProfileRoutes:
         app.route("/api/profiles/active", methods=["PUT"])(self.activate)
 
     def profiles(self, request: Request) -> bytes:
-        """List the profiles, and say which is active."""
+        """List the profiles, and say which is active; a name that a profile refuses has the empty text as its pin."""
         listed = [
-            {"id": name, "description": profile.description, "pins": dict(profile.pins)}
+            {
+                "id": name,
+                "description": profile.description,
+                "pins": {pin: target or "" for pin, target in profile.pins.items()},
+            }
             for name, profile in sorted(self._router.config.pin_profiles.items())
         ]
         return _json(request, {"active": self._router.names.active, "profiles": listed})

@@ -5,7 +5,7 @@ import { EventStream } from "./sse.js";
 
 const HIDDEN = 5_000; // ms; a browser has few connections for all pages of a site, and one that nobody sees needs none
 
-/** Models by key: what requests call them, which for those of peers is PEER/ID. */
+/** Models by key: what requests call them. */
 export const models = new Map();
 /** Requests under way, by number; each has `since`, in the time of this machine. */
 export const requests = new Map();
@@ -53,10 +53,7 @@ export function start() {
 const TAKE = {
   modelStatus(told) {
     models.clear();
-    for (const model of told) {
-      const key = model.peerID ? `${model.peerID}/${model.id}` : model.id;
-      if (!models.has(key)) models.set(key, { ...model, key });
-    }
+    for (const model of told) if (!models.has(model.id)) models.set(model.id, { ...model, key: model.id });
     note("models");
   },
   inflight({ operation, requests: all, request, id }) {

@@ -92,9 +92,8 @@ function fact([title, value, isBroad]) {
 }
 
 function facts(model, entry, process, stats) {
-  const { type, aliases, ...metadata } = entry?.meta?.llamaswap ?? {};
-  const told = model.capabilities;
-  const abilities = told && [told.tools && "tools", told.reranker && "reranking"].filter(Boolean).join(", ");
+  const { type, aliases, peerID, reachable, ...metadata } = entry?.meta?.llamaswap ?? {};
+  const abilities = Object.keys(model.capabilities ?? {}).map((name) => name.replaceAll("_", " "));
   const modality = entry?.architecture?.modality;
   return [
     ["Name", model.name],
@@ -104,7 +103,7 @@ function facts(model, entry, process, stats) {
     ["Listed", model.unlisted ? "no" : ""],
     ["Context", model.context_length ? `${count(model.context_length)} tokens` : ""],
     ["Reads and writes", modality?.replace("->", " → ")],
-    ["Also able to", abilities],
+    ["Good for", abilities.join(", ")],
     ["Unloaded when idle for", process ? (process.ttl > 0 ? duration(process.ttl * 1000) : "never") : ""],
     ["Requests", stats ? count(stats.total_requests) : ""],
     ["Tokens read", stats?.total_requests ? count(stats.total_input_tokens) : ""],
