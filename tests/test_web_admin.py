@@ -60,7 +60,7 @@ class AdminTests(SynchronousTestCase):
             "object": "model",
             "created": CREATED,
             "owned_by": "llama-swap",
-            "meta": {"llamaswap": {"type": "model", "aliases": []}},
+            "meta": {"llamaswap": {"type": "model"}},
             "status": {"value": "unloaded"},
         }
         meta = {"llamaswap": {"type": "model", "aliases": ["alias"]}}

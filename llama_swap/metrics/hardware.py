@@ -1,4 +1,4 @@
-"""A look at the machine: processors, memory, network, and NVIDIA's GPUs.
+"""A look at the machine: processors, memory, network, GPUs.
 
 All of this may block, so it runs in a thread.  Names and units are those of the original llama-swap's API.
 """
@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from llama_swap.metrics import drm, nvidia
+from llama_swap.metrics.gpu import MB, Gpu
 from llama_swap.metrics.rfc3339 import text_of
 
-MB: Final = 1024 * 1024
 KEPT_FOR: Final = 3600.0
 """Seconds for which samples are kept."""
 
@@ -58,7 +59,8 @@ class History:
 def look(now: float) -> Sample:
     """Look at everything."""
     timestamp = text_of(now)
-    return Sample(now, {"timestamp": timestamp, **_system()}, tuple({"timestamp": timestamp, **gpu} for gpu in gpus()))
+    seen = tuple({"timestamp": timestamp, **gpu.as_sample(number)} for number, gpu in enumerate(gpus()))
+    return Sample(now, {"timestamp": timestamp, **_system()}, seen)
 
 
 def _system() -> dict[str, Any]:
@@ -83,51 +85,6 @@ def _system() -> dict[str, Any]:
     }
 
 
-def gpus() -> list[dict[str, Any]]:
-    """Look at NVIDIA's GPUs; there are none where its library is not installed, or finds none."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()  # again and again: a driver may be updated, and a GPU fall off its bus
-    except pynvml.NVMLError:
-        return []
-    try:
-        return [_gpu(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:
-        return []
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _gpu(nvml: Any, number: int) -> dict[str, Any]:
-    device = nvml.nvmlDeviceGetHandleByIndex(number)
-
-    def ask(name: str, *arguments: Any) -> Any:
-        """Return what the driver says; None where this GPU has nothing to say about it."""
-        try:
-            return getattr(nvml, f"nvmlDeviceGet{name}")(device, *arguments)
-        except nvml.NVMLError:
-            return None
-
-    memory, use = ask("MemoryInfo"), ask("UtilizationRates")
-    return {
-        "id": number,
-        "name": _text(ask("Name")),
-        "uuid": _text(ask("UUID")),
-        "temp_c": ask("Temperature", nvml.NVML_TEMPERATURE_GPU) or 0,
-        "vram_temp_c": 0,  # which NVML does not tell
-        "gpu_util_pct": use.gpu if use else 0,
-        "mem_util_pct": use.memory if use else 0,
-        "mem_used_mb": memory.used // MB if memory else 0,
-        "mem_total_mb": memory.total // MB if memory else 0,
-        "fan_speed_pct": ask("FanSpeed") or 0,
-        "power_draw_w": (ask("PowerUsage") or 0) / 1000,
-        "power_limit_w": (ask("EnforcedPowerLimit") or 0) / 1000,
-        "driver": _text(nvml.nvmlSystemGetDriverVersion()),
-    }
-
-
-def _text(value: str | bytes | None) -> str:
-    return value.decode() if isinstance(value, bytes) else value or ""
+def gpus() -> list[Gpu]:
+    """Look at all GPUs."""
+    return [*nvidia.gpus(), *drm.gpus()]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from llama_swap import __version__
-from llama_swap.metrics.hardware import MB, gpus
+from llama_swap.metrics.gpu import MB, Gpu
+from llama_swap.metrics.hardware import gpus
 from llama_swap.metrics.rfc3339 import text_of
 
 SCHEMA_VERSION: Final = 1
@@ -52,20 +53,23 @@ def inventory() -> dict[str, Any]:
         "environment": {"kind": _environment(), "name": None, "version": None},
         "cpu": _cpu(psutil.cpu_count(logical=False), psutil.cpu_count()),
         "memory": {"capacity_bytes": psutil.virtual_memory().total},
-        "accelerators": [_accelerator(gpu) for gpu in gpus()],
+        "accelerators": [_accelerator(number, gpu) for number, gpu in enumerate(gpus())],
     }
 
 
-def _accelerator(gpu: dict[str, Any]) -> dict[str, Any]:
+def _accelerator(number: int, gpu: Gpu) -> dict[str, Any]:
     return {
-        "index": gpu["id"],
+        "index": number,
         "kind": "gpu",
-        "vendor": "NVIDIA",
-        "model": gpu["name"] or None,
+        "vendor": gpu.vendor,
+        "model": gpu.name or None,
         "architecture": None,
-        "memory": {"kind": "dedicated", "capacity_bytes": gpu["mem_total_mb"] * MB or None},
-        "driver": {"name": "nvidia", "version": gpu["driver"] or None},
-        "power_limit_watts": gpu["power_limit_w"] or None,
+        "memory": {
+            "kind": "dedicated" if gpu.mem_total_mb else "unknown",
+            "capacity_bytes": gpu.mem_total_mb * MB or None,
+        },
+        "driver": {"name": gpu.driver or None, "version": gpu.driver_version or None},
+        "power_limit_watts": gpu.power_limit_w or None,
     }
 
 

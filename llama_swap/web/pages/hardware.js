@@ -44,7 +44,7 @@ function partsOf(found, { version }) {
       ["Model", one.model],
       ["Vendor", one.vendor],
       ["Memory", one.memory.capacity_bytes && bytes(one.memory.capacity_bytes)],
-      ["Driver", [one.driver.name, one.driver.version].filter(Boolean).join(" ")],
+      ["Driver", [one.driver?.name, one.driver?.version].filter(Boolean).join(" ")],
       ["Power limit", one.power_limit_watts && `${count(one.power_limit_watts)} W`],
     ]]),
     ...(accelerators.length ? [] : [["GPUs", [["Found", "none"]]]]),
