@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from shutil import which
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from llama_swap import __version__, listen
-from llama_swap.errors import Problem, SwapError
-from llama_swap.settings import Flags, explained, load, with_double_dashes
+from llama_swap.errors import SwapError
+from llama_swap.settings import Flags, explained, with_double_dashes
 
-if TYPE_CHECKING:
-    from llama_swap.config.model import Config
-
-_EPILOG = """\
-examples:
-  llama-swap --config models.yaml                      serve on 127.0.0.1:8080
-  llama-swap --config models.yaml --listen :8080       serve every machine in the network
-  llama-swap check --config models.yaml                say what is wrong with a file, or what it means
-
-The shortest configuration is a name and a command; ${PORT} is filled in:
-
+_SHORTEST = """\
   models:
     llama:
       cmd: llama-server --port ${PORT} -m llama-3.2-1b.gguf
-
-As a daemon: twistd llama-swap --config models.yaml
 """
+_SERVE = {
+    "usage": "%(prog)s [check | schema | help] [options] [FILE]",
+    "description": "One address for many local models: starts the one that a request names, stops the one in its way.",
+    "epilog": f"""\
+examples:
+  llama-swap models.yaml                      serve on {listen.DEFAULT}
+  llama-swap models.yaml --listen :8080       serve the whole network
+  llama-swap check models.yaml                say what is wrong with a file
+  llama-swap schema > config-schema.json      help editors with the file
+
+The shortest configuration is a name and a command; ${{PORT}} is filled in:
+
+{_SHORTEST}
+As a daemon: twistd llama-swap --config models.yaml
+""",
+}
+_CHECK = {
+    "usage": "%(prog)s check [--print] [options] [FILE]",
+    "description": "Says what is wrong with a configuration.",
+    "epilog": """\
+Nothing is started or changed, and a running llama-swap is left alone.  The options of a start may stay on the line.
+Exit status: 0 if a start would go well, with warnings or without; 1 if not.
+""",
+}
+_NOTHING = f"""\
+error: at least one of -config or -config-dir must be provided, or just a file: `llama-swap models.yaml`.
+
+That file has the models, each with the command that starts it; ${{PORT}} is filled in:
+
+{_SHORTEST}
+`llama-swap --help` tells more."""
 
 
 def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
@@ -36,40 +53,55 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
 
     `greeting` is printed after the address, once the proxy listens.
     """
-    parser = _parser()
-    arguments = vars(parser.parse_args(list(with_double_dashes(sys.argv[1:] if argv is None else argv))))
+    words = [*with_double_dashes(sys.argv[1:] if argv is None else argv)]
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    parser = _parser(checks="check" in words)
+    arguments = vars(parser.parse_intermixed_args(words))
     command, *files = _words(arguments.pop("words"))
     if len(files) + (arguments["config"] is not None) > 1:
         parser.error(f"one file, please; --config-dir DIR takes more (unexpected: {files[-1]})")
     arguments["config"] = arguments["config"] or next(iter(files), None)
+    shows_all = arguments.pop("print", False)
     flags = Flags(**arguments)
+    if command == "schema":
+        from llama_swap.config.schema import render
+
+        print(render(), end="")
+        return
+    if flags.config is None and flags.config_dir is None:
+        sys.exit(_NOTHING)
+    if command == "check":
+        from llama_swap.check import check
+
+        sys.exit(check(flags, shows_all=shows_all))
     try:
-        if command == "check":
-            _check(flags)
-        else:
-            _serve(flags, greeting)
+        _serve(flags, greeting)
     except SwapError as error:
         sys.exit(explained(error))
 
 
 def _words(words: Sequence[str]) -> list[str]:
     """Return the command, and the files that follow it."""
-    return [*words] if words[:1] == ["check"] else ["serve", *words]
+    return [*words] if words[:1] in (["check"], ["schema"]) else ["serve", *words]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, checks: bool) -> argparse.ArgumentParser:
+    texts = _CHECK if checks else _SERVE
     parser = argparse.ArgumentParser(
         prog="llama-swap",
-        usage="%(prog)s [check] [options] [FILE]",
-        description="One address for many local models: starts the one that a request names, stops the one in its way.",
-        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=texts["usage"],
+        description=texts["description"],
+        epilog=texts["epilog"],
     )
     option = parser.add_argument
-    option("words", nargs="*", metavar="FILE", help="the same as --config FILE; check: say what it means, and exit")
-    option("--config", metavar="FILE", help="the YAML file that describes the models")
+    option("words", nargs="*", metavar="FILE", help="the YAML file that describes the models")
+    option("--config", metavar="FILE", help="the same")
+    if checks:
+        option("--print", action="store_true", help="print all that it comes to, as YAML: ports, macros, defaults")
     option("--config-dir", metavar="DIR", help="a directory whose *.yml and *.yaml files are added to it")
-    option("--watch-config", action="store_true", help="reload when one of these files changes")
+    option("--watch-config", action="store_true", help="reload when one of these files, or the certificate, changes")
     address = f"(default: {listen.DEFAULT}, with TLS {listen.DEFAULT_TLS})"
     option(
         "--listen",
@@ -78,29 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     option("--tls-cert-file", metavar="FILE", help="serve TLS with this certificate, in PEM")
     option("--tls-key-file", metavar="FILE", help="the certificate's key, in PEM")
-    option("--version", action="version", version=f"llama-swap {__version__}")
+    option("--version", action="version", version=f"llama-swap {__version__}", help="print the version, and exit")
     return parser
-
-
-def _check(flags: Flags) -> None:
-    from llama_swap.config.show import render_effective
-
-    loaded = load(flags.sources)
-    path = str(flags.sources)
-    for note in loaded.notes:
-        print(f"note: {note.render(path)}", file=sys.stderr)
-    for warning in (*loaded.warnings, *_missing_programs(loaded.config)):
-        print(f"warning: {warning.render(path)}", file=sys.stderr)
-    print(render_effective(loaded.config), end="")
-
-
-def _missing_programs(config: Config) -> Iterator[Problem]:
-    """Yield a warning for each command that this machine, as it is now, could not run."""
-    for model in config.models.values():
-        program = model.cmd[0]
-        if which(program, path=model.env.get("PATH")) is None:
-            remedy = "install it, or write its full path"
-            yield Problem(None, f"models.{model.id}.cmd", f"there is no program {program!r} here; {remedy}")
 
 
 def _serve(flags: Flags, greeting: str) -> None:

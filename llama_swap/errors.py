@@ -104,14 +104,14 @@ class Cancelled(RequestError):
 
 
 class UpstreamError(SwapError):
-    """The model's server did not give an answer."""
+    """A model's server, or a peer, did not give an answer.  Who it is stands in front of the message."""
 
     status = 502
     code = "bad_gateway"
 
 
 class NobodyListens(UpstreamError):
-    """The model's server refuses connections."""
+    """It refuses connections."""
 
 
 class StartFailed(UpstreamError):
@@ -119,10 +119,10 @@ class StartFailed(UpstreamError):
 
 
 class InvalidAnswer(UpstreamError):
-    """The model's server does not speak HTTP/1.1 in a way that may be passed on."""
+    """It does not speak HTTP/1.1 in a way that may be passed on."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the model's server sent an answer that is not valid HTTP/1.1: {why}")
+        super().__init__(f"its answer is not valid HTTP/1.1: {why}")
 
 
 class NotReadyInTime(SwapError):

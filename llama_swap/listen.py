@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from attrs import frozen
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import SSL4ServerEndpoint, quoteStringArgument, serverFromString
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
@@ -26,7 +29,12 @@ BACKLOG = 4096
 # `tcp:8080` is an endpoint, and no host of that name
 _HOST_PORT = re.compile(r"(?!(tcp6?|ssl|unix):)(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):(?P<port>\d{1,5})")
 
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+# in `ssl:8443:certKey=cert.pem:privateKey=key.pem`
+_FILE = re.compile(r":(certKey|privateKey)=((?:\\.|[^\\:])+)")
+
+_EVERY_INTERFACE = frozenset({"::", "0.0.0.0"})  # noqa: S104
+
+T = TypeVar("T")
 
 
 @frozen
@@ -41,25 +49,45 @@ class Certificate:
 
         @raise CannotListen: they cannot be read, or do not fit together.
         """
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+        from cryptography.x509 import load_pem_x509_certificates
         from OpenSSL import SSL, crypto
-        from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
+        from twisted.internet.ssl import CertificateOptions
 
+        leaf, *issuers = _loaded(self.certificate, load_pem_x509_certificates, "a certificate")
+        key: Any = _loaded(self.key, partial(load_pem_private_key, password=None), "a private key without a password")
+        if leaf.public_key() != key.public_key():
+            raise CannotListen(f"{self.key} is not the key of the certificate in {self.certificate}")
+        options = CertificateOptions(
+            privateKey=crypto.PKey.from_cryptography_key(key),
+            certificate=crypto.X509.from_cryptography(leaf),
+            extraCertChain=[crypto.X509.from_cryptography(issuer) for issuer in issuers],
+        )
         try:
-            leaf, *chain = _PEM.findall(Path(self.certificate).read_bytes()) or [b""]
-            options = CertificateOptions(
-                privateKey=KeyPair.load(Path(self.key).read_bytes(), crypto.FILETYPE_PEM).original,
-                certificate=Certificate.loadPEM(leaf).original,
-                extraCertChain=[Certificate.loadPEM(issuer).original for issuer in chain],
-            )
             options.getContext()
-        except OSError as error:
-            raise CannotListen(f"{error.filename}: {error.strerror}") from None
-        except (SSL.Error, crypto.Error, ValueError, TypeError) as error:
-            files = f"{self.certificate} and {self.key}"
-            raise CannotListen(
-                f"{files} are not a certificate and its key, without a password, in PEM: {error}"
-            ) from None
+        except SSL.Error as error:
+            raise CannotListen(f"{self.certificate} cannot be used: {_reason(error)}") from None
         return options
+
+
+def _loaded(path: str, load: Callable[[bytes], T], wanted: str) -> T:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return load(Path(path).read_bytes())
+    except OSError as error:
+        raise CannotListen(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # which speak of ASN.1
+        raise CannotListen(f"{path} is not {wanted}, in PEM") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what to tell of an error, of which OpenSSL's are lists of where in its code something went wrong."""
+    match error.args:
+        case [[(_, _, str(first)), *_]]:
+            return first
+        case _:
+            return str(error)
 
 
 @frozen
@@ -89,9 +117,15 @@ class Address:
         """Whether TLS is spoken there."""
         return self.certificate is not None or self.text.startswith("ssl:")
 
-    def url(self, listening: IAddress) -> str:
-        """Return what to type to reach it, now that it is listening."""
-        return url_of(listening, "https" if self.is_secure else "http")
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that are read to listen there: a certificate and its key."""
+        shown = self.certificate or _certificate_in(self.text)
+        return () if shown is None else (shown.certificate, shown.key)
+
+    def told(self, listening: IAddress) -> str:
+        """Return where it listens, now that it does, beginning with what to type to get there."""
+        return told(listening, "https" if self.is_secure else "http")
 
 
 def endpoint_description(listen: str) -> str:
@@ -116,12 +150,27 @@ def endpoint_description(listen: str) -> str:
 
 def _from_string(reactor: Any, listen: str) -> IStreamServerEndpoint:
     description = endpoint_description(listen)
+    if (certificate := _certificate_in(listen)) is not None:
+        try:
+            certificate.options()  # for Twisted, too, but what it says of a wrong one are lines of OpenSSL's code
+        except CannotListen as error:
+            raise CannotListen(f"cannot listen on {listen!r}: {error}") from None
     try:
         return serverFromString(reactor, description)
     except LookupError:
         raise CannotListen(f"cannot listen on {listen!r}: systemd handed over no such socket") from None
     except Exception as error:  # noqa: BLE001 - a missing certificate, a wrong number: each kind fails in its own way
         raise CannotListen(f"cannot listen on {listen!r}: {error}") from None
+
+
+def _certificate_in(listen: str) -> Certificate | None:
+    """Return what an endpoint string shows to clients that speak TLS; None if it speaks none."""
+    if not listen.startswith("ssl:"):
+        return None
+    # as Twisted's parser of such strings fills in what is not there
+    files = {name: re.sub(r"\\(.)", r"\1", path) for name, path in _FILE.findall(listen)}
+    key = files.get("privateKey", "server.pem")
+    return Certificate(files.get("certKey", key), key)
 
 
 def check(listen: str) -> None:
@@ -162,15 +211,18 @@ def is_loopback(address: IAddress) -> bool:
     )
 
 
-def is_wide(address: IAddress) -> bool:
+def is_wide(address: IAddress) -> TypeGuard[IPv4Address | IPv6Address]:
     """Whether a listening address is open to other machines."""
     return isinstance(address, (IPv4Address, IPv6Address)) and not is_loopback(address)
 
 
-def url_of(address: object, scheme: str = "http") -> str:
-    """Return what to type to reach a listening address."""
-    if isinstance(address, IPv4Address):
-        return f"{scheme}://{address.host}:{address.port}"
-    if isinstance(address, IPv6Address):
-        return f"{scheme}://[{address.host}]:{address.port}"
-    return str(address)
+def told(address: object, scheme: str = "http") -> str:
+    """Return where a listening address is, beginning with what to type to get there."""
+    if isinstance(address, UNIXAddress):
+        return f"unix:{os.fsdecode(address.name or b'')}"
+    if not isinstance(address, (IPv4Address, IPv6Address)):
+        return str(address)
+    host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
+    if address.host in _EVERY_INTERFACE:  # which is no address to go to
+        return f"{scheme}://localhost:{address.port} (every interface: {host}:{address.port})"
+    return f"{scheme}://{host}:{address.port}"

@@ -117,7 +117,7 @@ class SwapService(Service):
         self._take_signals()
         assert self._port is not None, "startService has seen to that"
         address = self._port.getHost()
-        self._announce(f"llama-swap listening on {self._address.url(address)}")
+        self._announce(f"llama-swap listening on {self._address.told(address)}")
         self._opened(address)
         for service in self._beside:
             service.startService()

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from llama_swap.config.load import Loaded, load_config
 from llama_swap.config.model import Config
-from llama_swap.config.sources import Sources, Stamp
+from llama_swap.config.sources import Sources, Stamp, stamps_of
 from llama_swap.errors import CannotListen, ConfigError, SwapError
 from llama_swap.listen import DEFAULT, DEFAULT_TLS, Address, Certificate
 
@@ -64,12 +64,17 @@ class Settings:
         watched = sources.stamps() if flags.watch_config else None
         loaded = load(sources)
         listen = flags.listen or loaded.config.listen or (DEFAULT_TLS if certificate else DEFAULT)
-        return cls(sources, loaded, Address(listen, certificate), watched)
+        address = Address(listen, certificate)
+        return cls(sources, loaded, address, None if watched is None else watched | stamps_of(address.files))
 
     @property
     def config(self) -> Config:
         """What the files said."""
         return self.loaded.config
+
+    def stamps(self) -> dict[str, Stamp]:
+        """Return how the files are now that a reload would read."""
+        return self.sources.stamps() | stamps_of(self.address.files)
 
 
 def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
@@ -82,10 +87,10 @@ def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
 
 def explained(error: SwapError) -> str:
     """Return what to print about an error that ends the program."""
-    lines = [f"llama-swap: {error}"]
-    if isinstance(error, ConfigError):
-        lines += (f"warning: {warning.render(error.filename)}" for warning in error.warnings)
-    return "\n".join(lines)
+    if not isinstance(error, ConfigError):
+        return f"error: {error}"
+    told = [f"warning: {warning.render(error.filename)}" for warning in error.warnings]
+    return "\n".join([*told, *(f"error: {problem.render(error.filename)}" for problem in error.problems)])
 
 
 def with_double_dashes(argv: Sequence[str]) -> Iterator[str]:

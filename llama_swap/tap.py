@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from llama_swap.config.model import Config
-    from llama_swap.listen import Address
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.metrics.records import Extent, Records
     from llama_swap.relay.endpoints import Dialer
@@ -43,7 +42,7 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "llama-swap starts the model server that a request names, stops the one in its way, and relays request "
-        "and answer.  Models are described in a YAML file; see config.example.yaml."
+        "and answer.  Models are described in a YAML file; `llama-swap --help` shows the shortest one."
     )
     optParameters = (
         ("config", "c", None, "The YAML file that describes the models."),
@@ -52,7 +51,7 @@ class Options(usage.Options):
         ("tls-cert-file", None, None, f"The certificate, in PEM: serve TLS; default address {listen.DEFAULT_TLS}."),
         ("tls-key-file", None, None, "Its key, in PEM."),
     )
-    optFlags = (("watch-config", None, "Reload when a file of the configuration changes."),)
+    optFlags = (("watch-config", None, "Reload when a file of the configuration, or the certificate, changes."),)
 
     settings: Settings
 
@@ -183,7 +182,7 @@ def make_service(
         return difference
 
     reload = reloading(loop, settings, router, listening, apply).request
-    watch = [] if settings.watched is None else [Watch(loop, settings.sources.stamps, settings.watched, reload)]
+    watch = [] if settings.watched is None else [Watch(loop, settings.stamps, settings.watched, reload)]
     return SwapService(
         loop,
         site,
@@ -195,7 +194,7 @@ def make_service(
         dismiss_guard=guard.stop,
         close_records=records.close,
         announce=announce,
-        opened=partial(_opened, config, site.gate, settings.address),
+        opened=partial(_opened, config, site.gate),
         environ=os.environ,
         beside=[preload, discovery, *watch, records.hardware],
     )
@@ -286,7 +285,7 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     return Front(app, inference.direct())
 
 
-def _opened(config: Config, gate: Gate, address: Address, listening: IAddress) -> None:
+def _opened(config: Config, gate: Gate, listening: IAddress) -> None:
     """Judge those who come to where the proxy listens; say so if they can do with the models what they like."""
     from llama_swap.upstream.orphans import collect_as_process_one
 
@@ -294,7 +293,7 @@ def _opened(config: Config, gate: Gate, address: Address, listening: IAddress) -
     gate.listens_at(listening)
     if listen.is_wide(listening) and not config.api_keys:
         _log.warn(
-            "Every machine that can reach {url} can use, start and stop the models. If that is not what you want, "
-            "set apiKeys in the configuration, or listen on 127.0.0.1",
-            url=address.url(listening),
+            "Every machine that can reach port {port} of this one can use, start and stop the models. If that is not "
+            "what you want, set apiKeys in the configuration, or listen on 127.0.0.1",
+            port=listening.port,
         )

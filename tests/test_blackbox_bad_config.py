@@ -133,11 +133,11 @@ class BadConfigTests(SynchronousTestCase):
             self.assertIn(address, self.refused("--config", str(path), "--listen", address))
 
     def test_check(self) -> None:
-        """`check` tells the same problems, and shows what a good file means."""
+        """`check` tells the same problems; `--print` shows what a good file means."""
         path = Path(self.mktemp())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(GOOD)
-        good = run_proxy("check", "--config", str(path))
+        good = run_proxy("check", "--print", "--config", str(path))
         self.assertEqual(good.returncode, 0, good.stderr)
         self.assertIn("sleep", good.stdout)
         path.write_text(GOOD + "    ttl: soon\n")

@@ -157,9 +157,9 @@ class TLSTests(SynchronousTestCase):
         for options, message in (
             (["-tls-cert-file", self.files.certificate], "belong together"),
             (["-tls-key-file", self.files.key], "belong together"),
-            (["-tls-cert-file", "/no/such", "-tls-key-file", self.files.key], "/no/such: No such file"),
-            (["-tls-cert-file", str(config), "-tls-key-file", self.files.key], "are not a certificate and its key"),
-            (["-tls-cert-file", self.files.certificate, "-tls-key-file", foreign.key], "are not a certificate"),
+            (["-tls-cert-file", "/no/such", "-tls-key-file", self.files.key], "/no/such cannot be read: No such file"),
+            (["-tls-cert-file", str(config), "-tls-key-file", self.files.key], "is not a certificate, in PEM"),
+            (["-tls-cert-file", self.files.certificate, "-tls-key-file", foreign.key], "is not the key of the"),
         ):
             ended = run_proxy("--config", str(config), "--listen", "127.0.0.1:0", *options)
             self.assertEqual(ended.returncode, 1, ended.stderr)

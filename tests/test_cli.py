@@ -8,12 +8,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import yaml
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import __version__, cli, tap
 from llama_swap.settings import Settings
 
+ROOT = Path(__file__).parents[1]
 GOOD = "models: {a: {cmd: sh, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
 BAD = "models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800', ttl: never}}\nprofiles: {p: [nobody]}\n"
 
@@ -85,13 +87,22 @@ class SpellingTests(CliTestCase):
         self.assertEqual(self.served, [(self.path, "127.0.0.2:0", "")] * 2)
 
     def test_go_flags(self) -> None:
-        """Flags can be set with a value, as Go's can; without a file it is said what is missing."""
+        """Flags can be set with a value, as Go's can."""
         for word, watched in (("-watch-config", True), ("--watch-config=true", True), ("-watch-config=false", False)):
             self.run_main("-config", self.path, word)
             self.assertEqual(self.settings.watched is not None, watched, word)
-        for argv in ([], ["check"]):
-            missing = "llama-swap: at least one of -config or -config-dir must be provided\n"
-            self.assertEqual(self.run_main(*argv), Outcome(1, "", missing))
+
+    def test_nothing(self) -> None:
+        """Who names no configuration is shown one."""
+        for argv in ([], ["check"], ["--listen", ":80"]):
+            outcome = self.run_main(*argv)
+            self.assertEqual((outcome.status, outcome.out), (1, ""))
+            for part in (
+                "at least one of -config or -config-dir must be provided",
+                "cmd: llama-server",
+                "llama-swap --help",
+            ):
+                self.assertIn(part, outcome.err)
 
     def test_directory(self) -> None:
         """The files of a directory are added to the one file, or do without it."""
@@ -127,11 +138,28 @@ class SpellingTests(CliTestCase):
 
     def test_help(self) -> None:
         """The help names every option and command, and the shortest configuration."""
-        for word in ("--help", "-help", "-h"):
+        for word in ("--help", "-help", "-h", "help"):
             outcome = self.run_main(word)
             self.assertEqual((outcome.status, outcome.err), (0, ""))
             for part in ("--config FILE", "--listen ADDRESS", "check", "127.0.0.1:8080", "cmd: llama-server", "twistd"):
                 self.assertIn(part, outcome.out)
+
+    def test_help_of_check(self) -> None:
+        """`check` has a help of its own."""
+        for argv in (["check", "--help"], ["check", "-h"], ["help", "check"]):
+            outcome = self.run_main(*argv)
+            self.assertEqual((outcome.status, outcome.err), (0, ""))
+            for part in ("usage: llama-swap check", "--print", "Exit status"):
+                self.assertIn(part, outcome.out)
+
+    def test_any_order(self) -> None:
+        """Options may stand before and after the file."""
+        self.assertEqual(self.run_main("check", "--print", self.path), self.run_main("check", self.path, "--print"))
+
+    def test_schema(self) -> None:
+        """The schema is printed as it stands in docs/."""
+        outcome = self.run_main("schema")
+        self.assertEqual(outcome, Outcome(0, (ROOT / "docs" / "config-schema.json").read_text(), ""))
 
     def test_misspelled(self) -> None:
         """What is no command line gets the usage, and status 2."""
@@ -141,6 +169,7 @@ class SpellingTests(CliTestCase):
             (["check", "--config", self.path, "other.yaml"], "other.yaml"),
             (["--config", self.path, "--lisen=x"], "--lisen"),
             (["--config", self.path, "--port=1"], "--port"),
+            (["--config", self.path, "--print"], "--print"),
         ):
             outcome = self.run_main(*argv)
             self.assertEqual((outcome.status, outcome.out), (2, ""), argv)
@@ -153,28 +182,41 @@ class CheckTests(CliTestCase):
     """`llama-swap check`."""
 
     def test_good(self) -> None:
-        """A file that can be used is shown as it is meant; nothing is served."""
+        """A file that can be used is summed up; nothing is served."""
         for argv in (["check", "--config", self.path], ["-config", self.path, "check"], ["check", self.path]):
-            outcome = self.run_main(*argv)
-            self.assertEqual((outcome.status, outcome.err), (0, ""))
-            self.assertIn("http://127.0.0.1:5800", outcome.out)
-            self.assertNotIn("null", outcome.out)
+            self.assertEqual(self.run_main(*argv), Outcome(0, f"{self.path} is fine: 1 model\n", ""))
         self.assertEqual(self.served, [])
 
+    def test_summary(self) -> None:
+        """What there is, is counted."""
+        more = "groups: {g: {members: [a]}}\nprofiles: {p: [a], q: {pins: {x: a}}}\npeers: {h: {proxy: http://h}}\n"
+        path = self.write(GOOD + more)
+        outcome = self.run_main("check", path)
+        self.assertEqual(outcome, Outcome(0, f"{path} is fine: 1 model, 2 profiles, 1 group, 1 peer\n", ""))
+
+    def test_print(self) -> None:
+        """All that the file comes to is shown if it is asked for, and nothing else."""
+        outcome = self.run_main("check", "--print", self.path)
+        self.assertEqual((outcome.status, outcome.err), (0, ""))
+        self.assertEqual(yaml.safe_load(outcome.out)["models"]["a"]["proxy"], "http://127.0.0.1:5800")
+        self.assertNotIn("null", outcome.out)
+
     def test_warnings(self) -> None:
-        """Warnings are on stderr, each with its place, and change neither output nor status."""
+        """Warnings are on stderr, each with its place; they are counted, and do not change the status."""
         path = self.write(GOOD.replace("cmd: sh", "cmd: sh, tttl: 5"))
         outcome = self.run_main("check", "--config", path)
-        self.assertEqual((outcome.status, outcome.out), (0, self.run_main("check", "--config", self.path).out))
+        self.assertEqual((outcome.status, outcome.out), (0, f"{path} can be used, with 1 warning: 1 model\n"))
         self.assertTrue(outcome.err.startswith(f"warning: {path}:1: models.a.tttl: "), outcome.err)
 
     def test_bad(self) -> None:
-        """Every problem of a file is shown in one go, with file, line and key."""
+        """Every problem of a file is shown in one go, each in a line of the same form; they are counted."""
         path = self.write(BAD)
         outcome = self.run_main("check", "--config", path)
         self.assertEqual((outcome.status, outcome.out), (1, ""))
-        self.assertIn(f"llama-swap: {path}:1: models.a.ttl", outcome.err)
-        self.assertIn(f"{path}:2: profiles.p", outcome.err)
+        first, second, summary = outcome.err.splitlines()
+        self.assertIn(f"error: {path}:1: models.a.ttl: ", first)
+        self.assertIn(f"error: {path}:2: profiles.p", second)
+        self.assertEqual(summary, f"{path} cannot be used: 2 errors")
 
     def test_warnings_beside_errors(self) -> None:
         """A file with errors gets its warnings as well, and so does one that is to be served."""
@@ -182,16 +224,42 @@ class CheckTests(CliTestCase):
         for argv in (["check", path], [path]):
             outcome = self.run_main(*argv)
             self.assertEqual(outcome.status, 1)
-            self.assertIn(f"\nwarning: {path}:1: models.a.tttl: ", outcome.err)
+            self.assertTrue(outcome.err.startswith(f"warning: {path}:1: models.a.tttl: "), outcome.err)
+            self.assertIn(f"\nerror: {path}:1: models.a.ttl: ", outcome.err)
 
     def test_missing_program(self) -> None:
-        """A command that this machine cannot run is a warning: it may be meant for another one."""
-        path = self.write(GOOD.replace("cmd: sh", "cmd: no-such-program"))
+        """A program that this machine does not have is one warning: it may be meant for another one."""
+        models = ", ".join(f"{name}: {{cmd: 'no-such-program --port ${{PORT}}'}}" for name in "abc")
+        path = self.write(f"models: {{{models}}}\n")
         outcome = self.run_main("check", path)
         self.assertEqual(outcome.status, 0)
-        self.assertIn("models.a.cmd: there is no program 'no-such-program' here", outcome.err)
+        [line] = outcome.err.splitlines()
+        self.assertIn("models: there is no program 'no-such-program' here, for a, b, c; install it", line)
         elsewhere = self.write(GOOD.replace("cmd: sh", "cmd: sh, env: [PATH=/nowhere]"))
         self.assertIn("no program 'sh'", self.run_main("check", elsewhere).err)
+
+    def test_store(self) -> None:
+        """A file for the activity that cannot be used is an error here as it is at the start; none is made."""
+        for store in ("/no/such/directory/a.db", "/proc/a.db", self.path):
+            outcome = self.run_main("check", self.write(f"{GOOD}store: {{path: '{store}'}}\n"))
+            self.assertEqual((outcome.status, outcome.out), (1, ""))
+            self.assertIn(f"error: store.path: {store} cannot be used: ", outcome.err)
+        new = Path(self.mktemp())
+        self.assertEqual(self.run_main("check", self.write(f"{GOOD}store: {{path: '{new}'}}\n")).status, 0)
+        self.assertFalse(new.exists())
+
+    def test_address(self) -> None:
+        """An address that is none, or a certificate that cannot be used, is an error here, too."""
+        for flags, told in (
+            (["--listen", "8080"], "cannot listen on '8080'"),
+            (["--listen", "ssl:1:privateKey=/no/key.pem"], "/no/key.pem cannot be read"),
+            (["--tls-cert-file", self.path, "--tls-key-file", self.path], f"{self.path} is not a certificate"),
+            (["--tls-cert-file", self.path], "belong together"),
+        ):
+            outcome = self.run_main("check", self.path, *flags)
+            self.assertEqual((outcome.status, outcome.out), (1, ""))
+            self.assertIn(told, outcome.err.splitlines()[0])
+        self.assertEqual(self.run_main("check", self.path, "--listen", "systemd:domain=INET:name=http").status, 0)
 
     def test_does_not_listen(self) -> None:
         """A file may be checked while the proxy that uses it runs."""
@@ -206,7 +274,7 @@ class ErrorTests(CliTestCase):
         """Return the message."""
         outcome = self.run_main(*argv)
         self.assertEqual((outcome.status, outcome.out, self.served), (1, "", []))
-        self.assertTrue(outcome.err.startswith("llama-swap: "), outcome.err)
+        self.assertTrue(outcome.err.startswith("error: "), outcome.err)
         self.assertNotIn("Traceback", outcome.err)
         return outcome.err
 
@@ -260,5 +328,5 @@ class ErrorTests(CliTestCase):
         for process in processes:
             out, err = process.communicate(timeout=60)
             self.assertEqual((process.returncode, out), (1, ""), err)
-            self.assertTrue(err.startswith("llama-swap: "), err)
+            self.assertTrue(err.startswith("error: "), err)
             self.assertNotIn("Traceback", err)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import listen
 from llama_swap.errors import CannotListen
-from llama_swap.listen import BACKLOG, check, endpoint_description, is_loopback, is_wide, url_of
+from llama_swap.listen import BACKLOG, check, endpoint_description, is_loopback, is_wide, told
 
 
 class DescriptionTests(SynchronousTestCase):
@@ -126,7 +126,11 @@ class TellingTests(SynchronousTestCase):
         self.assertEqual((is_wide(unix), is_loopback(unix)), (False, False))
 
     def test_url(self) -> None:
-        """The address of a listening port is told as a URL to be typed."""
-        self.assertEqual(url_of(IPv4Address("TCP", "127.0.0.1", 8080)), "http://127.0.0.1:8080")
-        self.assertEqual(url_of(IPv6Address("TCP", "::1", 8080)), "http://[::1]:8080")
-        self.assertIn("/run/socket", url_of(UNIXAddress("/run/socket")))
+        """The address of a listening port is told as a URL to be typed; where that is every one, as one that works."""
+        self.assertEqual(told(IPv4Address("TCP", "127.0.0.1", 8080)), "http://127.0.0.1:8080")
+        self.assertEqual(told(IPv6Address("TCP", "::1", 8080)), "http://[::1]:8080")
+        self.assertEqual(told(IPv6Address("TCP", "::", 80)), "http://localhost:80 (every interface: [::]:80)")
+        self.assertEqual(
+            told(IPv4Address("TCP", "0.0.0.0", 80), "https"), "https://localhost:80 (every interface: 0.0.0.0:80)"
+        )
+        self.assertEqual(told(UNIXAddress("/run/socket")), "unix:/run/socket")

@@ -15,7 +15,7 @@ from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.histogram import histogram
 from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.rfc3339 import seconds_of, text_of
-from llama_swap.metrics.store import Store, first_number, pages
+from llama_swap.metrics.store import Store, first_number, pages, try_file
 from llama_swap.metrics.tokens import Tokens
 
 NOON = 1_800_000_000
@@ -188,6 +188,29 @@ class FileTests(SynchronousTestCase):
         for path in (str(self.path), "/nowhere/activity.db", "/proc/activity.db"):
             error = str(self.assertRaises(CannotStore, first_number, path))
             self.assertTrue(error.startswith(f"store.path: {path} cannot be used: "), error)
+
+    def test_tried(self) -> None:
+        """What cannot be used is found by trying as well, and told in the same words, without making or changing it."""
+        self.path.write_bytes(b"no database" * 100)
+        for path in (str(self.path), "/nowhere/activity.db", "/proc/activity.db", "/"):
+            tried = str(self.assertRaises(CannotStore, try_file, path))
+            self.assertEqual(tried, str(self.assertRaises(CannotStore, first_number, path)))
+        self.assertIn("there is no directory /nowhere", str(self.assertRaises(CannotStore, try_file, "/nowhere/x.db")))
+
+    def test_trying_changes_nothing(self) -> None:
+        """Neither a file that is missing or empty nor one that is in use is touched by trying."""
+        try_file(str(self.path))
+        self.assertEqual(list(self.path.parent.iterdir()), [])
+        self.path.touch()
+        try_file(str(self.path))
+        self.assertEqual(self.path.read_bytes(), b"")
+        first_number(str(self.path))
+        store = Store(str(self.path))
+        self.addCleanup(store.close)
+        store.add([entry(1)])
+        before = {file: file.read_bytes() for file in self.path.parent.iterdir()}
+        try_file(str(self.path))
+        self.assertEqual({file: file.read_bytes() for file in self.path.parent.iterdir()}, before)
 
 
 class HistogramTests(SynchronousTestCase):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError, NoRouteError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
@@ -14,8 +16,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from llama_swap.errors import NobodyListens
 from llama_swap.relay import endpoints
-from llama_swap.relay.endpoints import CONNECT_TIMEOUT, Dialer
+from llama_swap.relay.endpoints import CONNECT_TIMEOUT, Dialer, cannot_connect
 from tests.fakes_wire import Wire
 
 
@@ -138,3 +141,24 @@ class LocalhostTests(EndpointTestCase):
             self.failureResultOf(connecting, ConnectingCancelledError)
             self.assertEqual(len(self.attempts()), refused + 1)
             self.assertTrue(self.reactor.connectors[-1].stoppedConnecting)
+
+
+class FailureTests(SynchronousTestCase):
+    """`cannot_connect`."""
+
+    def test_reasons(self) -> None:
+        """Each reason is told once, in words that need no other program's manual."""
+        for error, told in (
+            (Refused(errno.ECONNREFUSED, "Connection refused"), "nobody listens there (connection refused)"),
+            (NoRouteError(errno.EHOSTUNREACH, "No route to host"), "cannot connect: No route to host"),
+            (TimedOut(), "cannot connect: it did not respond in time"),
+            (DNSLookupError("no results"), "cannot connect: there is no host of that name"),
+            (ValueError("what nobody thought of"), "cannot connect: what nobody thought of"),
+        ):
+            self.assertIn(told, str(cannot_connect(Failure(error))))
+            self.assertEqual(str(cannot_connect(Failure(error))).count("refused"), told.count("refused"))
+
+    def test_nobody(self) -> None:
+        """That nobody listens is another thing than that nobody is reached."""
+        self.assertIsInstance(cannot_connect(Failure(Refused())), NobodyListens)
+        self.assertNotIsInstance(cannot_connect(Failure(TimedOut())), NobodyListens)

@@ -115,7 +115,7 @@ class OptionsTests(TapTestCase):
     def test_help(self) -> None:
         """The help names the options."""
         text = Options().getUsage()
-        for part in ("--config=", "--listen=", "127.0.0.1:8080", "config.example.yaml"):
+        for part in ("--config=", "--listen=", "127.0.0.1:8080", "llama-swap --help"):
             self.assertIn(part, text)
 
 
@@ -240,3 +240,12 @@ class SettingsTests(TapTestCase):
         """A file is found from where the command was typed."""
         settings = Settings.read(Flags(os.path.relpath(self.path)))
         self.assertEqual(list(settings.config.models), ["a"])
+
+    def test_watched(self) -> None:
+        """The certificate is watched with the files of the configuration, so that a renewed one is noticed."""
+        certificate, key = self.write("certificate"), self.write("key")
+        settings = Settings.read(Flags(self.path, watch_config=True, tls_cert_file=certificate, tls_key_file=key))
+        self.assertEqual(settings.watched, settings.stamps())
+        self.assertEqual(set(settings.stamps()), {self.path, certificate, key})
+        Path(certificate).write_text("renewed")
+        self.assertNotEqual(settings.watched, settings.stamps())

@@ -252,3 +252,10 @@ class FilterTests(SynchronousTestCase):
                     self.assertIn("too many", str(self.assertRaises(BadRequest, filtered, body, filters)))
                 else:
                     filtered(body, filters)
+
+    def test_too_many_inside(self) -> None:
+        """A repeated name in such a part is not told as if it were the body's, whose `model` is clear."""
+        body = b'{"model":"m","a":{%b"model":1,"model":2}}' % (b'"b":0,' * MOST_INSIDE)
+        error = str(self.assertRaises(BadRequest, filtered, body, Filters(set_params={"a.x": 1})))
+        self.assertIn(f"among more than {MOST_INSIDE} members", error)
+        self.assertNotIn("body", error)

@@ -23,6 +23,7 @@ from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, un
 from tests.fakes_wire import Client
 
 CHAT = "/v1/chat/completions"
+MILD = Filters(set_params_by_id={"mild:short": {"n": 1}})
 DEEP = Filters(set_params={"x.n": 1})
 FILTERS = Filters(strip_params=("top_p",), set_params={"n": 1}, set_params_by_id={"strict:short": {"max_tokens": 5}})
 CONFIG = Config(
@@ -32,6 +33,7 @@ CONFIG = Config(
         **models("renamed", aliases=("old",), use_model_name="real/name ü"),
         **models("strict", aliases=("strict:short",), use_model_name="s", filters=FILTERS),
         **models("deep", filters=DEEP),
+        **models("mild", aliases=("mild:short",), use_model_name="m", filters=MILD),
     },
     profiles={"coding": ("a", "renamed", "org/m:Q4")},
 )
@@ -100,6 +102,14 @@ class InferenceTests(SynchronousTestCase):
         self.client.ask("POST", CHAT, form % b"strict", {"Content-Type": "application/x-www-form-urlencoded"})
         self.assertTrue(self.sent().endswith(b"\r\n\r\n" + form % b"s"))
         self.assertEqual(self.threads, [])
+
+    def test_filters_of_another_name(self) -> None:
+        """Where they have nothing to do for the name that was asked for, the body is as without them, however large."""
+        body = b'{"model":"%b"' + b',"a":0' * MOST_MEMBERS + b"}"
+        self.client.ask("POST", CHAT, body % b"mild")
+        self.assertTrue(self.sent().endswith(b"\r\n\r\n" + body % b"m"))
+        self.client.ask("POST", CHAT, b'{"model":"mild:short"}')
+        self.assertTrue(self.sent().endswith(b'\r\n\r\n{"model":"m","n":1}'))
 
     def test_too_many_members(self) -> None:
         """A body with more members than anybody counts is refused where filters would have to find theirs."""

@@ -159,8 +159,11 @@ class PeerTests(SynchronousTestCase):
         self.upstream.refuse()
         status, message = self.client.error()
         self.assertEqual(status, 502)
-        self.assertIn("peer proxy error: peer p at http://peer.example:9/base: ", message)
-        self.assertIn("; see whether it runs", message)
+        self.assertEqual(
+            message,
+            "peer proxy error: peer p at http://peer.example:9/base: nobody listens there (connection refused); "
+            "see whether it runs, and whether peers.p.proxy in the configuration is right",
+        )
 
     def test_no_answer(self) -> None:
         """A peer that does not begin to answer is given up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -47,19 +48,12 @@ class Sources:
         return [self.file, *found]
 
     def stamps(self) -> dict[str, Stamp]:
-        """Return what can be told of each file that is there, without reading it; symbolic links are followed."""
-        stamps: dict[str, Stamp] = {}
+        """Return what can be told of each file that is there, as `stamps_of` does."""
         try:
             paths = self._in_directory()
         except OSError:
             paths = []
-        for path in paths if self.file is None else [self.file, *paths]:
-            try:
-                status = Path(path).stat()
-            except OSError:
-                continue
-            stamps[path] = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
-        return stamps
+        return stamps_of(paths if self.file is None else [self.file, *paths])
 
     def _in_directory(self) -> list[str]:
         if self.directory is None:
@@ -69,3 +63,15 @@ class Sources:
 
     def _refusal(self, message: str) -> ConfigError:
         return ConfigError(self.directory or "", [Problem(None, "", message)])
+
+
+def stamps_of(paths: Iterable[str]) -> dict[str, Stamp]:
+    """Return what can be told of each file that is there, without reading it; symbolic links are followed."""
+    stamps: dict[str, Stamp] = {}
+    for path in paths:
+        try:
+            status = Path(path).stat()
+        except OSError:
+            continue
+        stamps[path] = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+    return stamps

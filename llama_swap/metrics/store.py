@@ -1,16 +1,17 @@
 """Activity in SQLite: in a file, or in memory.
 
-All of this may block, so it runs in one worker thread; only `first_number` is for whoever starts the proxy.  The table
-is that of the original llama-swap, whose files can be used as they are.
+All of this may block, so it runs in one worker thread; only `first_number` and `try_file` are for whoever starts the
+proxy, or is about to.  The table is that of the original llama-swap, whose files can be used as they are.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define
@@ -85,13 +86,44 @@ def first_number(path: str) -> int:
 
     @raise CannotStore: it cannot be written, or is no database.
     """
-    from sqlite3 import Error
-
-    try:
+    with _told(path):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open
         with closing(_open(path)) as connection:
             return int(connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM activity").fetchone()[0])
+
+
+def try_file(path: str) -> None:
+    """Find out whether the file could be made ready; it is neither made nor changed, and may be in use.
+
+    @raise CannotStore: it cannot be written, or is no database.
+    """
+    from sqlite3 import connect
+    from tempfile import TemporaryFile
+
+    file = Path(path)
+    with _told(path):
+        TemporaryFile(dir=file.parent).close()  # SQLite needs files of its own beside it
+        if not file.exists():
+            return
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        with closing(connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)) as connection:
+            connection.execute("PRAGMA schema_version")
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Tell what goes wrong with the file at `path`.
+
+    @raise CannotStore: something did.
+    """
+    from sqlite3 import Error
+
+    try:
+        yield
+    except FileNotFoundError:
+        directory = Path(path).absolute().parent
+        raise CannotStore(f"store.path: {path} cannot be used: there is no directory {directory}") from None
     except (OSError, Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CannotStore(f"store.path: {path} cannot be used: {reason}") from None

@@ -90,7 +90,7 @@ class AnswerParser:
         if self.ended:
             return
         if not (cleanly and self._head is not None and self._head.framing is Framing.UNTIL_CLOSE):
-            raise UpstreamError("the model's server closed the connection before its answer was complete")
+            raise UpstreamError("it closed the connection before its answer was complete")
         self._end()
 
     def _feed_head(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ up; that is no way to probe a local server that is about to listen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,11 +21,14 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
     wrapClientTLS,
 )
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from llama_swap.errors import NobodyListens, UpstreamError
 from llama_swap.relay.local import LoopbackEndpoint
 from llama_swap.relay.pool import Pool
 
@@ -83,3 +87,19 @@ class Dialer:
             v6 = TCP6ClientEndpoint(self._reactor, host, port, timeout)
             return LoopbackEndpoint(self._reactor, IPv6Address("TCP", host, port), v6) if host == "::1" else v6
         return HostnameEndpoint(self._reactor, host, port, timeout)
+
+
+def cannot_connect(failure: Failure) -> UpstreamError:
+    """Return what to tell of a connection that did not come about, in fewer words than Twisted's."""
+    match failure.value:
+        case Refused():
+            return NobodyListens("nobody listens there (connection refused)")
+        case TimedOut():
+            why = "it did not respond in time"
+        case DNSLookupError():
+            why = "there is no host of that name, as far as this machine can tell"
+        case ConnectError(osError=int(number)):
+            why = os.strerror(number)
+        case error:
+            why = str(error)
+    return UpstreamError(f"cannot connect: {why}")

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
-from llama_swap.errors import NobodyListens, SwapError, UpstreamError
+from llama_swap.errors import SwapError, UpstreamError
 from llama_swap.relay.answer import AnswerParser
 from llama_swap.relay.connection import UpstreamConnection
+from llama_swap.relay.endpoints import cannot_connect
 from llama_swap.relay.headers import AnswerHead, OutboundRequest
 from llama_swap.relay.pool import Pool
 
@@ -115,8 +115,7 @@ class Exchange:
 
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None
-        kind = NobodyListens if failure.check(Refused) else UpstreamError
-        self._break(kind(f"cannot connect to the model's server: {failure.getErrorMessage()}"))
+        self._break(cannot_connect(failure))
 
     # -- from the connection ----------------------------------------------------------------------------------
 

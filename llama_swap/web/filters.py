@@ -31,6 +31,11 @@ def apply(filters: Filters, name: str, body: JsonEdit) -> None:
             body.set(_names(path), value)
 
 
+def change_anything(filters: Filters, name: str) -> bool:
+    """Whether there is anything to do for a request that was asked for by `name`."""
+    return any(True for _ in _paths(filters, name))
+
+
 def takes_long(filters: Filters, name: str, body: JsonEdit) -> bool:
     """Whether `apply` would hold up others."""
     return body.inside(map(_names, _paths(filters, name))) > AT_ONCE

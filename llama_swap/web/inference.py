@@ -65,12 +65,13 @@ class InferenceRoutes:
         self, request: SwapRequest, named: Named[bytes | Body], resolved: Resolved, filters: Filters
     ) -> IResource:
         """Return the same for a model, or a peer, that has filters."""
-        from llama_swap.web.filters import apply, takes_long
+        from llama_swap.web.filters import apply, change_anything, takes_long
 
-        target, parameters = resolved.target, named.parameters()
+        target = resolved.target
+        name = target.model if isinstance(target, PeerModel) else named.model
+        parameters = named.parameters() if change_anything(filters, name) else None
         if parameters is None:
             return self._forward(request, target, _as_told(named, resolved))
-        name = target.model if isinstance(target, PeerModel) else named.model
 
         def change() -> bytes | Body:
             if resolved.name != named.model:

@@ -191,7 +191,8 @@ class JsonScan:
                 self._key, self._key_start = str(len(self._members)), self._start
             self._members.append(Member(self._key, self._key_start, self._start, end))
             if not self._notes_all and len(self._members) > 1:
-                raise BadRequest(f"the body has more than one '{_ALWAYS}' key; which one is meant cannot be known")
+                many = f"more than one '{_ALWAYS}' key among more than {self._most} members"  # perhaps not the body's
+                raise BadRequest(f"{many}; which one is meant cannot be known")
 
     def _decode(self, text: str, position: int) -> int:
         """Take an array or object that is whole, if one may come now; return what follows it."""
