@@ -58,8 +58,8 @@ def _missing_programs(config: Config) -> Iterator[Problem]:
     """Yield a warning for each program that this machine, as it is now, does not have."""
     missing: dict[str, list[str]] = {}
     for model in config.models.values():
-        program = model.cmd[0]
-        if which(program, path=model.env.get("PATH")) is None:
+        program = next(iter(model.cmd), None)  # those without one have been told
+        if program and which(program) is None and which(program, path=model.env.get("PATH")) is None:
             missing.setdefault(program, []).append(model.id)
     for program, models in missing.items():
         needed = f"for {', '.join(models)}; install it, or write its full path"

@@ -124,16 +124,17 @@ class NameTests(FindingsTestCase):
 
     def test_models_without_settings(self) -> None:
         """A model is a mapping."""
-        for value, part in (("", "not ''"), ("x", "not 'x'"), ("[a]", "not a list")):
+        for value, part in (("x", "not 'x'"), ("[a]", "not a list")):
             self.assert_errors(f"models:\n  m: {value}\n", (2, "models.m", part))
+        text = "models:\n  a:\n  b: {cmd: x --port 1}\n"
+        self.assert_warnings(text, (2, "models.a", "says nothing, and is left out"))
+        self.assertEqual(list(load(text).config.models), ["b"])
 
     def test_aliases(self) -> None:
         """A name means one model; its own name as an alias is only needless."""
         text = "models:\n  a: {cmd: x --port 1, aliases: [%s]}\n  b: {cmd: x --port 2, aliases: [%s]}\n"
         self.assert_errors(text % ("n", "m, n"), (3, "models.b.aliases[1]", "'n' already names the model 'a'"))
         self.assert_errors(text % ("n, n", ""), (2, "models.a.aliases[1]", "'n' already names the model 'a'"))
-        self.assert_errors(text % ("b", ""), (2, "models.a.aliases[0]", "'b' is the name of another model"))
-        text_with_gap = text % ("''", "b, n, n")
-        places = [(problem.line, problem.path) for problem in errors(text_with_gap)]
-        self.assertEqual(places, [(2, "models.a.aliases[0]"), (3, "models.b.aliases[2]")])
+        self.assert_warnings(text % ("b", ""), (2, "models.a.aliases[0]", "'b' is the name of another model"))
+        self.assert_errors(text % ("''", "b, '', n, n"), (3, "models.b.aliases[3]", "'n' already names the model 'b'"))
         self.assert_warnings(text % ("a", ""), (2, "models.a.aliases[0]", "needs no alias"))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_swap.config.command import port_option, split
-from tests.support_config import FindingsTestCase, model, one_model
+from tests.support_config import FindingsTestCase, load, model, one_model
 
 
 class SplitTests(FindingsTestCase):
@@ -24,6 +24,7 @@ class SplitTests(FindingsTestCase):
             ("""a "\\"b\\" \\c" '' b""", ["a", '"b" \\c', "", "b"]),
             ("a $HOME *.gguf ~ | > & ; `id` $(id)", ["a", "$HOME", "*.gguf", "~", "|", ">", "&", ";", "`id`", "$(id)"]),
             ("a b#c #d", ["a", "b#c", "#d"]),
+            ("""sh -c "x \\$A \\`b\\` \\n" '\\$c'""", ["sh", "-c", "x $A `b` \\n", "\\$c"]),
             ("a\u00a0b\x0bc", ["a\u00a0b\x0bc"]),
             ("", []),
         ):
@@ -39,14 +40,21 @@ class SplitTests(FindingsTestCase):
         """A backslash at the end of a line, or of everything, is a blank."""
         for text in ("a \\\nc", "a\\\nc", "a \\\n  c \\\n", "a c \\", "a \\\n \\\n c"):
             self.assertEqual(split(text), ["a", "c"], text)
+        for text in ("a \\  \nc \\\t", "a \\ \n \\ \n c"):  # as far as can be seen
+            self.assertEqual(split(text), ["a", "c"], text)
         self.assertEqual(split("a \\\\"), ["a", "\\"])
 
     @settings(max_examples=100, deadline=None, database=None)
-    @given(st.text(alphabet="ab -=\t\n$%#/.é\u00a0"))
-    def test_without_quotes(self, text: str) -> None:
-        """The short way for commands without quotes gives what shlex gives."""
+    @given(st.text(alphabet="ab -=\t\n$%#/.é\u00a0'\""))
+    def test_reference(self, text: str) -> None:
+        """Without backslashes, which it knows less of than POSIX, shlex splits in the same way."""
         text = f"x {text}".replace("\n", " ")
-        self.assertEqual(split(text), shlex.split(text))
+        try:
+            words = shlex.split(text)
+        except ValueError:
+            self.assertRaises(ValueError, split, text)
+        else:
+            self.assertEqual(split(text), words)
 
     @settings(max_examples=100, deadline=None, database=None)
     @given(st.lists(st.text().filter(lambda word: "\n" not in word), min_size=1))
@@ -84,17 +92,21 @@ class CommandTests(FindingsTestCase):
         self.assert_errors(text, (4, "models.m.cmd", "with its macros expanded"))
 
     def test_no_command(self) -> None:
-        """A command without a word is told, wherever the words went."""
+        """A command without a word is told, wherever the words went; with an address, other models can be used."""
         for value in ('""', "''", "", "~", '"  "', "'# only a comment'", "|\n  # x\n  # y"):
-            self.assert_errors(one_model(f"cmd: {value}\nproxy: http://a"), (4, "models.m.cmd", "is empty"))
+            text = one_model(f"cmd: {value}\nproxy: http://a")
+            self.assert_warnings(text, (4, "models.m.cmd", "is empty; write what starts the model's server. Requests"))
+            self.assertEqual(load(text).config.models["m"].cmd, ())
+            self.assert_errors(one_model(f"cmd: {value}"), (4, "models.m.cmd", "is empty"))
         self.assert_errors(one_model("cmd: '\"\" x'\nproxy: http://a"), (4, "models.m.cmd", "empty word"))
         self.assert_errors(one_model('cmd: "x\\0"\nproxy: http://a'), (4, "models.m.cmd", "NUL"))
 
     def test_wrong_type(self) -> None:
         """A list, as other programs have it, is told what to write; a missing command what was meant."""
         self.assert_errors(one_model("cmd: [x, --port, 1]\nproxy: http://a"), (4, "models.m.cmd", "not a list"))
-        self.assert_errors(one_model("proxy: http://a"), (2, "models.m", "has no `cmd`; write"))
-        self.assert_errors(one_model("command: x\nproxy: http://a"), (2, "models.m", "rename `command`"))
+        self.assert_errors(one_model("ttl: 1"), (2, "models.m", "has no `cmd`; write"))
+        self.assert_errors(one_model("command: x"), (2, "models.m", "rename `command`"))
+        self.assert_warnings(one_model("proxy: http://a"), (2, "models.m", "Requests for this model will fail"))
 
     def test_misspelt_port(self) -> None:
         """`$PORT` and `{PORT}` are passed on, with a warning."""

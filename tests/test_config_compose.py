@@ -48,6 +48,16 @@ class TextTests(FindingsTestCase):
             for form in (content, content.encode()):
                 self.assertEqual(load(form).config.profiles, {"😀 größe": ("m",)})
 
+    def test_environment_as_text(self) -> None:
+        """A variable is a text wherever it stands, also between brackets, and whatever is in it."""
+        text = "a: [${env.X}, 'b${env.X}', \"${env.X}\\n\"]\nc: {d: ${env.X}}\n${env.X}: |\n  ${env.X}\n  # ${env.NO}\n"
+        for value in ("v", "a: b, ]}", '"', "\\", "&x"):
+            expected = {"a": [value, f"b{value}", f"{value}\n"], "c": {"d": value}, value: f"{value}\n# ${{env.NO}}\n"}
+            self.assertEqual(tree(text, X=value)[0], expected)
+        [problem] = tree("a: [${env.NO}] # ${env.NEITHER}")[1].errors
+        self.assertIn("replace ${env.NO}", problem.message)
+        self.assertEqual(tree("${env.NO}: 1")[1].errors[0].path, "${env.NO}")
+
     def test_anchors(self) -> None:
         """An alias means the last anchor of its name above it, also where the name was used before."""
         self.assertEqual(tree("a: &x 1\nb: *x\nc: &x 2\nd: *x")[0], {"a": "1", "b": "1", "c": "2", "d": "2"})

@@ -39,6 +39,19 @@ class FilterTests(FindingsTestCase):
         self.assertEqual(model.filters, Filters(set_params={"a.b": 0.5, "c": ["no", None]}, set_params_by_id=by_id))
         self.assertEqual(model.aliases, ("m:high",))
 
+    def test_order(self) -> None:
+        """An object is put in before what is put into it, wherever they stand."""
+        lines = "setParams: {a.b: 1, 'model.x': 2, a: {c: 3}}", "stripParams: 'model.y, d'"
+        told = load(with_filters(*lines)).config.models["m"].filters
+        self.assertEqual(told, Filters(strip_params=("d",), set_params={"a": {"c": 3}, "a.b": 1}))
+        assert told is not None
+        self.assertEqual(list(told.set_params), ["a", "a.b"])
+        self.assert_warnings(
+            with_filters(*lines),
+            (5, "models.m.filters.setParams.model.x", "`model` says who is asked, and stays"),
+            (6, "models.m.filters.stripParams", "`model` says who is asked, and stays"),
+        )
+
     def test_own_name(self) -> None:
         """The model's own id may have parameters of its own; it needs no alias."""
         self.assertEqual(load(with_filters("setParamsByID: {m: {a: 1}}")).config.models["m"].aliases, ())

@@ -121,7 +121,6 @@ profiles:
             (11, "models.c", "mapping"),
             (13, "models.d.cmd", "never closed"),
             (14, "models.d.env", "NAME=value"),
-            (15, "models.d.aliases[1]", "another model"),
             (18, "models.e.aliases[0]", "'d'"),
             (20, "profiles.p[0]", "'nobody'"),
         )

@@ -35,6 +35,15 @@ models:
         self.assertEqual((m.description, m.aliases), ("model of 300", ("el", "m-2")))
         self.assertEqual((m.env, m.check_endpoint, m.proxy), ({"A": "300 m"}, "/el", "http://el:300"))
 
+    def test_spelling(self) -> None:
+        """Whole numbers and flags are given to commands in the spelling that they all know; the rest is as typed."""
+        macros = "{a: 131_072, b: 0x10, c: True, d: FALSE, e: 3.10, f: 010, g: yes, h: '1_0', i: 1.0}"
+        words = " ".join(f"${{{name}}}" for name in "abcdefghi")
+        text = f"macros: {macros}\nmodels:\n  m:\n    {SERVER} {words}\n    metadata: {{a: '${{a}}', h: '${{h}}'}}\n"
+        told = load(text).config.models["m"]
+        self.assertEqual(told.cmd[3:], ("131072", "16", "true", "false", "3.10", "010", "yes", "1_0", "1.0"))
+        self.assertEqual(told.metadata, {"a": 131072, "h": "1_0"})
+
     def test_order(self) -> None:
         """A macro may use those above it, the environment, and what each model is given."""
         text = """\
@@ -100,18 +109,28 @@ class ErrorTests(FindingsTestCase):
 
     def test_everywhere(self) -> None:
         """Unknown macros are told in every value, one for each place; not in keys that are ignored."""
-        text = "listen: ${a}:1\nmodels:\n  m:\n    cmd: x --port 1\n    ttl: ${b}\n    env: ['A=${c}']\n"
+        text = "listen: ${a}:1\nmodels:\n  m:\n    cmd: x --port 1\n    ttl: ${b}\n    useModelName: ${c}\n"
         text += "    metadata: {a: '${d}'}\n    cmdStop: stop ${PID} ${e}\nprofiles: {p: ['${f}']}\n"
         self.assert_errors(
             text,
             (1, "listen", "${a}"),
             (5, "models.m.ttl", "${b}"),
             (5, "models.m.ttl", "whole number"),
-            (6, "models.m.env[0]", "${c}"),
+            (6, "models.m.useModelName", "${c}"),
             (7, "models.m.metadata.a", "${d}"),
             (8, "models.m.cmdStop", "${e}"),
             (9, "profiles.p[0]", "${f}"),
             (9, "profiles.p[0]", "no model"),
+        )
+
+    def test_passed_on(self) -> None:
+        """A variable may hold `${NAME}` for somebody else, as in the original program."""
+        text = f"models:\n  m:\n    {SERVER}\n    env: ['A=/x:${{PATH}}', 'B=${{MODEL_ID}} ${{PID}}']\n"
+        self.assertEqual(load(text).config.models["m"].env, {"A": "/x:${PATH}", "B": "m ${PID}"})
+        self.assert_warnings(
+            text,
+            (4, "models.m.env[0]", "unknown macro ${PATH}; "),
+            (4, "models.m.env[1]", "${PID} exists only in `cmdStop`. It is passed on as it is"),
         )
 
     def test_only_in_models(self) -> None:

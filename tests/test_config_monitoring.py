@@ -39,7 +39,7 @@ class MonitoringTests(FindingsTestCase):
             ("store: {path: ''}", "store.path", "the path of a file"),
             ("store: {path: []}", "store.path", "the path of a file"),
             ("store: activity.db", "store", "a mapping of path"),
-            ("captureBuffer: -1", "captureBuffer", "from 0 to"),
+            ("captureBuffer: 4097", "captureBuffer", "from 0 to"),
             ("metricsMaxInMemory: many", "metricsMaxInMemory", "whole number of entries"),
             ("ui: {activity: {session_id: [a b]}}", "ui.activity.session_id[0]", "the name of a header"),
             ("ui: {activity: {session_id: x}}", "ui.activity.session_id", "a list of names"),
@@ -59,13 +59,13 @@ class PerformanceTests(FindingsTestCase):
         for text, seconds in (("5s", 5), ("1m30s", 90), ("1h", 3600), ("7500ms", 7.5), ("15", 15), ("0.5m", 30)):
             self.assertEqual(config(f"performance: {{every: {text}}}").performance.every, seconds)
         self.assertTrue(config("performance: {disabled: true}").performance.disabled)
-        self.assertEqual(config("").performance.every, 5)
+        for text in ("", "performance: {every: 0}"):
+            self.assertEqual(config(text).performance.every, 5)
 
     def test_wrong(self) -> None:
         """Too often, or no time at all."""
         for text, part in (
             ("4s", "must be at least 5s, got 4s"),
-            ("0", "at least 5s"),
             ("soon", "such as 5s"),
             ("-5s", "5s"),
         ):

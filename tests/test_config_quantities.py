@@ -12,13 +12,14 @@ class WholeTests(FindingsTestCase):
     """Counts and times."""
 
     def test_good(self) -> None:
-        """Decimal numbers, with YAML's separators and signs, quoted or not."""
-        for text, value in (("300", 300), ("+5", 5), ("1_800", 1800), ("'60'", 60), ("300.0", 300), ("0", 0)):
+        """Whole numbers in any form that YAML has for them, quoted or not."""
+        decimal = (("300", 300), ("+5", 5), ("1_800", 1800), ("'60'", 60), ("300.0", 300), ("0", 0), ("0.0", 0))
+        for text, value in (*decimal, ("0x10", 16), ("0o10", 8), ("0b11", 3), ("1e3", 1000), ("1.5e+1", 15)):
             self.assertEqual(model(f"{SERVER}ttl: {text}").ttl, value)
 
     def test_bad(self) -> None:
         """Anything else is told, with seconds where a duration was meant; `010` may be 8 or 10."""
-        for text in ("soon", "1.5", "1e3", "0x10", "010", "''", "[1]", "true", "9" * 30):
+        for text in ("soon", "1.5", "15e-1", "1e99", "0x", "010", "''", "[1]", "true", "9" * 30):
             self.assert_errors(one_model(f"{SERVER}ttl: {text}"), (5, "models.m.ttl", "whole number of seconds"))
         for text, seconds in (("30s", 30), ("10m", 600), ("2 h", 7200), ("1d", 86400)):
             self.assert_errors(one_model(f"{SERVER}ttl: {text}"), (5, "models.m.ttl", f"write {seconds}"))
@@ -29,7 +30,6 @@ class WholeTests(FindingsTestCase):
             ("ttl", -2),
             ("ttl", 2**31),
             ("unloadTimeout", -1),
-            ("concurrencyLimit", -1),
         ):
             self.assert_errors(one_model(f"{SERVER}{key}: {value}"), (5, f"models.m.{key}", f"not {value}"))
         for key, value in (("globalTTL", -1), ("unloadTimeout", -1), ("startPort", 0), ("startPort", 65536)):
@@ -47,6 +47,10 @@ class WholeTests(FindingsTestCase):
         """Where nothing would work with zero, it is the default."""
         self.assertEqual(load(f"unloadTimeout: 0\n{MODEL}").config.models["m"].unload_timeout, 10)
         self.assertEqual(model(f"{SERVER}concurrencyLimit: 0").concurrency_limit, 10)
+        text = one_model(f"{SERVER}concurrencyLimit: -1")
+        self.assertEqual(load(text).config.models["m"].concurrency_limit, 10)
+        self.assert_warnings(text, (5, "models.m.concurrencyLimit", "raised from -1 to 10"))
+        self.assertEqual(load(f"captureBuffer: -1\n{MODEL}").config.capture_buffer, 0)
 
     def test_fallbacks(self) -> None:
         """A model without a value of its own has the global one."""

@@ -22,6 +22,7 @@ class GroupTests(FindingsTestCase):
         self.assertEqual(routing("groups: {g: {}}").groups, {"g": Group()})
         self.assertEqual(routing("").groups, {})
         self.assertEqual(routing("groups:\n").groups, {})
+        self.assertEqual(routing("groups: {g: }").groups, {"g": Group()})
 
     def test_settings(self) -> None:
         """Each setting is read."""
@@ -78,7 +79,23 @@ class RouterTests(FindingsTestCase):
         )
         self.assert_errors(
             MODELS + "routing: {router: {use: matrix, settings: {groups: {g: {}}}}}",
-            (2, "routing.router.use", "the file has `groups`"),
+            (2, "routing.router.use", "the file has no `matrix`"),
+        )
+        for old, use in (("groups: {g: {}}", "matrix"), ("matrix: {sets: {s: a}}", "group")):
+            self.assert_errors(
+                f"{MODELS}{old}\nrouting: {{router: {{use: {use}}}}}", (3, "routing.router.use", "make them agree")
+            )
+
+    def test_choice(self) -> None:
+        """Both groups and a matrix may be kept in the newer place: `use` says what is used, if not groups."""
+        text = MODELS + "routing: {router: {%ssettings: {groups: {g: {members: [a]}}, matrix: {sets: {s: a & b}}}}}"
+        found = load(text % "use: matrix, ").config.routing
+        self.assertEqual((found.groups, found.matrix and found.matrix.sets), ({}, {"s": "a & b"}))
+        for use in ("", "use: group, "):
+            self.assertEqual(load(text % use).config.routing, Routing(groups={"g": Group(members=("a",))}))
+            self.assert_warnings(text % use, (2, "routing.router.settings.matrix", "is not used"))
+        self.assert_errors(
+            f"{MODELS}groups: {{g: {{}}}}\nmatrix: {{sets: {{s: a}}}}", (3, "matrix", "cannot use both 'groups' and")
         )
 
     def test_wrong_types(self) -> None:

@@ -72,7 +72,7 @@ class ValueTests(FindingsTestCase):
         self.assertEqual([upstream.ignores(path) for path in ("/a/sw.js", "/v1/models")], [True, False])
         upstream = load(ONE + "upstream: {ignorePaths: ['^/a', b$]}\n").config.upstream
         self.assertEqual([upstream.ignores(path) for path in ("/a/c", "/c/b", "/c.js")], [True, True, False])
-        self.assertFalse(load(ONE + "upstream: {ignorePaths: []}\n").config.upstream.ignores("/x.js"))
+        self.assertTrue(load(ONE + "upstream: {ignorePaths: []}\n").config.upstream.ignores("/x.js"))
         bad = "upstream: {ignorePaths: ['(']}\n"
         self.assert_errors(ONE + bad, (2, "upstream.ignorePaths[0]", "invalid regular expression '('"))
 
@@ -82,7 +82,7 @@ class HooksTests(FindingsTestCase):
 
     def test_preload(self) -> None:
         """Names and aliases become ids, each once; unknown ones are warnings; empty sections are nothing."""
-        self.assertEqual(load(ONE + "hooks: {on_startup: {preload: [n, m]}}\n").config.preload, ("m",))
+        self.assertEqual(load(ONE + "hooks: {on_startup: {preload: [n, ' m ', '']}}\n").config.preload, ("m",))
         for empty in ("hooks:\n", "hooks: {on_startup: }\n", "hooks: {on_startup: {preload: ~}}\n"):
             self.assertEqual(load(ONE + empty).config.preload, ())
         self.assert_warnings(

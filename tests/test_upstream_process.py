@@ -80,7 +80,7 @@ class LaunchTests(ProcessCase):
         self.assertEqual(self.guard.forgotten, [run.child.pid])
 
     async def test_searches_the_path_of_the_model(self) -> None:
-        """A program is found by the `PATH` that it will have, though `setsid` is not on that."""
+        """A program is found by the `PATH` that it will have as well, though `setsid` is not on that."""
         directory = Path(self.mktemp())
         directory.mkdir()
         program = directory / "my-server"
@@ -89,6 +89,10 @@ class LaunchTests(ProcessCase):
         run = self.run_program("my-server", env={"PATH": str(directory)})
         self.assertEqual(await run.exited, ExitStatus(code=0))
         self.assertEqual(run.child.last_output(), "mine")
+        (directory / "true").symlink_to("/bin/false")
+        for there in (directory, Path("/nowhere")):
+            ours = self.run_program("true", env={"PATH": str(there)})
+            self.assertEqual(await ours.exited, ExitStatus(code=0))
 
 
 class CannotStartTests(ProcessCase):
@@ -106,6 +110,10 @@ class CannotStartTests(ProcessCase):
             error = self.refused(program)
             for part in ("model m", repr(program), "models.m.cmd"):
                 self.assertIn(part, error)
+
+    def test_no_command(self) -> None:
+        """A model without a command may be in the file, but not be started."""
+        self.assertIn("no command (models.m.cmd)", self.refused())
 
     def test_without_setsid(self) -> None:
         """A system without `setsid` is told so."""

@@ -88,11 +88,12 @@ class ListingTests(SynchronousTestCase):
             self.assertEqual(row["meta"]["llamaswap"], {"type": "peer", "peerID": "p", **more})
 
     def test_aliases(self) -> None:
-        """Aliases are listed if that is wanted, but not those of unlisted models."""
-        configured = {**models("m", aliases=("z", "a")), **models("hidden", aliases=("h",), unlisted=True)}
+        """Aliases are listed if that is wanted, but not those of unlisted models, nor the names of models."""
+        hidden = models("hidden", aliases=("h",), unlisted=True)
+        configured = {**hidden, **models("m", aliases=("z", "a", "m", "hidden"))}
         rows = rows_of(Config(models=configured, include_aliases_in_list=True), {"m"})
         kinds = [(row["id"], row["meta"]["llamaswap"]["type"], row["status"]["value"]) for row in rows]
         self.assertEqual(kinds, [("a", "alias", "loaded"), ("m", "model", "loaded"), ("z", "alias", "loaded")])
         metas = [row["meta"]["llamaswap"] for row in rows]
         self.assertEqual([meta.get("modelID") for meta in metas], ["m", None, "m"])
-        self.assertEqual([meta.get("aliases") for meta in metas], [None, ["z", "a"], None])
+        self.assertEqual([meta.get("aliases") for meta in metas], [None, ["z", "a", "m", "hidden"], None])

@@ -58,7 +58,7 @@ def read_models(
 
     `top` holds the values of the top-level keys, which models fall back to; `ports` what `${PORT}` was before, by id.
     """
-    drafts = [draft for name, node in section.entries.items() if (draft := _draft(name, node, scope))]
+    drafts = [draft for name, node in section.entries.items() if (draft := _draft(name, node, scope)) is not None]
     taken = {port for draft in drafts if (port := draft.fixed_port)}
     given = assign_ports((draft.id for draft in drafts if draft.wants_port), top["start_port"], taken, ports)
     return {draft.id: _finished(draft, given.get(draft.id), top) for draft in drafts}
@@ -77,8 +77,10 @@ def read_aliases(section: MapNode, models: Mapping[str, ModelConfig], found: Fin
         for alias, at in zip(model.aliases, [*places, *others], strict=False):
             if alias == model.id:
                 found.warn(at, "is the model's own name, which needs no alias")
-            elif alias in ids:
+            elif alias in ids and at is node:
                 found.error(at, f"the alias {alias!r} is the name of another model")
+            elif alias in ids:
+                found.warn(at, f"{alias!r} is the name of another model, which it goes on to mean")
             elif alias in owners:
                 found.error(at, f"duplicate alias: {alias!r} already names the model {owners[alias]!r}")
             owners.setdefault(alias, model.id)
@@ -89,6 +91,9 @@ def _draft(name: str, node: Node, scope: Scope) -> _Draft | None:
     if not is_name(name):
         scope.found.error(node, "a model's name must not be empty or hold line breaks or other control characters")
         return None
+    if node.is_null:
+        scope.found.warn(node, "says nothing, and is left out; write its `cmd`")
+        return None
     if not isinstance(node, MapNode):
         scope.found.error(node, f"must be a mapping with at least `cmd`, not {node.summary}")
         return None
@@ -96,11 +101,7 @@ def _draft(name: str, node: Node, scope: Scope) -> _Draft | None:
     waiting = scope.giving(PORT=_PORT)
     written, proxy = _text(node, "cmd", scope.found), _text(node, "proxy", scope.found)
     cmd = ""
-    if "cmd" not in node.entries:
-        alike = next((key for key in node.entries if meant(key, MODEL) == "cmd"), None)
-        remedy = f"rename `{alike}` to it" if alike else "write the command that starts the model's server"
-        scope.found.error(node, f"has no `cmd`; {remedy}")
-    elif written is not None and not written.is_null:
+    if written is not None and not written.is_null:
         cmd = waiting.text(written.saying(without_comments(written.text), plain=False)).text
     if proxy is not None:
         proxy = waiting.text(proxy)
@@ -119,7 +120,7 @@ def _text(node: MapNode, key: str, found: Findings) -> Scalar | None:
 
 def _names_port(env: Node | None, scope: Scope) -> bool:
     """Whether the command learns its port from a variable, such as LLAMA_ARG_PORT."""
-    items = env.items if isinstance(env, ListNode) else []
+    scope, items = scope.leaving_unknown(), env.items if isinstance(env, ListNode) else []
     return any(_PORT in scope.text(item).text for item in items if isinstance(item, Scalar))
 
 
@@ -127,11 +128,14 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
     """Return the model; where an error was found, it is good for nothing but finding more of them."""
     found = draft.scope.found
     scope = draft.scope if port is None else draft.scope.giving(PORT=str(port))
-    values = read_keys(draft.node, MODEL, scope.expand, found)
+    env = draft.node.entries.get("env")  # where ${NAME} is often meant for a shell, which never sees it
+    values = read_keys(
+        draft.node, MODEL, lambda node: (scope.leaving_unknown() if node is env else scope).expand(node), found
+    )
     del values["macros"]
     if draft.wants_port and port is None:
         found.error(draft.node, f"no port is left for it between startPort, {top['start_port']}, and {MOST}")
-    cmd = read_command(draft.written, draft.cmd.replace(_PORT, str(port)), found) if draft.written else ()
+    cmd = _command(draft, port)
     values["cmd"], values["proxy"] = cmd, _proxy(draft, port, cmd)
     values["cmd_stop"] = _stop_command(draft, scope.giving(PID=PID))
     values["filters"] = filters = read_filters(values["filters"], scope)
@@ -146,6 +150,26 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
         values["concurrency_limit"] = max(values["concurrency_limit"], COMFYUI_REQUESTS)
         values["compat"] = Compat(ignore_websockets=True)
     return ModelConfig(id=draft.id, port=port, **values)
+
+
+def _command(draft: _Draft, port: int | None) -> tuple[str, ...]:
+    """Return the argument vector; () where there is none, which only a model with a `proxy` of its own can do with."""
+    found, written = draft.scope.found, draft.written
+    if written is not None and draft.cmd.strip():
+        return read_command(written, draft.cmd.replace(_PORT, str(port)), found)
+    if written is not None:
+        message = "is empty; write what starts the model's server"
+    elif "cmd" in draft.node.entries:
+        return ()  # not even text, which has been told
+    elif alike := next((key for key in draft.node.entries if meant(key, MODEL) == "cmd"), None):
+        message = f"has no `cmd`; rename `{alike}` to it"
+    else:
+        message = "has no `cmd`; write what starts the model's server"
+    if draft.proxy is None:
+        found.error(written or draft.node, message)
+    else:
+        found.warn(written or draft.node, f"{message}. Requests for this model will fail")
+    return ()
 
 
 def _stop_command(draft: _Draft, scope: Scope) -> tuple[str, ...]:

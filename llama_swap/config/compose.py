@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from llama_swap.config.macros import expand_environment
+from llama_swap.config.macros import expand_environment, mark_environment, unmarked
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 from llama_swap.errors import ConfigError
 
@@ -43,6 +43,7 @@ def compose(text: str, environ: Mapping[str, str], found: Findings) -> Node | No
     `${env.NAME}` is replaced by the variables of `environ`.  Duplicate keys, foreign tags and unset variables
     go to `found`; a file that cannot be read to its end raises ConfigError.
     """
+    text = mark_environment(text)
     try:
         return _Composer(text, environ, found).document()
     except yaml.MarkedYAMLError as error:
@@ -145,7 +146,7 @@ class _Composer:
                 node.entries.setdefault(name, value)
 
     def _key(self, event: Any, parent: MapNode) -> Scalar:
-        node = self._node(event, parent, getattr(event, "value", "?"))
+        node = self._node(event, parent, unmarked(getattr(event, "value", "?")))
         if isinstance(node, Scalar):
             node.key = node.text
             return node

@@ -47,9 +47,13 @@ def _stripped(node: Node | None, scope: Scope) -> list[str]:
     names = [name.strip() for item in items if isinstance(item, Scalar) for name in item.text.split(",")]
     if isinstance(node, MapNode) or not all(isinstance(item, Scalar) for item in items):
         scope.found.error(node, f"must be names with commas between them, not {node.summary}")
-    if PROTECTED in names:
+    if any(_is_protected(name) for name in names):
         scope.found.warn(node, "`model` says who is asked, and stays")
-    return [name for name in names if name and name != PROTECTED]
+    return [name for name in names if name and not _is_protected(name)]
+
+
+def _is_protected(path: str) -> bool:
+    return path.partition(".")[0] == PROTECTED
 
 
 def _params(node: Node | None, scope: Scope) -> Mapping[str, Any]:
@@ -58,9 +62,13 @@ def _params(node: Node | None, scope: Scope) -> Mapping[str, Any]:
     if not isinstance(node, MapNode):
         scope.found.error(node, f"must be a mapping of parameters to values, not {node.summary}")
         return {}
-    if PROTECTED in node.entries:
-        scope.found.warn(node.entries[PROTECTED], "`model` says who is asked, and stays; see useModelName")
-    return {name: plain_value(scope.expand(value)) for name, value in node.entries.items() if name != PROTECTED}
+    params = {}
+    for path, value in sorted(node.entries.items()):  # so that a path into an object follows the object itself
+        if _is_protected(path):
+            scope.found.warn(value, "`model` says who is asked, and stays; see useModelName")
+        else:
+            params[path] = plain_value(scope.expand(value))
+    return params
 
 
 def _mapping(node: Node | None, scope: Scope) -> dict[str, Node]:

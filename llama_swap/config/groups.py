@@ -27,7 +27,9 @@ def read_groups(section: Node, known: Known, scope: Scope) -> dict[str, Group]:
     groups: dict[str, Group] = {}
     owners: dict[str, str] = {}
     for name, node in section.entries.items():
-        if isinstance(node, MapNode):
+        if node.is_null:
+            groups[name] = Group()
+        elif isinstance(node, MapNode):
             values = read_keys(node, GROUP, scope.expand, scope.found)
             values["members"] = _members(values["members"], name, known, owners, scope)
             groups[name] = group = Group(**values)

@@ -25,8 +25,8 @@ def read_preload(section: Node | None, known: Known, scope: Scope) -> tuple[str,
         section = read_keys(section, table, scope.expand, scope.found)[table[0].attribute]
     preload: dict[str, None] = {}
     for item in read_names(scope.expand(section), scope.found) if section is not None and not section.is_empty else []:
-        if item.text in known.names:
-            preload[known.names[item.text]] = None
+        if item.text.strip() in known.names:
+            preload[known.names[item.text.strip()]] = None
         else:
             scope.found.warn(item, f"{known.unknown(item.text)}; it is not loaded at the start")
     return tuple(preload)

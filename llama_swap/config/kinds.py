@@ -22,7 +22,8 @@ MACRO: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _VARIABLE = re.compile(r"[^=\0]+")
-_PATH = re.compile(r"[!-~]+")
+_PATH = re.compile(r"[!-~]*")
+_ORIGIN = re.compile(r"https?://[^/]*")
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 
 
@@ -150,8 +151,10 @@ def read_names(node: Node, found: Findings) -> list[Scalar]:
     for item in node.items:
         if not isinstance(item, Scalar):
             found.error(item, f"must be a name, not {item.summary}; quote a name that contains ': '")
+        elif not item.text.strip():
+            found.warn(item, "is empty, and left out")
         elif not is_name(item.text):
-            found.error(item, "must be a name without line breaks or other control characters, and not empty")
+            found.error(item, "must be a name without line breaks or other control characters")
         else:
             names.append(item)
     return names
@@ -191,6 +194,9 @@ class Assignments:
         variables: dict[str, str] = {}
         for item in node.items:
             name, equals, value = item.text.partition("=") if isinstance(item, Scalar) else ("", "", "")
+            if isinstance(item, Scalar) and not equals:
+                found.warn(item, f"sets nothing: write `NAME=value`, not {item.summary}")
+                continue
             if not equals or not _VARIABLE.fullmatch(name) or "\0" in value:
                 found.error(item, f"must be `NAME=value`, not {item.summary}")
                 continue
@@ -208,21 +214,22 @@ class Assignments:
 
 @frozen
 class CheckPath:
-    """A path to ask for health, or `none`, which reads as None."""
+    """A path to ask for health, or `none`, which reads as None.  An empty one is `/`."""
 
     default: str | None = "/health"
 
     def read(self, node: Node, found: Findings) -> str | None:
         text = node.text.strip() if isinstance(node, Scalar) else None
-        if text is None or "://" in text or (text and not _PATH.fullmatch(text)):
+        if text is None or not _PATH.fullmatch(text):
             found.error(node, f"must be a path such as /health, or `none`, not {node.summary}")
             return self.default
         if text.lower() == "none":
             return None
-        if text and not text.startswith("/"):
-            found.warn(node, f"a path begins with /; taken as /{text}")
-            return f"/{text}"
-        return text or self.default
+        path = _ORIGIN.sub("", text)
+        path = path if path.startswith("/") else f"/{path}"
+        if text not in {path, ""}:
+            found.warn(node, f"must be a path, which begins with /, and is below `proxy`; taken as {path}")
+        return path
 
     def show(self, value: str | None) -> str:
         return value or "none"

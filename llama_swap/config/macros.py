@@ -1,7 +1,9 @@
 """Text that stands for other text: `${env.NAME}`, the user's macros, and what each model is given.
 
-The environment comes first, on every scalar of the file. User macros are expanded into each other where
-they are defined, so each may use those above it only, and nothing can go round in circles.
+The environment comes first, on every scalar of the file. It is marked before YAML is read, so that
+`[${env.NAME}]` is a list, but put in afterwards, so that no variable can be more than a text. User macros
+are expanded into each other where they are defined, so each may use those above it only, and nothing can
+go round in circles.
 `${MODEL_ID}`, `${PORT}` and `${PID}` come last, because their values differ from model to model.
 """
 
@@ -14,12 +16,14 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from llama_swap.config.quantities import integer
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 
 MAX_TEXT: Final = 128 * 1024
 """Longest text that macros may make: what Linux allows for one argument of a command."""
 
 _ENVIRONMENT = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+_MARKED = re.compile("\ufdd0([A-Za-z_][A-Za-z0-9_]*)\ufdd1")  # never characters, but nothing to YAML
 _MACRO = re.compile(r"\$\{([A-Za-z0-9_-]+)\}")
 _UNFIT = re.compile(r"[\n\0\ud800-\udfff]")  # surrogates: bytes that Python could not decode
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
@@ -30,9 +34,19 @@ _GIVEN = {
 }
 
 
+def mark_environment(text: str) -> str:
+    """Return YAML with each `${env.NAME}` written so that its braces mean nothing to YAML."""
+    return _ENVIRONMENT.sub("\ufdd0\\1\ufdd1", text)
+
+
+def unmarked(text: str) -> str:
+    """Return what was written where there are marks."""
+    return _MARKED.sub(r"${env.\1}", text)
+
+
 def expand_environment(node: Scalar, environ: Mapping[str, str], found: Findings) -> str:
-    """Return the text of `node` with each `${env.NAME}` replaced; lines that begin with `#` are comments."""
-    if "${env." not in node.text:
+    """Return the text of `node` with each marked `${env.NAME}` replaced; lines that begin with `#` are comments."""
+    if "\ufdd0" not in node.text:
         return node.text
 
     def lookup(name: str) -> str | None:
@@ -46,7 +60,8 @@ def expand_environment(node: Scalar, environ: Mapping[str, str], found: Findings
         return None
 
     def expanded(line: str) -> str:
-        return line if is_comment(line) else _replace(_ENVIRONMENT, line, lookup, node, found)
+        line = line if is_comment(line) else _replace(_MARKED, line, lookup, node, found)
+        return unmarked(line)
 
     return "\n".join(expanded(line) for line in node.text.split("\n"))
 
@@ -67,10 +82,16 @@ class Scope:
     """The same with earlier macros already put into later ones."""
     given: Mapping[str, str] = field(factory=dict)
     """What we provide here, by name; see `_GIVEN`."""
+    leaves_unknown: bool = False
+    """Macros that do not exist are passed on, with a warning."""
 
     def giving(self, **given: str) -> Scope:
         """Return this scope with values for some of our own macros."""
         return evolve(self, given={**self.given, **given})
+
+    def leaving_unknown(self) -> Scope:
+        """Return this scope for values that may hold what another program replaces, or nobody."""
+        return evolve(self, leaves_unknown=True)
 
     def defining(self, section: Node | None) -> Scope:
         """Return this scope with the macros of a `macros` section added.
@@ -91,6 +112,7 @@ class Scope:
         return evolve(self, macros=macros, expanded=expanded)
 
     def _macro(self, name: str, node: Node) -> Scalar | None:
+        """Return a macro, which is as it was written, or as commands read numbers and flags."""
         if not _NAME.fullmatch(name):
             self.found.error(node, "a macro's name has 1 to 63 letters, digits, - and _")
         elif name in _GIVEN:
@@ -100,7 +122,7 @@ class Scope:
         elif f"${{{name}}}" in node.text:
             self.found.error(node, f"the macro {name} refers to itself")
         else:
-            return node
+            return node.saying(_spelled(node.text), plain=True) if node.plain else node
         return None
 
     def expand(self, node: Node) -> Node:
@@ -132,7 +154,9 @@ class Scope:
 
     def _give(self, node: Scalar) -> Callable[[str], str | None]:
         def lookup(name: str) -> str | None:
-            if name not in self.given:
+            if name not in self.given and self.leaves_unknown:
+                self.found.warn(node, f"{self._unknown(name)}. It is passed on as it is")
+            elif name not in self.given:
                 self.found.error(node, self._unknown(name))
             return self.given.get(name)
 
@@ -148,6 +172,12 @@ class Scope:
         meant = f"did you mean ${{{names[close[0]]}}}? Otherwise " if close else ""
         remedy = f"define it in `macros`, or write ${{env.{name}}} for an environment variable"
         return f"unknown macro ${{{name}}}; {meant}{remedy}"
+
+
+def _spelled(text: str) -> str:
+    """Return what YAML reads as a whole number or a flag in the one spelling of it that all programs know."""
+    number = integer(text)
+    return text.lower() if text in {"True", "TRUE", "False", "FALSE"} else text if number is None else str(number)
 
 
 def _replace(

@@ -77,7 +77,7 @@ class ModelConfig:
 
     id: str
     cmd: tuple[str, ...]
-    """The argument vector; never empty."""
+    """The argument vector; () for a model that cannot be started, since the file does not say how."""
     cmd_stop: tuple[str, ...] = ()
     """The argument vector of what stops it, with `PID` where the process id belongs; (): a signal does."""
     proxy: str

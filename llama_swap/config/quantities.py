@@ -10,8 +10,10 @@ from attrs import frozen
 from llama_swap.config.kinds import MACRO, Plain, Schema
 from llama_swap.config.tree import Findings, Node, Scalar
 
+MOST_DIGITS: Final = 20
 _MOST: Final = 2**31 - 1
-_WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9_]*)(?:\.0+)?")
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0o[0-7][0-7_]*|0b[01][01_]*)")
+_FLOAT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?")
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _DURATION = re.compile(r"([0-9]{1,9}) ?(s|m|h|d)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -20,6 +22,16 @@ _GO_DURATION = re.compile(rf"(?:{_GO_PART.pattern})+")
 _GO_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _SIZE = re.compile(r"([1-9][0-9_]*) ?(?:([KMGT])(?:i?B)?)?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def integer(text: str) -> int | None:
+    """Return the number that YAML reads where `text` stands without quotes, if that is a whole one.
+
+    YAML has separators and other bases.  What begins with 0 is none: that may be 8 or 10 to whoever wrote `010`.
+    """
+    if len(text) > MOST_DIGITS or not _INTEGER.fullmatch(text):
+        return None
+    return int(text.replace("_", ""), 0)
 
 
 @frozen
@@ -34,16 +46,20 @@ class Whole(Plain):
     raise_to: int | None = None
     """Lower values are raised to this, with a warning."""
     zero_is_default: bool = False
+    """So are lower values, with a warning, where they are raised to 0."""
 
     def read(self, node: Node, found: Findings) -> int:
         text = node.text.strip() if isinstance(node, Scalar) else ""
-        if not _WHOLE.fullmatch(text) or len(text) > 20:
+        value = integer(text)
+        if value is None and len(text) <= MOST_DIGITS and _FLOAT.fullmatch(text) and float(text).is_integer():
+            value = int(float(text))
+        if value is None:
             found.error(node, f"{self._wanted()}, not {node.summary}{self._instead(text)}")
             return self.default
-        value = int(text.replace("_", "").partition(".")[0])
         if self.raise_to is not None and value < self.raise_to:
-            found.warn(node, f"raised from {value} to {self.raise_to}, the least that is useful")
-            return self.raise_to
+            least = self.raise_to or (self.default if self.zero_is_default else 0)
+            found.warn(node, f"raised from {value} to {least}, the least that is useful")
+            return least
         if not self.least <= value <= self.most:
             found.error(node, f"{self._wanted()} from {self.least} to {self.most}, not {value}")
             return self.default
@@ -82,7 +98,7 @@ class Seconds(Plain):
 
 @frozen
 class Duration:
-    """A time as Go writes it, such as `500ms`, `5s` or `1m30s`; a plain number is taken as seconds."""
+    """A time as Go writes it, such as `500ms`, `5s` or `1m30s`; a plain number is taken as seconds, 0 as absent."""
 
     default: float
     least: float = 0.0
@@ -95,6 +111,8 @@ class Duration:
             seconds = sum(float(number) * _GO_UNITS[unit] for number, unit in _GO_PART.findall(text))
         else:
             found.error(node, f"must be a time, such as 5s or 1m30s, not {node.summary}")
+            return self.default
+        if seconds == 0:
             return self.default
         if not self.least <= seconds <= _MOST:
             found.error(node, f"must be at least {self.show(self.least)}, got {text}")

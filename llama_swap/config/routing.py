@@ -74,17 +74,29 @@ def _choice(top: Mapping[str, Any], router: Node | None, scope: Scope) -> _Writt
     if old.any and new.any:
         where = "and `routing.router.settings` has some too; keep one of the two places"
         scope.found.error(old.any, f"`groups` and `matrix` of the top level are the older form, {where}")
-    written = new if new.any else old
-    if written.groups and written.matrix:
+    if old.groups and old.matrix:
         message = "config cannot use both 'groups' and 'matrix'; remove one of them"
-        scope.found.error(written.matrix, message)
+        scope.found.error(old.matrix, message)
     use = values["use"]
-    if router is not None and use not in (None, "group", "matrix"):
+    if router is None:
+        return old
+    if use not in (None, "group", "matrix"):
         scope.found.error(_at(router, "use"), f'unknown router "{use}" (valid: group, matrix)')
-    elif router is not None and (use, None) in (("group", written.groups), ("matrix", written.matrix)) and written.any:
-        other = "matrix" if use == "group" else "groups"
-        scope.found.error(_at(router, "use"), f"says {use}, but the file has `{other}`; make them agree")
-    return written
+    written = old if old.any else new
+    if use == "matrix" and not written.matrix:
+        scope.found.error(_at(router, "use"), "says matrix, but the file has no `matrix`; make them agree")
+    if use == "group" and old.matrix:
+        scope.found.error(_at(router, "use"), "says group, but the file has a `matrix`; make them agree")
+    return old if old.any else _used(new, use, scope)
+
+
+def _used(new: _Written, use: str | None, scope: Scope) -> _Written:
+    """Return what is used of both that may stand in `routing.router.settings`: groups, unless `use` says otherwise."""
+    if use == "matrix":
+        return _Written(None, new.matrix)
+    if new.matrix:
+        scope.found.warn(new.matrix, "is not used, since `routing.router.use` is not matrix")
+    return _Written(new.groups, None)
 
 
 def _priority(scheduler: Node | None, known: Known, scope: Scope) -> dict[str, int]:

@@ -59,7 +59,8 @@ class Sources:
         if self.directory is None:
             return []
         names = sorted(name for name in os.listdir(self.directory) if not name.startswith("."))  # noqa: PTH208
-        return [os.path.join(self.directory, name) for name in names if Path(name).suffix in ENDINGS]  # noqa: PTH118
+        paths = [os.path.join(self.directory, name) for name in names if Path(name).suffix in ENDINGS]  # noqa: PTH118
+        return [path for path in paths if not Path(path).is_dir()]
 
     def _refusal(self, message: str) -> ConfigError:
         return ConfigError(self.directory or "", [Problem(None, "", message)])

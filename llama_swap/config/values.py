@@ -10,10 +10,9 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from llama_swap.config.kinds import Plain, Schema
+from llama_swap.config.quantities import integer
 from llama_swap.config.tree import NULLS, Findings, ListNode, MapNode, Node, Scalar
 
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-_HEX = re.compile(r"0x[0-9a-fA-F]{1,15}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
@@ -42,7 +41,7 @@ class Words(Plain):
 
 @frozen
 class Patterns(Plain):
-    """A list of regular expressions."""
+    """A list of regular expressions; none is the default."""
 
     default: tuple[re.Pattern[str], ...]
 
@@ -56,7 +55,7 @@ class Patterns(Plain):
                 patterns.append(re.compile(item.text if isinstance(item, Scalar) else "("))
             except re.error as error:
                 found.error(item, f"invalid regular expression {item.summary}: {error}")
-        return tuple(patterns)
+        return tuple(patterns) or self.default
 
     def show(self, value: tuple[re.Pattern[str], ...]) -> list[str]:
         return [pattern.pattern for pattern in value]
@@ -98,8 +97,8 @@ def _typed(text: str) -> str | float | bool | None:
         return None
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
-    if _INTEGER.fullmatch(text) or _HEX.fullmatch(text):
-        return int(text, 0) if text.startswith("0x") else int(text)
+    if (number := integer(text)) is not None:
+        return number
     if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     return text

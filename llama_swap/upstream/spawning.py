@@ -28,7 +28,10 @@ def spawn(
 
     @raise StartFailed: it cannot be run; the message says why, for the end of a sentence.
     """
-    program = shutil.which(argv[0], path=environ.get("PATH", os.defpath))
+    if not argv:
+        raise StartFailed(f"there is no command ({key}). Write one")
+    # A `PATH` of the model's own is for what it starts; only what is not on ours is looked for there.
+    program = shutil.which(argv[0]) or shutil.which(argv[0], path=environ.get("PATH", os.defpath))
     if program is None:
         raise StartFailed(f"no program {argv[0]!r} to run ({key}). Install it, or write its full path")
     try:

@@ -35,7 +35,8 @@ def _everything(config: Config, names: Names) -> Iterator[tuple[str, dict[str, A
             aliases = {"aliases": list(model.aliases)} if model.aliases else {}
             yield model.id, _model(model, "model", aliases), [model.id]
             for alias in model.aliases if config.include_aliases_in_list else ():
-                yield alias, _model(model, "alias", {"modelID": model.id}), [model.id]
+                if alias not in config.models:
+                    yield alias, _model(model, "alias", {"modelID": model.id}), [model.id]
     for id_, selector in config.selectors.items():
         if not selector.unlisted:
             yield id_, _selector(selector), selector.targets[:1] if selector.strategy == "pin" else selector.targets
