@@ -67,3 +67,46 @@ class KeyTests(SynchronousTestCase):
             self.assertLess(answer.seconds, 2)
             with proxy.stream("steady") as stream:
                 self.assertEqual([data for _, data in stream.events()][-1], b"[DONE]")
+
+    def test_global_ttl(self) -> None:
+        """It holds for models that say nothing, or −1; 0 of a model's own is for ever."""
+        models = {"a": fake_model("a"), "b": fake_model("b", ttl=-1), "c": fake_model("c", ttl=0)}
+        groups = {"g": {"swap": False, "members": list(models)}}
+        with ProxyUnderTest({"models": models, "groups": groups, "globalTTL": 1}) as proxy:
+            for model in models:
+                proxy.served(model)
+            wait_until(lambda: proxy.running() == {"c": "ready"}, 5, "the end of a and b")
+            self.assertEqual(proxy.get("/running").json()["running"][0]["ttl"], 0)
+
+    def test_routing(self) -> None:
+        """Groups and priorities where today's files have them."""
+        members = {"settings": {"groups": {"g": {"swap": False, "members": ["a", "b"]}}}, "use": "group"}
+        scheduler = {"use": "fifo", "settings": {"fifo": {"priority": {"b": 5}}}}
+        config = fake_models("a", "b", "c", routing={"router": members, "scheduler": scheduler})
+        with ProxyUnderTest(config) as proxy:
+            for model in ("a", "b"):
+                proxy.served(model)
+            self.assertEqual(proxy.running(), {"a": "ready", "b": "ready"})
+            proxy.served("c")
+            self.assertEqual(proxy.running(), {"c": "ready"})
+
+    def test_what_is_kept(self) -> None:
+        """So many entries of the activity, with the session of the client's choice, and no captures if none fit."""
+        ui = {"activity": {"session_id": ["X-Chat"]}}
+        config = fake_models("a", metricsMaxInMemory=3, captureBuffer=0, ui=ui)
+        with ProxyUnderTest(config) as proxy:
+            for number in range(5):
+                body = b'{"model": "a"}'
+                proxy.ask("POST", "/v1/chat/completions", body, {"X-Chat": f"c{number}", "X-Session-ID": "other"})
+            found = proxy.get("/api/metrics/activity?order=asc").json()
+            self.assertEqual((found["total"], [entry["id"] for entry in found["data"]]), (3, [3, 4, 5]))
+            kept = [(entry["metadata"], entry["has_capture"]) for entry in found["data"]]
+            self.assertEqual(kept, [({"session_id": f"c{number}"}, False) for number in (2, 3, 4)])
+            self.assertEqual(proxy.get("/api/captures/5").status, 404)
+
+    def test_performance(self) -> None:
+        """Nobody looks at the hardware who was told not to; what the machine is made of can be asked for."""
+        with ProxyUnderTest(fake_models("a", performance={"disabled": True})) as proxy:
+            answer = proxy.get("/api/performance")
+            self.assertEqual((answer.status, answer.json()), (503, {"enabled": False}))
+            self.assertEqual((proxy.get("/metrics").status, proxy.get("/api/hardware").status), (503, 200))

@@ -65,6 +65,16 @@ class StartTests(SynchronousTestCase):
 class FailureTests(SynchronousTestCase):
     """A start that fails is a clear error, not a long wait; the next request tries again."""
 
+    def test_not_ready_in_time(self) -> None:
+        """A model that is not healthy after `healthCheckTimeout` is ended, and its request is told so."""
+        model = fake_model("a", "--health 503")
+        with ProxyUnderTest({"models": {"a": model}, "healthCheckTimeout": 15}) as proxy:
+            answer = proxy.chat("a")
+            self.assertEqual((answer.status, answer.error()["type"]), (504, "server_error"))
+            self.assertTrue(14.5 < answer.seconds < 18, answer.seconds)
+            self.assertIn("15", answer.error()["message"])
+            self.assertTrue(proxy.journal.wait_for("exit", "a"))
+
     def test_exit_while_loading(self) -> None:
         """The answer comes as soon as the process has gone, with its status and its last words."""
         model = fake_model("a", "--exit-after 0.3 --exit-code 3 --load-delay 60")

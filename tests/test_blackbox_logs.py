@@ -1,8 +1,7 @@
-"""The logs over HTTP: a page, plain history, a live stream, and curl with grep as the document shows."""
+"""The logs over HTTP: a page, plain history and a live stream."""
 
 from __future__ import annotations
 
-import subprocess
 import time
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.blackbox import ProxyUnderTest, fake_model, fake_models
 from tests.support_client import Stream
 from tests.support_processes import wait_until
-from tests.support_requirements import require_program
 
 
 def read_until(stream: Stream, text: bytes) -> list[bytes]:
@@ -104,29 +102,3 @@ class StreamTests(SynchronousTestCase):
                     with proxy.stream("a") as stream:
                         self.assertEqual(len(list(stream.events())), 7)
                 self.assertLess(time.monotonic() - began, 5)
-
-
-class CurlTests(SynchronousTestCase):
-    """The command lines of the reference document."""
-
-    def test_curl(self) -> None:
-        """`curl http://host/logs` prints the history."""
-        require_program("curl", "curl")
-        with ProxyUnderTest(fake_models("a")) as proxy:
-            proxy.served("a")
-            command = ["curl", "-s", f"http://127.0.0.1:{proxy.port}/logs"]
-            printed = subprocess.run(command, capture_output=True, check=True, timeout=10).stdout
-            self.assertIn(b"eval time =", printed)
-
-    def test_curl_and_grep(self) -> None:
-        """`curl -Ns http://host/logs/stream | grep 'eval time'` filters the live log."""
-        require_program("curl", "curl")
-        with ProxyUnderTest(fake_models("a")) as proxy:
-            script = f"curl -Ns http://127.0.0.1:{proxy.port}/logs/stream | grep -m 4 'eval time'"
-            with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as pipeline:
-                for _ in range(2):
-                    proxy.served("a")
-                # grep leaves after four lines, curl at the next line that it cannot write.
-                wait_until(lambda: proxy.served("a") and pipeline.poll() is not None, 10)
-                assert pipeline.stdout is not None
-                self.assertEqual(len(pipeline.stdout.read().splitlines()), 4)

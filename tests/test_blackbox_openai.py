@@ -73,6 +73,45 @@ class OpenAITests(SynchronousTestCase):
             self.assertEqual([image.b64_json for image in edited.data or []], ["aGk="])
             self.assertEqual(proxy.journal.most_alive(), 1)
 
+    def test_newer_calls(self) -> None:
+        """Responses, whole and streamed, and pictures; ranks, which the library has no name for."""
+        text = {"type": "output_text", "text": "Hello!", "annotations": []}
+        message = {"id": "m1", "type": "message", "role": "assistant", "status": "completed", "content": [text]}
+        whole = {"id": "r1", "object": "response", "created_at": 1, "model": "whole", "output": [message]}
+        deltas: list[dict[str, object]] = [
+            {
+                "type": "response.output_text.delta",
+                "delta": part,
+                "item_id": "m1",
+                "output_index": 0,
+                "content_index": 0,
+            }
+            for part in ("Hel", "lo!")
+        ]
+        events = [*deltas, {"type": "response.completed", "response": whole}]
+        directory = Path(self.mktemp()).resolve()
+        directory.mkdir()
+        stream = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+        (directory / "streamed").write_bytes(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + stream)
+        models = {
+            "whole": answering(directory / "whole", whole),
+            "streamed": fake_model("streamed", f"--raw {directory / 'streamed'}"),
+            "painter": answering(directory / "painter", {"created": 1, "data": [{"b64_json": "aGk="}]}),
+            "ranker": fake_model("ranker"),
+        }
+        with ProxyUnderTest({"models": models}) as proxy, client_of(proxy) as client:
+            self.assertEqual(client.responses.create(model="whole", input="Hi").output_text, "Hello!")
+            with client.responses.create(model="streamed", input="Hi", stream=True) as told:
+                self.assertEqual([event.type for event in told], [event["type"] for event in events])
+            painted = client.images.generate(model="painter", prompt="a cat")
+            self.assertEqual([image.b64_json for image in painted.data or []], ["aGk="])
+            asked = {"model": "ranker", "query": "x", "documents": ["y"]}
+            ranked: Any = client.post("/rerank", body=asked, cast_to=object)
+            self.assertEqual(ranked["results"][0]["relevance_score"], 0.9)
+            paths = [event["path"] for event in proxy.journal.events("req")]
+            self.assertEqual(paths, ["/v1/responses", "/v1/responses", "/v1/images/generations", "/v1/rerank"])
+            self.assertEqual(proxy.journal.most_alive(), 1)
+
     def test_errors(self) -> None:
         """Errors arrive as the library's own exceptions, with our message."""
         config = {"models": {"a": fake_model("a", "--exit-after 0 --load-delay 9")}}
