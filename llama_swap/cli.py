@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
     arguments = vars(parser.parse_intermixed_args(words))
     command, *files = _words(arguments.pop("words"))
     if len(files) + (arguments["config"] is not None) > 1:
-        parser.error(f"one file, please; --config-dir DIR takes more (unexpected: {files[-1]})")
+        named = " and ".join(filter(None, (arguments["config"], *files)))
+        parser.error(f"one file, please, instead of {named}; --config-dir DIR takes more")
     arguments["config"] = arguments["config"] or next(iter(files), None)
     shows_all = arguments.pop("print", False)
     flags = Flags(**arguments)

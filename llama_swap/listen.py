@@ -34,6 +34,12 @@ _FILE = re.compile(r":(certKey|privateKey)=((?:\\.|[^\\:])+)")
 
 _EVERY_INTERFACE = frozenset({"::", "0.0.0.0"})  # noqa: S104
 
+_HINTS = {
+    errno.EADDRINUSE: "; another program has it, perhaps another llama-swap",
+    errno.EADDRNOTAVAIL: "; this machine does not have that address",
+    errno.EACCES: "; ports below 1024 are for root",
+}
+
 T = TypeVar("T")
 
 
@@ -188,7 +194,7 @@ def check(listen: str) -> None:
             tried.bind((host, port))
             tried.listen(1)
     except OSError as error:
-        hint = "; another program has it, perhaps another llama-swap" if error.errno == errno.EADDRINUSE else ""
+        hint = _HINTS.get(error.errno or 0, "")
         raise CannotListen(f"cannot listen on {listen}: {error.strerror or error}{hint}") from None
 
 

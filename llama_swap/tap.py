@@ -39,7 +39,7 @@ _log = Logger()
 class Options(usage.Options):
     """What `twistd llama-swap` takes."""
 
-    synopsis = "[options]"
+    synopsis = "[options] [FILE]"
     longdesc = (
         "llama-swap starts the model server that a request names, stops the one in its way, and relays request "
         "and answer.  Models are described in a YAML file; `llama-swap --help` shows the shortest one."
@@ -58,6 +58,12 @@ class Options(usage.Options):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """See `usage.Options.parseOptions`; one dash will do."""
         super().parseOptions(list(with_double_dashes(options or ())))
+
+    def parseArgs(self, file: str | None = None) -> None:
+        """Take a file, which is the same as --config FILE."""
+        if file is not None and self["config"] is not None:
+            raise usage.UsageError(f"one file, please, instead of {self['config']} and {file}")
+        self["config"] = self["config"] or file
 
     def opt_version(self) -> None:
         """Print the version of llama-swap, and exit."""

@@ -99,6 +99,15 @@ class TLSTests(SynchronousTestCase):
                 with self.post(before, {"model": "m"}) as answer:
                     self.assertEqual(answer.status, 200)
 
+    def test_watched(self) -> None:
+        """With `--watch-config`, a renewed certificate is noticed by itself."""
+        files = ["-tls-cert-file", self.files.certificate, "-tls-key-file", self.files.key]
+        with ProxyUnderTest({"models": {"m": fake_model("m")}}, "--watch-config", *files) as proxy:
+            before = self.shown(proxy)
+            make_certificates(self.directory)
+            wait_until(lambda: self.shown(proxy) != before, 8, "the new certificate")
+            self.assertIn(self.shown(proxy), Path(self.files.certificate).read_text())
+
     def shown(self, proxy: ProxyUnderTest) -> str:
         """Return the certificate that a new client is shown."""
         return ssl.get_server_certificate(("127.0.0.1", proxy.port), timeout=5)

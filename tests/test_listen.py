@@ -95,9 +95,10 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("another program has it, perhaps another llama-swap", error)
 
     def test_not_ours(self) -> None:
-        """An address of another machine is told without a guess."""
+        """An address of another machine is told as such."""
         error = self.refusal("192.0.2.1:8080")
         self.assertIn("cannot listen on 192.0.2.1:8080: ", error)
+        self.assertIn("; this machine does not have that address", error)
         self.assertNotIn("another", error)
 
     def test_malformed(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
 from twisted.logger import formatEvent
 
@@ -107,6 +108,12 @@ class UpstreamBreaksTests(RelayTestCase):
             self.assertEqual(
                 [event["upstream"] for event in self.logged if "upstream" in event], ["model m at http://h"]
             )
+
+    def test_no_tls(self) -> None:
+        """Where TLS comes to nothing, the error says that, and why."""
+        wire = self.ask()
+        wire.lose(SSL.Error([("SSL routines", "", "certificate verify failed")]))
+        self.assertIn("TLS cannot be spoken with it: certificate verify failed", self.error())
 
     def test_chunks_break_off(self) -> None:
         """Chunks without a last one are broken; what came before still arrives."""

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import errno
 
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError, NoRouteError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionLost,
+    DNSLookupError,
+    NoRouteError,
+)
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
@@ -18,7 +27,7 @@ from zope.interface.verify import verifyObject
 
 from llama_swap.errors import NobodyListens
 from llama_swap.relay import endpoints
-from llama_swap.relay.endpoints import CONNECT_TIMEOUT, Dialer, cannot_connect
+from llama_swap.relay.endpoints import CONNECT_TIMEOUT, Dialer, cannot_connect, speaks_no_tls
 from tests.fakes_wire import Wire
 
 
@@ -157,6 +166,16 @@ class FailureTests(SynchronousTestCase):
         ):
             self.assertIn(told, str(cannot_connect(Failure(error))))
             self.assertEqual(str(cannot_connect(Failure(error))).count("refused"), told.count("refused"))
+
+    def test_no_tls(self) -> None:
+        """What is wrong with a certificate is told, and nothing of a connection that had none."""
+        for error, told in (
+            (SSL.Error([("SSL routines", "", "wrong version number")]), "wrong version number"),
+            (VerificationError(errors=[]), "its certificate is for another name"),
+        ):
+            self.assertEqual(str(speaks_no_tls(Failure(error))), f"TLS cannot be spoken with it: {told}")
+        for closed in (ConnectionDone(), ConnectionLost()):
+            self.assertIsNone(speaks_no_tls(Failure(closed)))
 
     def test_nobody(self) -> None:
         """That nobody listens is another thing than that nobody is reached."""

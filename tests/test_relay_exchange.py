@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -126,7 +127,7 @@ class LargeBodyTests(SynchronousTestCase):
         """Where nothing of it arrived, it is sent again from its beginning."""
         self.upstream_full().producer.resumeProducing()
         self.exchange._reused = True
-        self.exchange.lost(cleanly=True, delivered=False)
+        self.exchange.lost(cleanly=True, delivered=False, reason=connectionDone)
         wire = self.upstream.accept()
         wire.full = False
         wire.pull()

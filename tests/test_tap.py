@@ -68,6 +68,11 @@ class OptionsTests(TapTestCase):
             self.assertEqual((str(settings.sources), settings.address.text), (self.path, "127.0.0.2:0"))
             self.assertEqual(list(settings.config.models), ["a"])
 
+    def test_file_alone(self) -> None:
+        """A file needs no option before it; there is one."""
+        self.assertEqual(str(self.options("-l", "127.0.0.2:0", self.path).settings.sources), self.path)
+        self.assertIn("one file, please", self.refused("-c", self.path, self.path))
+
     def test_address(self) -> None:
         """The flag wins over the file, and the file over the default."""
         self.patch(listen, "check", lambda address: None)

@@ -33,7 +33,8 @@ def _peer(node: MapNode, scope: Scope) -> Peer:
     try:
         values["proxy"] = base_url((values["proxy"] or "").strip())
     except ValueError as error:
-        found.error(node.entries.get("proxy", node), f"`proxy` {error}")
+        written = node.entries.get("proxy")
+        found.error(written or node, f"{error}" if written else f"`proxy` {error}")
     models = values["models"]
     if models is not None:
         values["models"] = tuple(dict.fromkeys(item.text for item in read_names(scope.expand(models), found)))

@@ -28,7 +28,7 @@ class Carried(TypingProtocol):
     def received(self, data: bytes) -> None:
         """Bytes came from the upstream."""
 
-    def lost(self, *, cleanly: bool, delivered: bool) -> None:
+    def lost(self, *, cleanly: bool, delivered: bool, reason: Failure) -> None:
         """The connection ended, `cleanly` if the upstream closed it; it may have got the request if `delivered`."""
 
 
@@ -116,7 +116,7 @@ class UpstreamConnection(Protocol):
 
     def readConnectionLost(self) -> None:
         """The upstream closed its half.  While the socket is there, the kernel can tell what became of our request."""
-        self._lost(cleanly=True, delivered=self._bytes_acked() > self._sent_before)
+        self._lost(cleanly=True, delivered=self._bytes_acked() > self._sent_before, reason=connectionDone)
         self.transport.abortConnection()
 
     def writeConnectionLost(self) -> None:
@@ -124,13 +124,13 @@ class UpstreamConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self._lost(cleanly=reason.check(ConnectionDone) is not None, delivered=True)
+        self._lost(cleanly=reason.check(ConnectionDone) is not None, delivered=True, reason=reason)
 
-    def _lost(self, *, cleanly: bool, delivered: bool) -> None:
+    def _lost(self, *, cleanly: bool, delivered: bool, reason: Failure) -> None:
         carried, self._carried = self._carried, None
         if carried is not None:
             self._idle_ended = _nobody
-            carried.lost(cleanly=cleanly, delivered=delivered)
+            carried.lost(cleanly=cleanly, delivered=delivered, reason=reason)
         else:
             self._idle_ended()
 

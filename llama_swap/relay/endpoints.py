@@ -21,7 +21,7 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -103,3 +103,19 @@ def cannot_connect(failure: Failure) -> UpstreamError:
         case error:
             why = str(error)
     return UpstreamError(f"cannot connect: {why}")
+
+
+def speaks_no_tls(failure: Failure) -> UpstreamError | None:
+    """Return what to tell of a connection that ended before anything could be said over it; None: that was not TLS."""
+    if failure.check(ConnectionClosed):
+        return None
+    from service_identity import VerificationError
+
+    match failure.value:
+        case VerificationError():
+            why = "its certificate is for another name"
+        case Exception(args=([*_, (_, _, str(last))],)):  # of OpenSSL
+            why = last
+        case error:
+            why = str(error)
+    return UpstreamError(f"TLS cannot be spoken with it: {why}")

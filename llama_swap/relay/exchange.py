@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from llama_swap.errors import SwapError, UpstreamError
 from llama_swap.relay.answer import AnswerParser
 from llama_swap.relay.connection import UpstreamConnection
-from llama_swap.relay.endpoints import cannot_connect
+from llama_swap.relay.endpoints import cannot_connect, speaks_no_tls
 from llama_swap.relay.headers import AnswerHead, OutboundRequest
 from llama_swap.relay.pool import Pool
 
@@ -129,7 +129,7 @@ class Exchange:
         if self._sink is not None:
             self._sink.flush()
 
-    def lost(self, *, cleanly: bool, delivered: bool) -> None:
+    def lost(self, *, cleanly: bool, delivered: bool, reason: Failure) -> None:
         """See `Carried.lost`."""
         self._connection = None
         parser = self._parser
@@ -143,7 +143,7 @@ class Exchange:
         try:
             parser.close(cleanly=cleanly)
         except UpstreamError as error:
-            self._break(error)
+            self._break((None if parser.began else speaks_no_tls(reason)) or error)
 
     # -- from the parser --------------------------------------------------------------------------------------
 
