@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap import __version__
 from tests.blackbox import ProxyUnderTest, fake_model
 from tests.support_processes import wait_until
+from tests.test_blackbox_reload import reload
 from tests.webdriver import Browser
 
 ATTACK = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
-PAGES = ("models", "models/a", "activity", "logs", "playground", "performance", "hardware", "nonsense")
+PAGES = ("models", "models/a", "activity", "logs", "playground", "performance", "hardware", "settings", "nonsense")
 STATE = """(key => [...document.querySelectorAll('#models tr')]
     .find(row => row.querySelector('a').textContent === key)?.querySelector('.state').textContent)(arguments[0])"""
 SOMETHING = "document.querySelector('#page :is(tbody tr, .row, option, figure path, dd)')"
@@ -235,7 +237,7 @@ class PageTests(UiCase):
                 self.browser.click(f"#pages a[data-page={page}]")
                 self.browser.wait_for("document.body.dataset.page === arguments[0]", page)
             self.browser.run("history.back()")
-            self.browser.wait_for("document.body.dataset.page === 'performance'")
+            self.browser.wait_for("document.body.dataset.page === 'hardware'")
             self.browser.open(f"http://127.0.0.1:{proxy.port}/logs")
             self.browser.wait_for("document.querySelector('#status')?.dataset.state === 'live'")
 
@@ -261,6 +263,22 @@ class PageTests(UiCase):
             self.assertEqual(len(proxy.get("/api/metrics/activity").json()["data"]), 2)
             self.browser.click("#chat-new")
             self.assertEqual(self.browser.run("return document.querySelectorAll('.turn').length"), 0)
+
+    def test_playground_names(self) -> None:
+        """Whatever a request may name can be asked: models, unlisted ones, selectors, what the active profile pins."""
+        config = side_by_side(a=fake_model("a"), hidden=fake_model("h", unlisted=True))
+        config |= {
+            "selectors": {"any": {"strategy": "warm", "targets": ["a"]}},
+            "profiles": {"p": {"pins": {"x": "a"}}},
+        }
+        names = "[...document.querySelectorAll('#chat-model option')].map(option => option.value).join()"
+        with self.opened("playground", config) as proxy:
+            self.browser.wait_for(f"{names} === 'a,hidden,any'")
+            proxy.ask("PUT", "/api/profiles/active", b'{"name": "p"}')
+            self.browser.wait_for(f"{names} === 'a,hidden,any,x'")
+            self.browser.click("#chat-model option[value=any]")
+            self.browser.type("#question", "Hello\ue007")
+            self.browser.wait_for("document.querySelector('.assistant .said')?.textContent.includes('word2')")
 
     def test_playground_fails(self) -> None:
         """Why there is no answer is said, and the question is there to be asked again."""
@@ -334,6 +352,36 @@ class PageTests(UiCase):
             self.assertNotEqual(light, dark)
             self.open("logs")
             self.assertEqual(self.browser.run(f"return {ground}"), dark)
+
+    def test_settings(self) -> None:
+        """Colours are chosen there, too; and there is which llama-swap it is, by the configuration that it has now."""
+        config = side_by_side(a=fake_model("a"))
+        theme = "document.documentElement.dataset.theme"
+        pressed = "[...document.querySelectorAll('[aria-pressed=true]')].map(button => button.value).join()"
+        with self.opened("settings", config) as proxy:
+            self.browser.click("#colours [value=dark]")
+            self.assertEqual(self.browser.run(f"return [{theme}, {pressed}]"), ["dark", "dark,dark"])
+            self.browser.click("#theme [value=light]")
+            self.assertEqual(self.browser.run(f"return [{theme}, {pressed}]"), ["light", "light,light"])
+            self.browser.wait_for("document.querySelector('#about').textContent.includes(arguments[0])", __version__)
+            self.browser.wait_for("document.querySelector('#about').textContent.includes('X-Litellm-Session-Id')")
+            reload(proxy, {**config, "ui": {"activity": {"session_id": ["X-Chat"]}}})
+            self.browser.wait_for("document.querySelector('#about').textContent.endsWith('X-Chat')")
+            self.open("models")
+            self.assertEqual(self.browser.run(f"return {theme}"), "light")
+
+    def test_narrow_menu(self) -> None:
+        """The page that is shown can be seen in the menu, however narrow the window is."""
+        with self.opened("models", side_by_side(a=fake_model("a"))):
+            self.browser.resize(360, 640)
+            for page in ("settings", "models", "performance"):
+                self.open(page)
+                self.browser.wait_for(
+                    """(link => {
+                        const [here, room] = [link, link.closest('nav')].map(one => one.getBoundingClientRect());
+                        return room.left - 1 < here.left && here.right < room.right + 1;
+                    })(document.querySelector('#pages [aria-current]'))"""
+                )
 
     def test_phone(self) -> None:
         """At the width of a phone nothing is wider than the page."""

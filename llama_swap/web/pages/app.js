@@ -2,7 +2,7 @@
 
 import { ROOT } from "./api.js";
 import { $, setText } from "./dom.js";
-import { listen, now, start } from "./live.js";
+import { listen, now, start, STATUS } from "./live.js";
 import { hush } from "./notice.js";
 import * as theme from "./theme.js";
 
@@ -13,8 +13,8 @@ const PAGES = {
   playground: ["Playground", () => import("./playground.js")],
   performance: ["Performance", () => import("./performance.js")],
   hardware: ["Hardware", () => import("./hardware.js")],
+  settings: ["Settings", () => import("./settings.js")],
 };
-const STATUS = { live: "Connected", connecting: "Connecting…", waiting: "Disconnected" };
 
 let shown = "";
 let close = () => {};
@@ -35,8 +35,10 @@ async function show() {
   const { name, detail, page } = meant(location);
   const [title, load] = page;
   for (const link of document.querySelectorAll("#pages a")) {
-    if (link.dataset.page === name) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.dataset.page === name) {
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ block: "nearest", inline: "center" }); // of a narrow window, in which not all have room
+    } else link.removeAttribute("aria-current");
   }
   const module = await load();
   if (shown !== address) return;
@@ -75,7 +77,7 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("popstate", show);
 $("notice-close").addEventListener("click", hush);
-theme.start($("theme"));
+theme.offer($("theme"));
 
 listen((kinds) => {
   if (!kinds.has("connection")) return;

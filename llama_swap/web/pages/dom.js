@@ -28,6 +28,13 @@ export function fill(place, template) {
   place.replaceChildren($(template).content.cloneNode(true));
 }
 
+/** Return an entry for a list of class "details": [] if nothing is known, broad if the value is code. */
+export function fact([title, value, isCode]) {
+  if (value === "" || value === undefined || value === null) return [];
+  const shown = isCode ? make("code", {}, value) : String(value);
+  return [make("div", { className: isCode ? "broad" : "" }, make("dt", {}, title), make("dd", {}, shown))];
+}
+
 /** Change a text only if it is another one, so that selections and screen readers are left in peace. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

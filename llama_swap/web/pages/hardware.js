@@ -1,7 +1,7 @@
 // What the machine is made of.
 
 import { ask } from "./api.js";
-import { fill, make } from "./dom.js";
+import { fact, fill, make } from "./dom.js";
 import { bytes, count } from "./format.js";
 
 export function open(place) {
@@ -21,12 +21,7 @@ async function show(place) {
 }
 
 function section([title, facts]) {
-  const list = make("dl", { className: "details" });
-  for (const [name, value] of facts) {
-    if (value === null || value === undefined || value === "") continue;
-    list.append(make("div", {}, make("dt", {}, name), make("dd", {}, String(value))));
-  }
-  return make("section", {}, make("h2", {}, title), list);
+  return make("section", {}, make("h2", {}, title), make("dl", { className: "details" }, ...facts.flatMap(fact)));
 }
 
 function partsOf(found, { version }) {

@@ -9,8 +9,10 @@ const HIDDEN = 5_000; // ms; a browser has few connections for all pages of a si
 export const models = new Map();
 /** Requests under way, by number; each has `since`, in the time of this machine. */
 export const requests = new Map();
-/** How the connection is, and why. */
-export const now = { connection: "connecting", reason: "" };
+/** How the connection is, and why; and which headers say to which session a request belongs. */
+export const now = { connection: "connecting", reason: "", sessionHeaders: [] };
+/** The states of the connection, in words. */
+export const STATUS = { live: "Connected", connecting: "Connecting…", waiting: "Disconnected" };
 
 const listeners = new Set();
 const changed = new Set();
@@ -18,7 +20,7 @@ let frame = 0;
 let hiding = 0;
 
 /** Have `tell(kinds)` called, at most once a frame, with a Set of what changed: "models", "requests", "profile",
- * "activity", "connection".  Return what ends it. */
+ * "activity", "connection", "settings".  Return what ends it. */
 export function listen(tell) {
   listeners.add(tell);
   return () => listeners.delete(tell);
@@ -63,6 +65,10 @@ const TAKE = {
     }
     if (operation === "remove") requests.delete(id);
     note("requests");
+  },
+  uiConfig({ activity }) {
+    now.sessionHeaders = activity.session_id;
+    note("settings");
   },
   profileChanged: () => note("profile"),
   activity: () => note("activity"),

@@ -2,7 +2,7 @@
 
 import { actionsOf, showState } from "./actions.js";
 import { ask, at } from "./api.js";
-import { fill, make, setText } from "./dom.js";
+import { fact, fill, setText } from "./dom.js";
 import { Finished } from "./finished.js";
 import { count, duration, speed } from "./format.js";
 import { listen, models, now } from "./live.js";
@@ -83,12 +83,6 @@ function detailsIn(list, key) {
   }
 
   return { update };
-}
-
-function fact([title, value, isBroad]) {
-  if (value === "" || value === undefined || value === null) return [];
-  const text = isBroad ? make("code", {}, value) : String(value);
-  return [make("div", { className: isBroad ? "broad" : "" }, make("dt", {}, title), make("dd", {}, text))];
 }
 
 function facts(model, entry, process, stats) {

@@ -52,7 +52,7 @@ function matches({ key, name, description, aliases }, wanted) {
 
 function makeRow(model) {
   const state = make("span");
-  const requests = make("span");
+  const load = make("td", { className: "number fit", "data-label": "Requests" });
   const actions = actionsOf(model);
   const about = make("td", { className: "long" });
   let told = "";
@@ -61,7 +61,7 @@ function makeRow(model) {
     {},
     about,
     make("td", { className: "fit" }, state),
-    make("td", { className: "number fit" }, requests),
+    load,
     make("td", { className: "fit" }, actions.element),
   );
   const update = (now) => {
@@ -69,7 +69,7 @@ function makeRow(model) {
     if (telling !== told) about.replaceChildren(...describe(now));
     told = telling;
     showState(state, now);
-    setText(requests, now.requests ? count(now.requests) : "");
+    setText(load, now.requests ? count(now.requests) : "");
     actions.update(now);
   };
   return { element, update };

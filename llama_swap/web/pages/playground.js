@@ -1,6 +1,6 @@
 // A plain chat with a model, to see whether it works.
 
-import { at, refusal } from "./api.js";
+import { ask, at, refusal } from "./api.js";
 import { fill, make } from "./dom.js";
 import { counted, duration, speed } from "./format.js";
 import { listen, models } from "./live.js";
@@ -15,7 +15,7 @@ export function open(place) {
   const [choice, chat] = [room.querySelector("#chat-model"), room.querySelector("#chat")];
   chat.scrollTop = chat.scrollHeight;
   showChoice(choice);
-  return listen((kinds) => kinds.has("models") && showChoice(choice));
+  return listen((kinds) => (kinds.has("models") || kinds.has("profile")) && showChoice(choice));
 }
 
 function furnish() {
@@ -76,8 +76,10 @@ function furnish() {
   return room;
 }
 
-function showChoice(choice) {
-  const wanted = [...models.keys()];
+/** Offer all that a request may name: models, listed or not, and the other names in the list. */
+async function showChoice(choice) {
+  const listed = await ask("v1/models").then(({ data }) => data.map(({ id }) => id), () => []);
+  const wanted = [...new Set([...models.keys(), ...listed])];
   if (wanted.join("\n") === [...choice.options].map((option) => option.value).join("\n")) return;
   const kept = choice.value || recall("playground-model");
   choice.replaceChildren(...wanted.map((key) => make("option", { value: key }, key)));

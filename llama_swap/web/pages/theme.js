@@ -3,18 +3,26 @@
 import { press } from "./dom.js";
 import { recall, remember } from "./memory.js";
 
-/** Have the buttons of a group choose the theme, and remember the choice. */
-export function start(group) {
-  const buttons = [...group.querySelectorAll("button")];
-  const choose = (theme) => {
-    document.documentElement.dataset.theme = theme;
-    for (const button of buttons) press(button, button.value === theme);
-  };
-  choose(recall("theme") ?? "system");
-  for (const button of buttons) {
+const groups = new Set();
+let chosen = recall("theme") ?? "system";
+
+/** Have the buttons of a group choose the theme; return what ends that. */
+export function offer(group) {
+  groups.add(group);
+  for (const button of buttonsOf(group)) {
     button.addEventListener("click", () => {
-      choose(button.value);
-      remember("theme", button.value);
+      chosen = button.value;
+      remember("theme", chosen);
+      show();
     });
   }
+  show();
+  return () => groups.delete(group);
 }
+
+function show() {
+  document.documentElement.dataset.theme = chosen;
+  for (const button of [...groups].flatMap(buttonsOf)) press(button, button.value === chosen);
+}
+
+const buttonsOf = (group) => [...group.querySelectorAll("button")];
