@@ -6,7 +6,8 @@ configuration goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from attrs import define
@@ -22,7 +23,7 @@ from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
 from llama_swap.tls import RenewableListening
 
-_AT_START = {"listen": "listen", "logToStdout": "log_to_stdout", "store": "store"}
+_AT_START = {"listen": "listen", "logToStdout": "log_to_stdout"}
 """Keys that are heeded at the start only, and their attributes."""
 
 _What = TypeVar("_What")
@@ -70,25 +71,32 @@ def reloading(
     settings: Settings,
     router: Router,
     listening: RenewableListening,
-    apply: Callable[[Config], Difference],
-) -> Reloading[tuple[Loaded, Any]]:
+    *,
+    prepare: Callable[[Config], _What],
+    apply: Callable[[Config, _What], Difference],
+) -> Reloading[tuple[Loaded, Any, _What]]:
     """Return what reads the files of `settings`, certificates included, in a thread, and then has `apply` follow them.
 
-    `apply` returns what is different.
+    `prepare` looks at what the configuration names outside itself, in that thread too, or raises a SwapError; `apply`
+    gets what it has seen, and returns what is different.
     """
     from twisted.internet.threads import deferToThreadPool
 
-    def read() -> Deferred[tuple[Loaded, Any]]:
+    def read() -> Deferred[tuple[Loaded, Any, _What]]:
         ports = router.ports()
-        return deferToThreadPool(loop, loop.getThreadPool(), lambda: (load(settings.sources, ports), listening.read()))
+        return deferToThreadPool(loop, loop.getThreadPool(), partial(read_all, ports))
 
-    def follow(whole: tuple[Loaded, Any]) -> None:
-        loaded, certificate = whole
+    def read_all(ports: Mapping[str, int]) -> tuple[Loaded, Any, _What]:
+        loaded = load(settings.sources, ports)
+        return loaded, listening.read(), prepare(loaded.config)
+
+    def follow(whole: tuple[Loaded, Any, _What]) -> None:
+        loaded, certificate, prepared = whole
         listening.renew(certificate)
         for key, attribute in _AT_START.items():
             if getattr(loaded.config, attribute) != getattr(router.config, attribute):
                 _log.warn("`{key}` has changed; that takes effect at the next start of llama-swap", key=key)
-        difference = apply(loaded.config)
+        difference = apply(loaded.config, prepared)
         log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger, globalLogBeginner, globalLogPublisher
@@ -18,7 +19,7 @@ from llama_swap import __version__, listen
 from llama_swap.errors import SwapError
 from llama_swap.logs.own import OwnLines
 from llama_swap.metrics.store import first_number
-from llama_swap.settings import Flags, Settings, explained, with_double_dashes
+from llama_swap.settings import Flags, Settings, explained, extent_of, with_double_dashes
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -154,7 +155,8 @@ def make_service(
     logs = _logs(config, loop, lines, show_output)
     log_remarks(settings, settings.loaded)
 
-    records, dialer = _records(config, loop), Dialer(loop)
+    extent = partial(extent_of, Path.cwd())  # which twistd may change later
+    records, dialer = _records(extent(None, config), loop), Dialer(loop)
     prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
     guard = Guard(loop)
     launcher = LocalLauncher(loop, loop, logs, guard, os.environ, secrets=config.api_keys)
@@ -168,17 +170,14 @@ def make_service(
         api.close()
         site.end_tunnels()
 
-    loop.callWhenRunning(_settle)
-
-    preload = Preload(router)
+    preload, listening = Preload(router), RenewableListening(settings.address, loop)
     discovery = Discovery(router.peers, loop, partial(get_body, dialer), partial(get_status, dialer))
-    listening = RenewableListening(settings.address, loop)
 
-    def apply(config: Config) -> Difference:
+    def apply(config: Config, extent: Extent) -> Difference:
         launcher.secrets = config.api_keys  # before anything is launched
         difference = router.follow(config)
         site.follow(config)
-        records.follow(_extent(config))
+        records.follow(extent)
         lines.follow(config.log_level, config.log_time_format)
         prober.timeout = config.health_check_timeout
         discovery.follow()
@@ -187,7 +186,10 @@ def make_service(
         preload.load(model for model in config.preload if model in difference.added)
         return difference
 
-    reload = reloading(loop, settings, router, listening, apply).request
+    reload = reloading(
+        loop, settings, router, listening, prepare=partial(extent, lambda: records.extent), apply=apply
+    ).request
+    loop.callWhenRunning(_settle)
     watch = [] if settings.watched is None else [Watch(loop, settings.stamps, settings.watched, reload)]
     return SwapService(
         loop,
@@ -241,26 +243,14 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _records(config: Config, loop: Any) -> Records:
+def _records(extent: Extent, loop: Any) -> Records:
     """Begin to remember what models are asked."""
     from llama_swap.metrics.records import Records
     from llama_swap.metrics.watcher import HardwareWatch
     from llama_swap.metrics.worker import Worker
 
     hardware = HardwareWatch(loop, Worker(loop, "hardware", may_hang=True))
-    return Records.keep(loop, Worker(loop, "activity"), _extent(config), hardware, path=config.store.path)
-
-
-def _extent(config: Config) -> Extent:
-    """Return how much is to be remembered."""
-    from llama_swap.metrics.records import Extent
-
-    return Extent(
-        most_in_memory=config.metrics_max_in_memory,
-        capture_bytes=config.capture_buffer * 1024 * 1024,
-        session_headers=config.ui.activity.session_id,
-        look_every=None if config.performance.disabled else config.performance.every,
-    )
+    return Records.keep(loop, Worker(loop, "activity"), extent, hardware)
 
 
 def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Callable[[Any], None]) -> IResource:

@@ -27,6 +27,32 @@ class KeyTests(SynchronousTestCase):
             wait_until(lambda: proxy.running() == {"c": "ready"}, 5, "c")
             self.assertEqual([event["model"] for event in proxy.journal.events("start")], ["a", "b", "c"])
 
+    def test_startup_profile(self) -> None:
+        """Its pins hold from the start on, and again after a reload."""
+        profiles = {"p": {"pins": {"editor": "a"}}, "q": {"pins": {"editor": "b"}}}
+        config = fake_models("a", "b", profiles=profiles, hooks={"on_startup": {"profile": "p"}})
+        with ProxyUnderTest(config) as proxy:
+            self.assertEqual(proxy.get("/api/profiles").json()["active"], "p")
+            self.assertEqual(proxy.served("editor"), "a")
+            self.assertEqual(proxy.ask("PUT", "/api/profiles/active", {"name": "q"}).json(), {"active": "q"})
+            self.assertEqual(proxy.served("editor"), "b")
+            reload(proxy, {**config, "logLevel": "debug"})
+            self.assertEqual(proxy.served("editor"), "a")
+
+    def test_nothing_to_start(self) -> None:
+        """A model that cannot be started keeps nobody from using the others; nor does a file without models."""
+        models = {**fake_models("a")["models"], "none": {"proxy": "http://127.0.0.1:1"}, "empty": None}
+        with ProxyUnderTest({"models": models}) as proxy:
+            self.assertEqual(proxy.served("a"), "a")
+            answer = proxy.chat("none")
+            self.assertEqual(answer.status, 502)
+            self.assertIn("there is no command (models.none.cmd)", answer.json()["error"]["message"])
+            self.assertEqual(proxy.chat("empty").status, 404)
+            reload(proxy, {"models": {}})
+            self.assertEqual(proxy.get("/v1/models").json()["data"], [])
+            reload(proxy, fake_models("b"))
+            self.assertEqual(proxy.served("b"), "b")
+
     def test_preload_and_stop(self) -> None:
         """A proxy that is told to stop while it preloads does so."""
         model = fake_model("a", "--load-delay 30")

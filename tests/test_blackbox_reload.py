@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -137,19 +139,39 @@ class ReloadTests(SynchronousTestCase):
             self.assertEqual(proxy.served("b"), "b")
 
     def test_monitoring(self) -> None:
-        """What is kept of requests, and whether the hardware is watched, changes; another store waits, and says so."""
+        """What is kept of requests, and whether the hardware is watched, changes."""
         with ProxyUnderTest(fake_models("a", performance={"disabled": True})) as proxy:
             self.assertEqual(proxy.get("/metrics").status, 503)
             proxy.served("a")
             self.assertEqual(self.latest(proxy)["has_capture"], True)
             everything = {"captureBuffer": 0, "ui": {"activity": {"session_id": ["User-Agent"]}}}
-            reload(proxy, fake_models("a", **everything, store={"path": str(proxy.directory / "activity.db")}))
-            self.assertIn("`store` has changed; that takes effect at the next start", proxy.log())
+            reload(proxy, fake_models("a", **everything))
             self.assertEqual(proxy.get("/metrics").status, 200)
             proxy.ask("POST", "/v1/chat/completions", {"model": "a"}, {"User-Agent": "session-1"})
             entry = self.latest(proxy)
             self.assertEqual((entry["id"], entry["has_capture"]), (2, False))
             self.assertEqual(entry["metadata"], {"session_id": "session-1"})
+
+    def test_store(self) -> None:
+        """Another store is opened, and gets what follows; one that cannot be used keeps the configuration as it was."""
+        with ProxyUnderTest(fake_models("a")) as proxy:
+            first, second = proxy.directory / "1.db", proxy.directory / "2.db"
+            proxy.served("a")
+            for path in (first, second, first):
+                reload(proxy, fake_models("a", store={"path": str(path)}))
+                proxy.served("a")
+                self.assertEqual(self.latest(proxy)["model"], "a")
+            reload(
+                proxy, fake_models("a", "b", store={"path": str(proxy.directory / "nowhere" / "3.db")}), NOT_RELOADED
+            )
+            self.assertIn("the configuration stays as it was: store.path", proxy.log())
+            self.assertEqual(proxy.chat("b").status, 404)
+            reload(proxy, fake_models("a"))
+            self.assertEqual(proxy.get("/api/metrics/activity").json()["total"], 0)
+            for path, numbers in ((first, [2, 4]), (second, [3])):
+                with closing(sqlite3.connect(path)) as database:
+                    rows = database.execute("SELECT id FROM activity ORDER BY id").fetchall()
+                self.assertEqual([number for [number] in rows], numbers)
 
     def latest(self, proxy: ProxyUnderTest) -> dict[str, Any]:
         """Return the latest entry of the activity."""

@@ -70,6 +70,7 @@ class KnownKeyTests(FindingsTestCase):
                     "matrix",
                     "hooks",
                     "preload",
+                    "startup_profile",
                     "send_loading_state",
                     "pin_profiles",
                     "global_ttl",

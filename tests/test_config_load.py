@@ -72,10 +72,11 @@ class DocumentTests(FindingsTestCase):
         self.assert_errors("just text", (1, "", "not 'just text'"))
 
     def test_no_models(self) -> None:
-        """Without models there is nothing to serve."""
+        """Models may be missing if there are peers, or, with a warning, for the time being."""
         self.assert_errors("logRequests: true\n", (1, "", "`models` is missing"))
+        self.assertEqual(load("peers: {p: {proxy: http://p, models: [a]}}\n").config.models, {})
         for value in ("", "~", "{}"):
-            self.assert_errors(f"logRequests: true\nmodels: {value}\n", (2, "models", "no models"))
+            self.assert_warnings(f"logRequests: true\nmodels: {value}\n", (2, "models", "no models"))
         self.assert_errors("models: [a]\n", (1, "models", "not a list"))
         self.assert_errors("models: a\n", (1, "models", "not 'a'"))
 

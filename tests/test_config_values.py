@@ -63,6 +63,15 @@ class ValueTests(FindingsTestCase):
             (2, "logLevel", "must be one of debug, info, warn, error, not 'loud'; taken as info"),
             (3, "logTimeFormat", "taken as absent"),
         )
+        for text, whose in (
+            ("'proxy,upstream'", "both"),
+            ("upstream, http", "both"),
+            ("http", "proxy"),
+            ("None", "none"),
+        ):
+            self.assertEqual(load(f"{ONE}logToStdout: {text}\n").config.log_to_stdout, whose)
+        for text in ("proxy;upstream", "proxy,", "proxy,both", "''"):
+            self.assert_errors(f"{ONE}logToStdout: {text}\n", (2, "logToStdout", "proxy, upstream, both, none, not"))
         refusal = "logToStdout must be one of: proxy, upstream, both, none"
         self.assert_errors(ONE + "logToStdout: file\n", (2, "logToStdout", refusal))
 
@@ -89,6 +98,15 @@ class HooksTests(FindingsTestCase):
             ONE + "hooks: {on_startup: {preload: [x]}}\n",
             (2, "hooks.on_startup.preload[0]", "no model or alias 'x'"),
         )
+
+    def test_profile(self) -> None:
+        """The profile that is active at the start has pins."""
+        profiles = "profiles: {p: {pins: {x: m}}, l: [m]}\n"
+        text = f"{ONE}{profiles}hooks: {{on_startup: {{profile: %s}}}}\n"
+        self.assertEqual(load(text % "p").config.startup_profile, "p")
+        self.assertIsNone(load(text % "''").config.startup_profile)
+        for name in ("l", "q"):
+            self.assert_errors(text % name, (3, "hooks.on_startup.profile", f"no profile '{name}' with pins"))
 
     def test_wrong_kinds(self) -> None:
         """A list where a mapping belongs is an error, at whatever depth."""

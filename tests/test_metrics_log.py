@@ -96,6 +96,21 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(self.store.batches, [[5, 6], [7]])
         self.clock.advance(1)
 
+    def test_move(self) -> None:
+        """What waits is written where it belongs; what follows goes to the other store, with numbers free in both."""
+        self.add(2)
+        other = FakeStore()
+        self.log.move(other, number=3, write_every=WRITE_EVERY, most_waiting=10)
+        self.assertEqual((self.store.batches, self.store.closed), ([[5, 6]], True))
+        self.add()
+        self.clock.advance(WRITE_EVERY)
+        third = FakeStore()
+        self.log.move(third, number=100, write_every=None, most_waiting=10)
+        self.add()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.successResultOf(self.log.page(query()))
+        self.assertEqual((other.batches, third.batches), ([[7]], [[100]]))
+
     def test_close(self) -> None:
         """The end writes the rest."""
         self.add(2)

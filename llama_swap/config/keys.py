@@ -43,7 +43,7 @@ from llama_swap.config.model import (
 )
 from llama_swap.config.quantities import Duration, Seconds, Size, Whole
 from llama_swap.config.tree import Findings, MapNode, Node
-from llama_swap.config.values import Patterns, Values, Words
+from llama_swap.config.values import Logs, Patterns, Values, Words
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -115,8 +115,6 @@ def _property(key: Key) -> Schema:
 
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
-LOGS: Final = ("proxy", "upstream", "both", "none")
-LOGS_REFUSAL: Final = f"logToStdout must be one of: {', '.join(LOGS)}"
 TIME_FORMATS: Final = (
     *("ansic", "unixdate", "rubydate", "rfc822", "rfc822z", "rfc850", "rfc1123", "rfc1123z", "rfc3339", "rfc3339nano"),
     *("kitchen", "stamp", "stampmilli", "stampmicro", "stampnano"),
@@ -198,7 +196,7 @@ TOP: Final = (
     Key("ui", Nested(_UI, UIConfig), "What observers are shown."),
     Key("logLevel", Choice(LOG_LEVELS, "info", is_lenient=True), "The least important of our own lines."),
     Key("logTimeFormat", Choice(TIME_FORMATS, "", is_lenient=True), "How their times are written."),
-    Key("logToStdout", Choice(LOGS, "proxy", LOGS_REFUSAL), "Whose lines are printed; /logs has all of them anyway."),
+    Key("logToStdout", Logs(), "Whose lines are printed; /logs has all of them anyway."),
     Key("includeAliasesInList", Flag(), "Whether /v1/models lists aliases as well."),
     Key("upstream", Nested(_UPSTREAM, UpstreamConfig), "How requests below /upstream/ are treated."),
     Key("hooks", Section({}), "What happens by itself."),
@@ -234,6 +232,7 @@ _MEANT: Final = {
     "host": ("listen",),
     "port": ("listen",),
     "readytimeout": ("healthCheckTimeout",),
+    "starttimeout": ("healthCheckTimeout",),
     "idletimeout": ("globalTTL", "ttl"),
     "command": ("cmd",),
     "path": ("cmd",),

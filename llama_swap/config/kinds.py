@@ -90,8 +90,6 @@ class Choice(Plain):
 
     words: tuple[str, ...]
     default: str | None = None
-    refusal: str = ""
-    """What is said about other words, if not the usual."""
     is_lenient: bool = False
     """Other words are taken as the default, with a warning."""
 
@@ -99,8 +97,7 @@ class Choice(Plain):
         text = node.text.strip().lower() if isinstance(node, Scalar) else None
         if text is not None and text in (*self.words, self.default):
             return text
-        refusal = self.refusal or f"must be one of {', '.join(self.words)}"
-        message = f"{refusal}, not {node.summary}"
+        message = f"must be one of {', '.join(self.words)}, not {node.summary}"
         if self.is_lenient:
             found.warn(node, f"{message}; taken as {self.default or 'absent'}")
         else:

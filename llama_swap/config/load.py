@@ -12,7 +12,7 @@ from attrs import evolve, fields_dict, frozen
 
 from llama_swap.config.assemble import read_aliases, read_models
 from llama_swap.config.compose import compose
-from llama_swap.config.hooks import read_preload
+from llama_swap.config.hooks import read_hooks
 from llama_swap.config.keys import TOP, read_keys
 from llama_swap.config.macros import Scope
 from llama_swap.config.merge import merge
@@ -137,14 +137,17 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     known = Known(models, read_aliases(section, models, found), peers)
     routing = read_routing(top, known, scope)
     selectors = read_selectors(top["selectors"], known, routing, scope)
+    pin_profiles = read_pin_profiles(top["profiles"], known, selectors, scope)
+    hooks = read_hooks(top["hooks"], known, pin_profiles, scope)
     sections = {
         "models": models,
         "profiles": read_profiles(top["profiles"], known, scope),
-        "pin_profiles": read_pin_profiles(top["profiles"], known, selectors, scope),
+        "pin_profiles": pin_profiles,
         "selectors": selectors,
         "peers": peers,
         "routing": routing,
-        "preload": read_preload(top["hooks"], known, scope),
+        "preload": hooks.preload,
+        "startup_profile": hooks.profile,
     }
     return Config(**{**{name: value for name, value in top.items() if name in _FIELDS}, **sections})
 
@@ -153,10 +156,11 @@ def _models_section(root: MapNode, found: Findings) -> MapNode:
     section = root.entries.get("models")
     if isinstance(section, MapNode) and not section.is_empty:
         return section
-    if section is None:
+    peers = root.entries.get("peers")
+    if section is None and (peers is None or peers.is_empty):
         found.error(root, "`models` is missing; it names the models and the command that starts each")
-    elif section.is_empty:
-        found.error(section, "there are no models; add one with its `cmd`")
-    else:
+    elif section is not None and section.is_empty:
+        found.warn(section, "there are no models; add one with its `cmd`")
+    elif section is not None:
         found.error(section, f"must be a mapping of model names to their settings, not {section.summary}")
     return MapNode(root.line, root, "models")

@@ -295,6 +295,8 @@ class Config:
     upstream: UpstreamConfig = UpstreamConfig()
     preload: tuple[str, ...] = ()
     """Ids of the models that are loaded at the start, one after the other."""
+    startup_profile: str | None = None
+    """Which of `pin_profiles` is the active one until somebody says otherwise."""
     store: StoreConfig = field(factory=StoreConfig)
     ui: UIConfig = field(factory=UIConfig)
     performance: PerformanceConfig = field(factory=PerformanceConfig)

@@ -29,8 +29,8 @@ def render_effective(config: Config) -> str:
     document["profiles"] = {name: list(members) for name, members in config.profiles.items()}
     for name, profile in config.pin_profiles.items():
         document["profiles"][name] = {"description": profile.description, "pins": dict(profile.pins)}
-    if config.preload:
-        document["hooks"] = {"on_startup": {"preload": list(config.preload)}}
+    if config.preload or config.startup_profile:
+        document["hooks"] = {"on_startup": {"preload": list(config.preload), "profile": config.startup_profile}}
     if config.routing != Routing():
         document["routing"] = _routing(config.routing)
     return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))

@@ -40,6 +40,33 @@ class Words(Plain):
 
 
 @frozen
+class Logs(Plain):
+    """Whose lines are printed: `proxy`, `upstream`, `both` or `none`; or several words with commas between them.
+
+    Newer releases of the original have `http` for the lines of requests, which are part of `proxy` here.
+    """
+
+    default: str = "proxy"
+
+    def read(self, node: Node, found: Findings) -> str:
+        text = node.text.strip().lower() if isinstance(node, Scalar) else ""
+        words = {word.strip() for word in text.split(",")}
+        if text in {"both", "none"}:
+            return text
+        if not words <= {"proxy", "upstream", "http"}:
+            refusal = "logToStdout must be one of: proxy, upstream, both, none"
+            found.error(node, f"{refusal}, not {node.summary}")
+            return self.default
+        if words == {"upstream"}:
+            return "upstream"
+        return "both" if "upstream" in words else "proxy"
+
+    def schema(self) -> Schema:
+        word = "(proxy|upstream|http)"
+        return {"type": ["string", "null"], "pattern": rf"^(both|none|{word}( *, *{word})*)$|\$\{{"}
+
+
+@frozen
 class Patterns(Plain):
     """A list of regular expressions; none is the default."""
 

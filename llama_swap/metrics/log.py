@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -30,6 +30,14 @@ class Store(Protocol):
     def page(self, query: ActivityQuery, /) -> tuple[list[Activity], int]: ...
     def stats(self, model: str, /) -> dict[str, Any]: ...
     def close(self) -> None: ...
+
+
+class Rhythm(TypedDict):
+    """When entries are written, and how many wait for that."""
+
+    write_every: float | None
+    """Seconds from the first of them on; None: when somebody asks."""
+    most_waiting: int
 
 
 class Offload(Protocol):
@@ -68,6 +76,18 @@ class ActivityLog:
         self._waiting: deque[Activity] = deque(maxlen=most_waiting)
         self._timer: IDelayedCall | None = None
         self._writing = False
+
+    def move(self, store: Store, *, number: int, write_every: float | None, most_waiting: int) -> None:
+        """Go on in another store, whose next entry may have `number` or a higher one.  What was written stays there."""
+        self._write()
+        self._offload(self._store.close).addErrback(
+            lambda failure: self._log.failure("the activity's file of before cannot be closed", failure)
+        )
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._store, self._write_every, self._next = store, write_every, max(self._next, number)
+        self.bound(most_waiting)
 
     def bound(self, most_waiting: int) -> None:
         """Let another number of entries wait, at most; the oldest go."""

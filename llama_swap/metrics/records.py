@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from llama_swap.metrics.captures import Captures
 from llama_swap.metrics.inflight import InFlight
 from llama_swap.metrics.lives import ModelLives
-from llama_swap.metrics.log import WRITE_EVERY, ActivityLog, Offload
+from llama_swap.metrics.log import MOST_WAITING, WRITE_EVERY, ActivityLog, Offload, Rhythm
 from llama_swap.metrics.recorder import ActivityRecorder
-from llama_swap.metrics.store import Store, first_number
+from llama_swap.metrics.store import Store
 from llama_swap.metrics.tallies import ModelTallies, Tallies
 from llama_swap.metrics.watcher import HardwareWatch
 
 
 @frozen(kw_only=True)
 class Extent:
-    """How much is kept."""
+    """How much is kept, and where."""
 
+    path: Path | None = None
+    """The file for the activity, from the root on; None: the latest of it is kept in memory."""
+    next_number: int = 1
+    """That of the next entry in the file, if this is about another file than before."""
     most_in_memory: int = 1000
     """Entries of the activity, where there is no file for them."""
     capture_bytes: int = 0
@@ -32,58 +36,60 @@ class Extent:
     """Seconds from one look at the hardware to the next; None: nobody wants to know."""
 
 
-@frozen
+@define(eq=False)
 class Records:
     """What there is to be seen."""
 
+    extent: Extent
     in_flight: InFlight
     activity: ActivityLog
     captures: Captures
     tallies: Tallies
     lives: ModelLives
     hardware: HardwareWatch
-    settle: Callable[[], None]
-    """Be done with all requests that are over: whoever looks at the rest wants that first."""
-    follow: Callable[[Extent], None]
-    """Keep another extent from now on."""
+    _recorder: ActivityRecorder
+    _store: Store
 
     @classmethod
-    def keep(
-        cls,
-        clock: IReactorTime,
-        offload: Offload,
-        extent: Extent,
-        hardware: HardwareWatch,
-        *,
-        path: str | None = None,
-    ) -> Records:
-        """Begin to keep records: the activity in the file at `path`, or the latest of it in memory.
-
-        @raise CannotStore: that file cannot be used.
-        """
-        in_memory = Store(most=extent.most_in_memory)
-        if path is None:
-            activity = ActivityLog(in_memory, offload, clock, number=1, most_waiting=extent.most_in_memory)
-        else:
-            path = str(Path(path).absolute())  # twistd may change the directory
-            number = first_number(path)
-            activity = ActivityLog(Store(path), offload, clock, number=number, write_every=WRITE_EVERY)
-        captures, tallies = Captures(extent.capture_bytes), Tallies(ModelTallies)
+    def keep(cls, clock: IReactorTime, offload: Offload, extent: Extent, hardware: HardwareWatch) -> Records:
+        """Begin to keep records."""
+        store, captures, tallies = _store(extent), Captures(extent.capture_bytes), Tallies(ModelTallies)
+        activity = ActivityLog(store, offload, clock, number=extent.next_number, **_rhythm(extent))
         recorder = ActivityRecorder(activity, captures, tallies, clock, extent.session_headers)
         hardware.follow(extent.look_every)
+        in_flight, lives = InFlight(recorder, clock), ModelLives(tallies, clock)
+        return cls(extent, in_flight, activity, captures, tallies, lives, hardware, recorder, store)
 
-        def follow(extent: Extent) -> None:
-            captures.resize(extent.capture_bytes)
-            recorder.follow(extent.session_headers)
-            hardware.follow(extent.look_every)
-            if path is None:
-                in_memory.most = extent.most_in_memory
-                activity.bound(extent.most_in_memory)
+    def settle(self) -> None:
+        """Be done with all requests that are over: whoever looks at the rest wants that first."""
+        self._recorder.settle()
 
-        lives = ModelLives(tallies, clock)
-        return cls(InFlight(recorder, clock), activity, captures, tallies, lives, hardware, recorder.settle, follow)
+    def follow(self, extent: Extent) -> None:
+        """Keep another extent from now on.  Activity stays where it is; only what follows is kept in another place."""
+        self.captures.resize(extent.capture_bytes)
+        self._recorder.follow(extent.session_headers)
+        self.hardware.follow(extent.look_every)
+        if extent.path != self.extent.path:
+            self.settle()
+            self._store = _store(extent)
+            self.activity.move(self._store, number=extent.next_number, **_rhythm(extent))
+        elif extent.path is None:
+            self._store.most = extent.most_in_memory
+            self.activity.bound(extent.most_in_memory)
+        self.extent = extent
 
     def close(self) -> Deferred[None]:
         """Write what is meant to last.  Fires when that is done."""
         self.settle()
         return self.activity.close()
+
+
+def _store(extent: Extent) -> Store:
+    return Store(most=extent.most_in_memory) if extent.path is None else Store(str(extent.path))
+
+
+def _rhythm(extent: Extent) -> Rhythm:
+    """Return how entries come into the store."""
+    if extent.path is None:
+        return {"write_every": None, "most_waiting": extent.most_in_memory}
+    return {"write_every": WRITE_EVERY, "most_waiting": MOST_WAITING}

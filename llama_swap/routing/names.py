@@ -32,7 +32,7 @@ class Names:
     """
 
     config: Config
-    active: str | None = None
+    active: str | None = Factory(lambda names: names.config.startup_profile, takes_self=True)
     """The profile whose pins hold."""
     _usage: Callable[[Target | PeerModel], Usage] = lambda target: Usage()
     peers: Peers = Factory(lambda names: Peers(names.config.peers), takes_self=True)

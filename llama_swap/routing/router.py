@@ -163,7 +163,7 @@ class Router:
         difference = Difference.between(self.config, config)
         self.config = config
         self.peers.follow(config.peers)
-        self.names = Names(config, usage=self._usage, peers=self.peers)  # no profile is active
+        self.names = Names(config, usage=self._usage, peers=self.peers)
         retiring = self._upstreams.follow(config)
         lost = {ticket for ticket in self._waiting if not is_served(ticket.target, config)}
         self._execute(self._scheduler.reconfigured(rules_of(config), stale=retiring, lost=lost))
