@@ -97,6 +97,9 @@ class QueryTests(SynchronousTestCase):
             ({"start": "yesterday"}, "RFC3339"),
             ({"end": "2026-11-22T10:00:00"}, "RFC3339"),
             ({"min_id": "1e3"}, "min_id"),
+            ({"max_id": "0"}, "max_id must be >= 1"),
+            ({"min_id": "9", "max_id": "8"}, "min_id must not be after max_id"),
+            ({"start": "2026-01-02T00:00:00Z", "end": "2026-01-01T00:00:00Z"}, "start must not be after end"),
             ({"max_id": "9" * 30}, "max_id"),
         )
         for arguments, part in cases:

@@ -1,31 +1,57 @@
-"""NVIDIA's GPUs, as its library tells of them: https://docs.nvidia.com/deploy/nvml-api/ ."""
+"""NVIDIA's GPUs, as its library tells of them, or its tool where that is not installed.
+
+https://docs.nvidia.com/deploy/nvml-api/ , https://docs.nvidia.com/deploy/nvidia-smi/
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+import shutil
+import subprocess
+from typing import Any, Final
 
 from llama_swap.metrics.gpu import MB, Gpu
 
+TOOL: Final = "nvidia-smi"
+PATIENCE: Final = 10.0
+"""Seconds that the tool may take."""
+_COLUMNS: Final = {
+    "name": "name",
+    "uuid": "uuid",
+    "driver_version": "driver_version",
+    "temp_c": "temperature.gpu",
+    "vram_temp_c": "temperature.memory",
+    "gpu_util_pct": "utilization.gpu",
+    "mem_util_pct": "utilization.memory",
+    "mem_used_mb": "memory.used",
+    "mem_total_mb": "memory.total",
+    "fan_speed_pct": "fan.speed",
+    "power_draw_w": "power.draw",
+    "power_limit_w": "power.limit",
+}
+"""What we call it, and what the tool does."""
+_TEXTS: Final = ("name", "uuid", "driver_version")
+
 
 def gpus() -> list[Gpu]:
-    """Look at them; there are none where the library is not installed, or finds none."""
+    """Look at them; there are none where neither the library nor the tool is installed, or finds any."""
     try:
         import pynvml
     except ImportError:
-        return []
+        return _by_the_tool()
     try:
         pynvml.nvmlInit()  # again and again: a driver may be updated, and a GPU fall off its bus
     except pynvml.NVMLError:
         return []
     try:
-        return [_gpu(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount())]
+        return [_by_the_library(pynvml, number) for number in range(pynvml.nvmlDeviceGetCount())]
     except pynvml.NVMLError:
         return []
     finally:
         pynvml.nvmlShutdown()
 
 
-def _gpu(nvml: Any, number: int) -> Gpu:
+def _by_the_library(nvml: Any, number: int) -> Gpu:
     device = nvml.nvmlDeviceGetHandleByIndex(number)
 
     def ask(name: str, *arguments: Any) -> Any:
@@ -55,3 +81,32 @@ def _gpu(nvml: Any, number: int) -> Gpu:
 
 def _text(value: str | bytes | None) -> str:
     return value.decode() if isinstance(value, bytes) else value or ""
+
+
+def _by_the_tool() -> list[Gpu]:
+    tool = shutil.which(TOOL)
+    if tool is None:
+        return []
+    command = [tool, f"--query-gpu={','.join(_COLUMNS.values())}", "--format=csv,noheader,nounits"]
+    try:
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = csv.reader(ran.stdout.decode(errors="replace").splitlines(), skipinitialspace=True)
+    return [_from_row(row) for row in rows if len(row) == len(_COLUMNS)]
+
+
+def _from_row(row: list[str]) -> Gpu:
+    told: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+    for name in told.keys() - set(_TEXTS):
+        told[name] = _number(told[name])
+    return Gpu(vendor="NVIDIA", driver="nvidia", **told)
+
+
+def _number(text: str) -> int | float:
+    """Return what is told; `[N/A]`, and whatever else is no number, is 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        return 0
+    return int(number) if number.is_integer() else number

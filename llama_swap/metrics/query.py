@@ -51,16 +51,18 @@ class ActivityQuery:
         read: tuple[tuple[str, str, Callable[[str, str], float]], ...] = (
             ("start", "ts_created >= ?", _time),
             ("end", "ts_created <= ?", _time),
-            ("min_id", "id >= ?", _whole),
-            ("max_id", "id <= ?", _whole),
+            ("min_id", "id >= ?", _number),
+            ("max_id", "id <= ?", _number),
         )
-        conditions = tuple((sql, kind(name, text)) for name, sql, kind in read if (text := _last(arguments, name)))
+        values = {name: kind(name, text) for name, _, kind in read if (text := _last(arguments, name))}
+        for least, most in (("start", "end"), ("min_id", "max_id")):
+            if least in values and most in values and values[least] > values[most]:
+                raise BadRequest(f"{least} must not be after {most}")
+        conditions = tuple((sql, values[name]) for name, sql, _ in read if name in values)
         limit = _whole("limit", _last(arguments, "limit") or "25")
         if not 1 <= limit <= 999:
             raise BadRequest("limit must be between 1 and 999")
-        page = _whole("page", _last(arguments, "page") or "1")
-        if page < 1:
-            raise BadRequest("page must be >= 1")
+        page = _number("page", _last(arguments, "page") or "1")
         models = tuple(model for text in arguments.get("model", ()) if (model := text.strip()))
         return cls(conditions, models, limit, page, _order(arguments))
 
@@ -92,6 +94,13 @@ def _time(name: str, text: str) -> float:
         return seconds_of(text)
     except (ValueError, OverflowError):
         raise BadRequest(f"invalid '{name}' timestamp, use RFC3339 format, such as 2026-11-22T18:00:00Z") from None
+
+
+def _number(name: str, text: str) -> int:
+    number = _whole(name, text)
+    if number < 1:
+        raise BadRequest(f"{name} must be >= 1")
+    return number
 
 
 def _whole(name: str, text: str) -> int:

@@ -1,0 +1,86 @@
+"""NVIDIA's GPUs without its library for Python: a tool that prints what the real one does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from unittest import mock
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.metrics import nvidia
+from llama_swap.metrics.gpu import Gpu
+
+ROWS = """\
+NVIDIA GeForce RTX 3090, GPU-1, 550.54.14, 45, N/A, 97, 41, 20345, 24576, 60, 311.47, 350.00
+Tesla P40, GPU-2, 550.54.14, 38, [N/A], 0, 0, 4, 24576, [Not Supported], 9.92, 250.00
+"""
+FIRST = Gpu(
+    vendor="NVIDIA",
+    name="NVIDIA GeForce RTX 3090",
+    uuid="GPU-1",
+    driver="nvidia",
+    driver_version="550.54.14",
+    temp_c=45,
+    gpu_util_pct=97,
+    mem_util_pct=41,
+    mem_used_mb=20345,
+    mem_total_mb=24576,
+    fan_speed_pct=60,
+    power_draw_w=311.47,
+    power_limit_w=350,
+)
+
+
+class ToolTests(SynchronousTestCase):
+    """`nvidia.gpus`, by way of nvidia-smi."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir()
+        path = f"{self.directory}:/usr/bin:/bin"
+        for patch in (mock.patch.dict(sys.modules, pynvml=None), mock.patch.dict(os.environ, PATH=path)):
+            patch.start()  # as if the library were not installed
+            self.addCleanup(patch.stop)
+
+    def install(self, script: str) -> None:
+        """Have a tool that runs this."""
+        tool = self.directory / "nvidia-smi"
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+
+    def test_rows(self) -> None:
+        """Each GPU has a row; what one does not tell is zero."""
+        self.install(f'[ "$2" = --format=csv,noheader,nounits ] && cat <<"END"\n{ROWS}END')
+        first, second = nvidia.gpus()
+        self.assertEqual(first, FIRST)
+        self.assertEqual(
+            second,
+            evolve(
+                FIRST,
+                name="Tesla P40",
+                uuid="GPU-2",
+                temp_c=38,
+                gpu_util_pct=0,
+                mem_util_pct=0,
+                mem_used_mb=4,
+                fan_speed_pct=0,
+                power_draw_w=9.92,
+                power_limit_w=250,
+            ),
+        )
+
+    def test_trouble(self) -> None:
+        """A tool that is missing, fails, hangs or talks about something else has found nothing."""
+        self.assertEqual(nvidia.gpus(), [])
+        for script in (
+            "echo NVIDIA-SMI has failed because it could not communicate with the driver; exit 9",
+            "echo hm",
+        ):
+            self.install(script)
+            self.assertEqual(nvidia.gpus(), [])
+        self.patch(nvidia, "PATIENCE", 0.05)
+        self.install("exec sleep 20")
+        self.assertEqual(nvidia.gpus(), [])
