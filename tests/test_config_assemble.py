@@ -122,6 +122,11 @@ class NameTests(FindingsTestCase):
             self.assertEqual(problem.line, 2)
             self.assertIn("control characters", problem.message)
 
+    def test_every_address_of_this_machine(self) -> None:
+        """The names of this machine are one host, also the address that means all of its own to who listens."""
+        for host in ("localhost", "127.0.0.1", "[::1]", "0.0.0.0"):
+            self.assertEqual(model(f"cmd: x\nproxy: http://{host}:9001").address, ("127.0.0.1", 9001))
+
     def test_models_without_settings(self) -> None:
         """A model is a mapping."""
         for value, part in (("x", "not 'x'"), ("[a]", "not a list")):

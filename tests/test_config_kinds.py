@@ -97,7 +97,9 @@ class BadValueTests(FindingsTestCase):
         self.assert_errors(one_model(f"{SERVER}unlisted: {'x' * 99}"), (5, "models.m.unlisted", f"'{'x' * 40}…'"))
 
     def test_addresses(self) -> None:
-        """A port alone says too little: the message offers both of its meanings."""
-        for text in ("8080", "localhost", "[a]"):
-            self.assert_errors(f"listen: {text}\n{one_model(SERVER)}", (1, "listen", "127.0.0.1:8080"))
-        self.assert_errors(f"listen: 9090\n{one_model(SERVER)}", (1, "listen", ":9090 for all interfaces"))
+        """A port alone says too little: it is that of this machine, and the message offers both of its meanings."""
+        for text, taken in (("9090", "127.0.0.1:9090"), ("localhost", None), ("[a]", None)):
+            file = f"listen: {text}\n{one_model(SERVER)}"
+            self.assertEqual(load(file).config.listen, taken)
+            self.assert_warnings(file, (1, "listen", f"taken as {taken or 'absent'}"))
+        self.assert_warnings(f"listen: 9090\n{one_model(SERVER)}", (1, "listen", ":9090 for all interfaces"))

@@ -254,18 +254,22 @@ class FilePath(Plain):
 
 @frozen
 class Address(Plain):
-    """Where to listen.  Only the door that opens it can tell whether an endpoint string is right."""
+    """Where to listen.  Only the door that opens it can tell whether an endpoint string is right.
+
+    The original ignores the key, so that it never keeps a file from being used.
+    """
 
     default: str | None = None
 
     def read(self, node: Node, found: Findings) -> str | None:
         text = node.text.strip() if isinstance(node, Scalar) else ""
-        if ":" not in text:
-            port = text if text.isdecimal() else "8080"
-            example = f"127.0.0.1:{port} for this machine only or :{port} for all interfaces"
-            found.error(node, f"must be HOST:PORT, such as {example}, not {node.summary}")
-            return self.default
-        return text
+        if ":" in text:
+            return text
+        port = text if text.isdecimal() else "8080"
+        taken = f"127.0.0.1:{port}" if text.isdecimal() else self.default
+        example = f"127.0.0.1:{port} for this machine only or :{port} for all interfaces"
+        found.warn(node, f"must be HOST:PORT, such as {example}, not {node.summary}; taken as {taken or 'absent'}")
+        return taken
 
     def schema(self) -> Schema:
         return {"type": ["string", "null"], "pattern": r":|\$\{"}
