@@ -93,11 +93,11 @@ class ModelTests(UiCase):
             self.assertTrue(self.browser.run("return document.querySelector('#notice').hidden"))
 
     def test_a_load_that_fails(self) -> None:
-        """Why a model could not be loaded is said, until it is read."""
+        """Why a model could not be loaded is said, line by line, until it is read."""
         with self.opened("models", side_by_side(a=fake_model("a", "--exit-after 0.2 --load-delay 9"))):
             self.wait_for_state("a", "stopped")
             self.browser.click(BUTTON.format(1))
-            self.browser.wait_for("document.querySelector('#notice-text').textContent.includes('out of memory')")
+            self.browser.wait_for("document.querySelector('#notice-text').innerText.includes('out of memory\\n')")
             self.browser.click("#notice-close")
             self.assertTrue(self.browser.run("return document.querySelector('#notice').hidden"))
 
@@ -382,6 +382,22 @@ class PageTests(UiCase):
                         return room.left - 1 < here.left && here.right < room.right + 1;
                     })(document.querySelector('#pages [aria-current]'))"""
                 )
+
+    def test_narrow_search(self) -> None:
+        """However many lines match, what stands beside their number can be used."""
+        with self.opened("logs", side_by_side(a=fake_model("a"))) as proxy:
+            self.browser.resize(360, 640)
+            for _ in range(20):
+                proxy.served("a")
+            self.browser.type("#search", "e")
+            self.browser.wait_for("document.querySelector('#matches').textContent.endsWith('matching lines')")
+            self.assertTrue(
+                self.browser.run(
+                    """const [only, follow] = ['#only', '#follow']
+                        .map(id => document.querySelector(id).getBoundingClientRect());
+                    return only.right <= follow.left || only.bottom <= follow.top"""
+                )
+            )
 
     def test_phone(self) -> None:
         """At the width of a phone nothing is wider than the page."""
