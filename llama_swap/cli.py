@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
         parser.error(f"one file, please, instead of {named}; --config-dir DIR takes more")
     arguments["config"] = arguments["config"] or next(iter(files), None)
     shows_all = arguments.pop("print", False)
+    if arguments.pop("validate"):
+        command = "check"
     flags = Flags(**arguments)
     if command == "schema":
         from llama_swap.config.schema import render
@@ -111,6 +113,7 @@ def _parser(*, checks: bool) -> argparse.ArgumentParser:
     )
     option("--tls-cert-file", metavar="FILE", help="serve TLS with this certificate, in PEM")
     option("--tls-key-file", metavar="FILE", help="the certificate's key, in PEM")
+    option("--validate", action="store_true", help="say what is wrong with the file, and exit: the same as `check`")
     option("--version", action="version", version=f"llama-swap {__version__}", help="print the version, and exit")
     return parser
 

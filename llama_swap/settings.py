@@ -125,7 +125,7 @@ def with_double_dashes(argv: Sequence[str]) -> Iterator[str]:
     for word in argv:
         dashed = f"-{word}" if re.match(r"-[a-z]{2}", word) else word
         name, _, value = dashed.partition("=")
-        if name not in {"--watch-config", "--version"} or not value:
+        if name not in {"--watch-config", "--validate", "--version"} or not value:
             yield dashed
         elif value.lower() in {"1", "t", "true"}:
             yield name

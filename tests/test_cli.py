@@ -188,6 +188,16 @@ class CheckTests(CliTestCase):
             self.assertEqual(self.run_main(*argv), Outcome(0, f"{self.path} is fine: 1 model\n", ""))
         self.assertEqual(self.served, [])
 
+    def test_flag(self) -> None:
+        """The original has a flag for it."""
+        for words in (["-validate"], ["--validate=true"], ["check", "-validate"]):
+            outcome = self.run_main(*words, "-config", self.path)
+            self.assertEqual(outcome, Outcome(0, f"{self.path} is fine: 1 model\n", ""))
+        self.assertEqual(self.run_main("-config", self.write(BAD), "-validate").status, 1)
+        self.assertEqual(self.served, [])
+        self.run_main("-validate=false", "-config", self.path)
+        self.assertEqual(len(self.served), 1)
+
     def test_summary(self) -> None:
         """What there is, is counted."""
         more = "groups: {g: {members: [a]}}\nprofiles: {p: [a], q: {pins: {x: a}}}\npeers: {h: {proxy: http://h}}\n"
