@@ -1,7 +1,9 @@
 """What it costs to remember requests: `python benchmarks/accounting.py`, from the top of the checkout.
 
-The proxy runs in memory, between a client and an upstream without sockets, so that nothing else disturbs the figures.
-Blocks of requests with and without accounting take turns; the lower quartile of the blocks counts.
+First between sockets: two proxies side by side, one of which remembers nothing (`unrecorded.py`), take turns under the
+same load; what counts is the median of how they compare.  Both are started anew a few times, since the same program has
+luck with its memory or has not.  Then in memory, between a client and an upstream without sockets, where nothing else
+disturbs the figures: blocks with and without accounting take turns, and the lower quartile of the blocks counts.
 """
 
 from __future__ import annotations
@@ -10,17 +12,24 @@ import gc
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import loads
+import procfs
+import unrecorded
+from peers import CannotMeasureError, Peer, llama_swap
+from run import prepare
 from twisted.internet.task import Clock
 
 from llama_swap.config.model import Config
-from llama_swap.metrics.inflight import InFlightRequest
+from llama_swap.metrics.inflight import InFlight
 from llama_swap.metrics.records import Extent
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
@@ -29,6 +38,11 @@ from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeRouter, app_with, keep_records, models, site_of
 from tests.fakes_wire import Client, Wire
 
+STARTS, TURNS, SECONDS = 3, 6, 1
+"""How often both are started, how many turns each has then, and how long a load lasts."""
+WARM_UP = 6
+"""Seconds; only then the proxy uses connections to its upstream again."""
+STREAM_EVENTS = 2500
 ROUNDS, BLOCK, EVENTS = 40, 256, 4096
 ASK = b'{"model":"a","messages":[{"role":"user","content":"Hi"}]}'
 BODY = (
@@ -81,34 +95,57 @@ class Proxy:
         return took / EVENTS * 1e6
 
 
-def without() -> Any:
-    """Return a context in which nothing is noted."""
-    return mock.patch.multiple(
-        InFlightRequest,
-        begin=lambda self, status, fields, *, chunked: None,
-        data=lambda self, data: None,
-        over=lambda self, error=None: _forget(self),
-    )
-
-
-def _forget(request: Any) -> None:
-    request._registry.remove(request)  # noqa: SLF001
-    request.cancel = None
-
-
 def compare(title: str, measure: Callable[[], float]) -> None:
-    """Print what one thing costs with and without accounting."""
+    """Print what one thing costs in memory, with and without accounting."""
     on: list[float] = []
     off: list[float] = []
     for _ in range(ROUNDS):
         on.append(measure())
-        with without():
+        with mock.patch.object(InFlight, "add", unrecorded.add):
             off.append(measure())
     with_it, without_it = statistics.quantiles(on)[0], statistics.quantiles(off)[0]
-    print(f"{title}: {with_it:.1f} µs with, {without_it:.1f} µs without: {with_it - without_it:+.1f} µs")
+    print(f"{title}, in memory: {with_it:.1f} µs with, {without_it:.1f} µs without: {with_it - without_it:+.1f} µs")
+
+
+def between_sockets() -> None:
+    """Print how much of its speed the proxy keeps while it remembers what passes."""
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for _ in range(STARTS):
+        with ExitStack() as running:
+            recorded = running.enter_context(llama_swap())
+            forgotten = running.enter_context(llama_swap(program=(unrecorded.__file__,)))
+            for peer in (recorded, forgotten):
+                loads.requests(peer, 16, WARM_UP)
+            for turn in range(TURNS):
+                order = (recorded, forgotten) if turn % 2 else (forgotten, recorded)
+                figures = {peer.pid: figures_of(peer) for peer in order}
+                for key, value in figures[recorded.pid].items():
+                    ratios[key].append(value / figures[forgotten.pid][key])
+    for key, values in ratios.items():
+        low, middle, high = statistics.quantiles(values)
+        print(f"{key}: {middle:.3f} of what it is without ({low:.3f} to {high:.3f})")
+
+
+def figures_of(peer: Peer) -> dict[str, float]:
+    """Put one turn of each load on a proxy."""
+    before = procfs.cpu_seconds(peer.proxy_pid)
+    small = loads.requests(peer, 16, SECONDS)
+    between = procfs.cpu_seconds(peer.proxy_pid)
+    streams = loads.streams(peer, 16, rate=0, events=STREAM_EVENTS)
+    after = procfs.cpu_seconds(peer.proxy_pid)
+    return {
+        "c=16, requests/s": small["requests"] / small["seconds"],
+        "c=16, CPU per request": (between - before) / small["requests"],
+        "16 streams, CPU per event": (after - between) / streams["events"],
+    }
 
 
 if __name__ == "__main__":
+    prepare()
+    try:
+        between_sockets()
+    except CannotMeasureError as error:
+        sys.exit(f"benchmarks: {error}")
     proxy = Proxy()
     for _ in range(10):
         proxy.requests()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from base64 import b64decode
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.metrics.captures import OVERHEAD, Captures, Recording, without_chunks
-from llama_swap.metrics.headers import Fields
+from llama_swap.metrics.captures import OVERHEAD, Captures, Recording, as_json, without_chunks
+from llama_swap.metrics.headers import Content, Fields, Said, content_of
 
 JSON = ((b"Content-Type", b"application/json"),)
 
@@ -18,29 +18,43 @@ JSON = ((b"Content-Type", b"application/json"),)
 class Request:
     """A request that is over."""
 
-    recording: Recording | None = None
+    number: int
+    answer: bytes | None = b""
     path: bytes = b"/v1/chat/completions"
     fields: Fields = JSON
     body: bytes | None = b"question"
     answer_fields: tuple[tuple[bytes, bytes], ...] = JSON
     chunked: bool = False
-    whole: bytes = b""
+    said: Said = field(factory=lambda: Said(is_readable=True, metadata={}, size=0))
+    content: Content = field(factory=lambda: content_of(JSON))
+    room: int = 0
+
+    def forget(self) -> None:
+        """See `Captured.forget`."""
+        self.body = self.answer = None
 
 
-def store(captures: Captures, number: int, *parts: bytes, **changes: Any) -> None:
+def store(captures: Captures, number: int, *parts: bytes, **changes: Any) -> Request:
     """Record an answer of these parts, and keep it."""
     recording = captures.recording()
     for part in parts:
         if recording is not None:
             recording.add(part)
-    captures.store(number, Request(recording, **changes))
+    return end(captures, number, recording, **changes)
+
+
+def end(captures: Captures, number: int, recording: Recording | None, **changes: Any) -> Request:
+    """Keep an answer that was recorded."""
+    request = Request(number, b"" if recording is None else recording.end(), **changes)
+    captures.store([request])
+    return request
 
 
 def shown(captures: Captures, number: int) -> dict[str, Any]:
     """Return a capture as people see it, with its bodies decoded."""
     capture = captures.get(number)
     assert capture is not None
-    found = capture.as_json(number)
+    found = as_json(capture)
     return {**found, "req_body": b64decode(found["req_body"]), "resp_body": b64decode(found["resp_body"])}
 
 
@@ -62,7 +76,7 @@ class CaptureTests(SynchronousTestCase):
         names = (b"Authorization", b"PROXY-AUTHORIZATION", b"Cookie", b"x-API-key", b"Api-Key")
         fields = [(name, b"canary") for name in names]
         cookie = ((b"Set-Cookie", b"canary"),)
-        captures.store(1, Request(fields=fields, body=None, answer_fields=cookie))
+        store(captures, 1, fields=fields, body=None, answer_fields=cookie)
         found = shown(captures, 1)
         self.assertNotIn("canary", str(found))
         self.assertEqual(set(found["req_headers"].values()), {"[REDACTED]"})
@@ -79,7 +93,7 @@ class CaptureTests(SynchronousTestCase):
         """Without a buffer nothing is kept."""
         captures = Captures(0)
         store(captures, 1, b"x")
-        self.assertNotIn(1, captures)
+        self.assertEqual(captures.numbers(), set())
 
 
 class BoundTests(SynchronousTestCase):
@@ -88,11 +102,11 @@ class BoundTests(SynchronousTestCase):
     def test_oldest_go(self) -> None:
         """Newer captures take the place of the oldest."""
         captures = Captures(10 * (OVERHEAD + 5000))
-        for number in range(100):
-            store(captures, number, b"x" * 4096)
-        kept = [number for number in range(100) if number in captures]
-        self.assertEqual(kept, list(range(100 - len(kept), 100)))
+        requests = [store(captures, number, b"x" * 4096) for number in range(100)]
+        kept = captures.numbers()
+        self.assertEqual(kept, set(range(100 - len(kept), 100)))
         self.assertGreaterEqual(len(kept), 9)
+        self.assertEqual([request.number for request in requests if request.answer is not None], sorted(kept))
 
     def test_too_large(self) -> None:
         """What does not fit at all is not kept, and costs no other its place."""
@@ -100,8 +114,8 @@ class BoundTests(SynchronousTestCase):
         store(captures, 1, b"x")
         store(captures, 2, b"x" * 60_000)
         store(captures, 3, b"x", body=b"y" * 60_000)
-        self.assertEqual([number for number in (1, 2, 3) if number in captures], [1])
-        self.assertEqual(captures._used, captures._stored[1][0])
+        self.assertEqual(captures.numbers(), {1})
+        self.assertEqual(captures._used, captures._stored[0].room)
 
     def test_resize(self) -> None:
         """With less room the oldest go, and what is under way finds none; what was taken is given back."""
@@ -112,9 +126,9 @@ class BoundTests(SynchronousTestCase):
         assert under_way is not None
         under_way.add(b"x" * 9_000)
         captures.resize(20_000)
-        self.assertEqual([number for number in range(8) if number in captures], [7])
+        self.assertEqual(captures.numbers(), {7})
         captures.resize(0)
-        captures.store(8, Request(under_way))
+        end(captures, 8, under_way)
         self.assertEqual((captures._used, captures.recording(), captures.get(8)), (0, None, None))
         captures.resize(20_000)
         store(captures, 9, b"x")
@@ -131,6 +145,6 @@ class BoundTests(SynchronousTestCase):
                 taken = sum(len(other.body) for other in recordings if other is not None and other.body)
                 self.assertLessEqual(taken, 100_000)
         for number, recording in enumerate(recordings):
-            captures.store(number, Request(recording, body=b""))
+            end(captures, number, recording, body=b"")
         self.assertLessEqual(captures._used, 100_000)
-        self.assertEqual(captures._used, sum(stored[0] for stored in captures._stored.values()))
+        self.assertEqual(captures._used, sum(request.room for request in captures._stored))

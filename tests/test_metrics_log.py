@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -17,6 +17,16 @@ from tests.fakes import Inline
 from tests.test_metrics_store import entry, query
 
 
+class Entry:
+    """What is kept of a request."""
+
+    number = 0
+
+    def activity(self) -> Activity:
+        """See `llama_swap.metrics.log.Entry`."""
+        return entry(self.number)
+
+
 class FakeStore:
     """Notes what it is given."""
 
@@ -25,7 +35,7 @@ class FakeStore:
         self.closed = False
         self.broken = False
 
-    def add(self, entries: list[Activity]) -> None:
+    def add(self, entries: Iterable[Activity]) -> None:
         if self.broken:
             raise OSError("disk full")
         self.batches.append([each.number for each in entries])
@@ -69,14 +79,16 @@ class LogTests(SynchronousTestCase):
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def add(self, count: int = 1) -> None:
-        """Add entries with the numbers that they are given."""
-        for _ in range(count):
-            self.log.add(entry(self.log.take_number()))
+        """Add entries, which the log numbers."""
+        self.log.add([Entry() for _ in range(count)])
 
     def test_numbers_go_on(self) -> None:
         """Numbers begin where the file ends."""
         self.assertEqual(self.log.latest, 4)
-        self.assertEqual([self.log.take_number(), self.log.take_number(), self.log.latest], [5, 6, 6])
+        entries = [Entry(), Entry()]
+        self.log.add(entries)
+        self.assertEqual(([entry.number for entry in entries], self.log.latest), ([5, 6], 6))
+        self.clock.advance(WRITE_EVERY)
 
     def test_batches(self) -> None:
         """Entries are written together, at most half a second after the first of them; an idle log sets no timers."""

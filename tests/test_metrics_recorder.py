@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from llama_swap.errors import UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.metrics.query import ActivityQuery
-from llama_swap.metrics.recorder import BATCH, SOON
+from llama_swap.metrics.recorder import BATCH, HEAVY, SOON
 from llama_swap.metrics.records import Extent
 from llama_swap.metrics.tallies import SECONDS
 from tests.fakes_web import keep_records
@@ -18,6 +18,14 @@ from tests.fakes_web import keep_records
 JSON = ((b"Content-Type", b"application/json"),)
 EVENTS = ((b"Content-Type", b"text/event-stream"),)
 USAGE = b'{"usage":{"prompt_tokens":5,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":2}}}'
+ASKED: dict[str, Any] = {
+    "method": b"POST",
+    "path": b"/v1/completions",
+    "fields": (),
+    "client": None,
+    "body": b"",
+    "metered": True,
+}
 
 
 class RecorderCase(SynchronousTestCase):
@@ -30,14 +38,7 @@ class RecorderCase(SynchronousTestCase):
 
     def request(self, **changes: Any) -> InFlightRequest:
         """Return a request that has just come."""
-        values: dict[str, Any] = {
-            "path": b"/v1/completions",
-            "fields": (),
-            "client": None,
-            "body": b"",
-            "metered": True,
-        }
-        return self.records.in_flight.add("m", method=b"POST", **{**values, **changes})
+        return self.records.in_flight.add("m", **{**ASKED, **changes})
 
 
 class BatchTests(RecorderCase):
@@ -55,6 +56,29 @@ class BatchTests(RecorderCase):
         for _ in range(BATCH):
             self.request().over()
         self.assertEqual(self.records.activity.latest, BATCH)
+        self.clock.advance(SOON)
+
+    def test_large(self) -> None:
+        """What is large does not wait for others."""
+        for size, body, recorded in ((HEAVY // 2, b"", 0), (HEAVY // 4, b"x" * (HEAVY // 4 + 1), 2), (9, b"", 2)):
+            request = self.request(body=body)
+            request.begin(200, JSON, chunked=False)
+            request.data(b"x" * size)
+            request.over()
+            self.assertEqual(self.records.activity.latest, recorded)
+        self.clock.advance(SOON)
+        self.assertEqual(self.records.activity.latest, 3)
+
+    def test_in_turn(self) -> None:
+        """Entries are numbered in the order in which requests ended, whatever their models."""
+        requests = [self.request(), self.records.in_flight.add("n", **ASKED), self.request()]
+        for request in reversed(requests):
+            request.over()
+        self.records.settle()
+        self.assertEqual([request.number for request in requests], [3, 2, 1])
+        self.assertEqual(
+            {model: tally.requests.total() for model, tally in self.records.tallies.items()}, {"m": 2, "n": 1}
+        )
 
     def test_once(self) -> None:
         """A request is over once, whoever says so."""
@@ -101,16 +125,16 @@ class CountTests(RecorderCase):
     def test_another_extent(self) -> None:
         """More or less can be kept from one request to the next; what is kept already stays, as far as it fits."""
         for extent, session, kept in (
-            (Extent(capture_bytes=100_000, session_headers=["X-T"]), "t", [1, 2]),
-            (Extent(capture_bytes=0), None, []),
-            (Extent(capture_bytes=100_000, session_headers=["x-s", "X-T"]), "s", [4]),
+            (Extent(capture_bytes=100_000, session_headers=["X-T"]), "t", {1, 2}),
+            (Extent(capture_bytes=0), None, set()),
+            (Extent(capture_bytes=100_000, session_headers=["x-s", "X-T"]), "s", {4}),
         ):
             if self.records.activity.latest == 0:
                 self.finished()
             self.records.follow(extent)
             request = self.finished()
             self.assertEqual(self.records.in_flight.recorder.metadata(request).get("session_id"), session)
-            self.assertEqual([number for number in range(9) if number in self.records.captures], kept)
+            self.assertEqual(self.records.captures.numbers(), kept)
 
     def finished(self) -> InFlightRequest:
         """Return a request that was answered."""
@@ -152,6 +176,44 @@ class CountTests(RecorderCase):
         """What is only passed on is not counted."""
         self.request(metered=False).over()
         self.assertEqual(dict(self.records.tallies), {})
+
+    def test_unreadable(self) -> None:
+        """Of a capture, pictures and sound are left out, asked for or answered."""
+        form, sound = ((b"Content-Type", b"multipart/form-data"),), ((b"content-type", b"audio/wav"),)
+        for fields, answer_fields, size, kept in (
+            (JSON, JSON, 9, (b"q", b"x" * 9)),
+            (form, JSON, 9, (None, b"x" * 9)),
+            (JSON, sound, 9, (b"q", b"")),
+            (JSON, sound, 9000, (b"q", b"")),
+        ):
+            request = self.request(fields=fields, body=b"q")
+            request.begin(200, answer_fields, chunked=False)
+            request.data(b"x" * size)
+            request.over()
+            self.records.settle()
+            capture = self.records.captures.get(self.records.activity.latest)
+            assert capture is not None
+            self.assertEqual((capture.body, capture.answer), kept)
+
+    def test_nothing_captured(self) -> None:
+        """Where no capture is kept, an entry holds on to nothing large."""
+        self.records.follow(Extent(capture_bytes=0))
+        for size in (9, 9000):
+            request = self.request(body=b"q" * 9000)
+            request.begin(200, JSON, chunked=False)
+            request.data(b"x" * size)
+            request.over()
+            self.records.settle()
+            self.assertEqual((request.body, request.answer, request.fields), (None, None, ()))
+
+    def test_clock_put_back(self) -> None:
+        """Less than no time is none."""
+        request = self.request()
+        request.arrived += 5
+        request.over()
+        self.finished()
+        self.assertEqual(self.records.tallies["m"].duration.total, 0)
+        self.assertEqual(sum(self.records.tallies["m"].duration.buckets), 2)
 
     def test_long_stream(self) -> None:
         """Of a long answer the ends are kept, whatever the size of its parts; the capture is whole."""

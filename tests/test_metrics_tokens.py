@@ -87,6 +87,29 @@ class WholeAnswerTests(SynchronousTestCase):
         self.assertEqual(whole(answer(usage=odd)), Tokens())
 
 
+class PlainTests(SynchronousTestCase):
+    """Answers that say the least, which are read in a shorter way."""
+
+    @given(
+        st.permutations(["prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"]),
+        st.integers(2, 4),
+        st.sampled_from([0, 7, 123_456, 10**9, 10**20, -1, 1.5, None, "8", {}, True]),
+        st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :")]),
+        st.booleans(),
+    )
+    def test_same(
+        self, names: list[str], count: int, value: object, separators: tuple[str, str], llama_cpp: bool
+    ) -> None:
+        """They are read as all others are."""
+        usage = {name: None if name.endswith("details") else value for name in names[:count]}
+        more = {"timings": TIMINGS} if llama_cpp else {}
+        shorter, longer = (
+            json.dumps({"id": 1, "usage": each, **more}, separators=separators).encode()
+            for each in (usage, {"else": 1, **usage})
+        )
+        self.assertEqual(whole(shorter), whole(longer))
+
+
 class StreamTests(SynchronousTestCase):
     """Answers that are streams of events."""
 

@@ -7,20 +7,18 @@ for all of it: what is stored, and what the answers under way have brought so fa
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import OrderedDict
-from itertools import chain
+from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from llama_swap.metrics.headers import Fields, is_unreadable, shown, value_of
+from llama_swap.metrics.headers import Content, Fields, Said, shown
 
 OVERHEAD: Final = 512
 """What one capture takes beside its contents, about."""
 STEP: Final = 4096
 """Room for an answer is asked for in steps of so many bytes."""
-_Stored = tuple[int, bytes, Fields, bytes, Fields, bytes, bool]
-"""Size, path, fields, body, the answer's fields, the answer, whether it is in chunks."""
 
 
 @define(eq=False)
@@ -44,6 +42,12 @@ class Recording:
             self.room += more
         self.body += data
 
+    def end(self) -> bytes | None:
+        """Return the body, unless it was given up; there will be nothing more of it."""
+        body = self.body
+        self.drop()
+        return None if body is None else bytes(body)
+
     def drop(self) -> None:
         """Nobody wants it any more."""
         self._captures.give_back(self.room)
@@ -52,47 +56,38 @@ class Recording:
 
 
 class Captured(Protocol):
-    """A request that is over."""
+    """A request that is over, and the answer to it."""
 
-    @property
-    def path(self) -> bytes: ...
-    @property
-    def fields(self) -> Fields: ...
-    @property
-    def body(self) -> bytes | None: ...
-    @property
-    def answer_fields(self) -> tuple[tuple[bytes, bytes], ...]: ...
-    @property
-    def whole(self) -> bytes: ...
-    @property
-    def recording(self) -> Recording | None: ...
-    @property
-    def chunked(self) -> bool: ...
-
-
-@frozen
-class Capture:
-    """A request and the answer to it."""
-
+    number: int
+    """Of its activity."""
     path: bytes
     fields: Fields
-    body: bytes
-    answer_fields: Fields
-    answer: bytes
+    body: bytes | None
+    answer_fields: tuple[tuple[bytes, bytes], ...]
+    answer: bytes | None
+    """None: there was no room for it."""
     chunked: bool
     """Whether `answer` is in its chunks (RFC 9112 §7.1), but for the last one."""
+    said: Said
+    content: Content
+    room: int
+    """How many bytes it takes, once it is kept."""
 
-    def as_json(self, number: int) -> dict[str, Any]:
-        """Return what people are shown."""
-        answer = without_chunks(self.answer) if self.chunked else self.answer
-        return {
-            "id": number,
-            "req_path": self.path.decode("latin-1"),
-            "req_headers": shown(self.fields),
-            "req_body": b64encode(self.body).decode(),
-            "resp_headers": shown(self.answer_fields),
-            "resp_body": b64encode(answer).decode(),
-        }
+    def forget(self) -> None:
+        """Let go of all that is large."""
+
+
+def as_json(request: Captured) -> dict[str, Any]:
+    """Return what people are shown."""
+    answer = request.answer or b""
+    return {
+        "id": request.number,
+        "req_path": request.path.decode("latin-1"),
+        "req_headers": shown(request.fields),
+        "req_body": b64encode(request.body or b"").decode(),
+        "resp_headers": shown(request.answer_fields),
+        "resp_body": b64encode(without_chunks(answer) if request.chunked else answer).decode(),
+    }
 
 
 class Captures:
@@ -101,63 +96,63 @@ class Captures:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
-        # Plain tuples of bytes: thousands of them, at which the garbage collector does not even look.
-        self._stored: OrderedDict[int, _Stored] = OrderedDict()
+        self._stored: deque[Captured] = deque()
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._stored
+    def numbers(self) -> set[int]:
+        """Return the numbers of the activity of which there are captures."""
+        return {request.number for request in self._stored}
 
-    def get(self, number: int) -> Capture | None:
+    def get(self, number: int) -> Captured | None:
         """Return a capture by the number of its activity, unless it had to go."""
-        if number not in self._stored:
-            return None
-        _, path, fields, body, answer_fields, answer, chunked = self._stored[number]
-        return Capture(path, fields, body, answer_fields, answer, chunked)
+        return next((request for request in self._stored if request.number == number), None)
 
     def recording(self) -> Recording | None:
         """Return where to put the body of an answer; None if nothing is kept."""
         return Recording(self) if self._limit else None
 
-    def store(self, number: int, request: Captured) -> None:
-        """Keep a request whose answer has ended, if there is room for both."""
-        recording = request.recording
-        answer = request.whole if recording is None else recording.body
-        if recording is not None:
-            recording.drop()
-        if not self._limit or answer is None:
-            return
-        body = request.body or b""
-        if body and is_unreadable(value_of(request.fields, b"content-type")):
-            body = b""
-        fields, answer_fields = request.fields, request.answer_fields
-        size = OVERHEAD + len(body) + len(answer) + sum(map(len, chain(*fields, *answer_fields)))
-        if self.take(size):
-            stored = (size, request.path, fields, body, answer_fields, bytes(answer), request.chunked)
-            self._stored[number] = stored
+    def store(self, requests: Iterable[Captured]) -> None:
+        """Keep requests that are over, as far as there is room for all of them."""
+        used, limit, stored = self._used, self._limit, self._stored
+        for request in requests:
+            body, answer = request.body, request.answer
+            size = OVERHEAD + request.said.size + request.content.size
+            if body is not None:
+                size += len(body)
+            if answer is None or size + len(answer) > limit:
+                request.forget()
+            else:
+                request.room = size = size + len(answer)
+                used += size
+                stored.append(request)
+        self._used = used
+        self._drop_oldest()
 
     def take(self, size: int) -> bool:
         """Make room for `size` bytes; return whether there is any."""
         if size > self._limit:
             return False
-        self._drop_oldest(size)
-        if self._used + size > self._limit:
-            return False
         self._used += size
-        return True
+        self._drop_oldest()
+        if self._used <= self._limit:
+            return True
+        self._used -= size
+        return False
 
     def resize(self, limit: int) -> None:
         """Keep no more than `limit` bytes from now on."""
         self._limit = limit
-        self._drop_oldest(0)
-
-    def _drop_oldest(self, size: int) -> None:
-        """Make room for `size` bytes, as far as it is stored captures that take it."""
-        while self._stored and self._used + size > self._limit:
-            self._used -= self._stored.popitem(last=False)[1][0]
+        self._drop_oldest()
 
     def give_back(self, size: int) -> None:
         """Take less room than was asked for."""
         self._used -= size
+
+    def _drop_oldest(self) -> None:
+        """Let go of what takes too much room, as far as it is stored captures."""
+        while self._used > self._limit and self._stored:
+            request = self._stored.popleft()
+            self._used -= request.room
+            request.forget()
 
 
 def without_chunks(body: bytes) -> bytes:

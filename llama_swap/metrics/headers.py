@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from attrs import frozen
@@ -18,6 +19,18 @@ _UNREADABLE: Final = (b"audio/", b"image/", b"video/", b"multipart/")
 
 
 @frozen
+class Said:
+    """What the fields of a request say."""
+
+    is_readable: bool
+    """Whether its body is for people: no upload of pictures or sound."""
+    metadata: dict[str, str]
+    """What the client tells of itself."""
+    size: int
+    """How many bytes the fields themselves have."""
+
+
+@frozen
 class Content:
     """What the fields say of a body."""
 
@@ -29,6 +42,8 @@ class Content:
     """Whether it is for people: no pictures or sound, nor a form that uploads them."""
     is_stream: bool
     """Whether it is a stream of events."""
+    size: int
+    """How many bytes the fields themselves have."""
 
 
 @lru_cache(256)  # a server sends the same few heads over and over
@@ -41,6 +56,7 @@ def content_of(fields: tuple[tuple[bytes, bytes], ...]) -> Content:
         bool(values.get(b"content-encoding")),
         not is_unreadable(kind),
         kind.lower().startswith(b"text/event-stream"),
+        sum(map(len, chain(*fields))),
     )
 
 
@@ -56,11 +72,3 @@ def shown(fields: Fields) -> dict[str, str]:
         secret = name.lower() in SECRET
         texts.setdefault(name.decode("latin-1"), REDACTED if secret else value.decode("latin-1"))
     return texts
-
-
-def value_of(fields: Fields, wanted: bytes) -> bytes:
-    """Return the first value of the field whose name, in lower case, is `wanted`; empty if there is none."""
-    for name, value in fields:
-        if name.lower() == wanted:
-            return value
-    return b""

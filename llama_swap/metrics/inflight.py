@@ -9,14 +9,18 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from llama_swap.errors import Cancelled, SwapError
+from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.captures import Recording
-from llama_swap.metrics.headers import Fields, shown
+from llama_swap.metrics.headers import Content, Fields, Said, shown
 from llama_swap.metrics.rfc3339 import text_of
+from llama_swap.metrics.tokens import Tokens
 
 ENDS: Final = 4096
-"""How many bytes are kept of each end of an answer: there, servers say how many tokens it took."""
+"""How many bytes are kept of each end of a long answer: there, servers say how many tokens it took."""
 GATHERED: Final = 8192
 """So many bytes gather before they are looked at together, since parts are many and small."""
+
+_NO_PARTS: Final[list[bytes]] = []
 
 
 class Recorder(Protocol):
@@ -32,17 +36,35 @@ class Recorder(Protocol):
         """Return what the client says of the request in headers of its choice."""
 
 
-@define(eq=False, kw_only=True, repr=False)
+@define(eq=False)
+class LongAnswer:
+    """What is kept of an answer that is too long to be kept as it comes."""
+
+    recording: Recording | None
+    """None: nobody wants it."""
+    first: bytes = b""
+    last: bytes = b""
+
+    def add(self, data: bytes) -> None:
+        """More of it came."""
+        if not self.first:
+            self.first = data[:ENDS]
+        self.last = data[-ENDS:] if len(data) >= ENDS else (self.last + data)[-ENDS:]
+        if self.recording is not None:
+            self.recording.add(data)
+
+
+@define(eq=False, repr=False)
 class InFlightRequest:
-    """One request, from its coming to its end.
+    """One request, from its coming to its end; then it is its own entry of the activity, and its own capture.
 
     As an `AnswerObserver` of the relay it sees each part of the answer; so it only takes notes.  What can be made of
-    them is made when the request is over, and others are not kept waiting.
+    them is made when the request is over, or when somebody looks, and others are not kept waiting.
     """
 
-    number: int
-    _clock: IReactorTime
     _registry: InFlight
+    number: int
+    """Among those under way; when it is over, in the activity."""
     model: str
     method: bytes
     path: bytes
@@ -61,25 +83,27 @@ class InFlightRequest:
     """Of the answer; 0: none has begun."""
     answer_fields: tuple[tuple[bytes, bytes], ...] = ()
     chunked: bool = False
-    """Whether `first`, `last` and `recording` hold the body in its chunks."""
+    """Whether the answer's body is noted in its chunks."""
     size: int = 0
     """How many bytes of the answer's body have come."""
-    first: bytes = b""
-    last: bytes = b""
-    whole: bytes = b""
-    """The body of a short answer, which is worth no recording."""
-    recording: Recording | None = None
-    _parts: list[bytes] = field(factory=list, init=False)
-    _enough: int = field(default=GATHERED, init=False)
+    _parts: list[bytes] = field(factory=list)
+    _enough: int = GATHERED
+    _long: LongAnswer | None = None
     ended: float = 0.0
     error: SwapError | None = None
     """What ended it before its time."""
     cancel: Callable[[Cancelled], object] | None = None
     """How to make an end of it."""
+    # The rest is known when it is settled.
+    answer: bytes | None = field(init=False)
+    said: Said = field(init=False)
+    content: Content = field(init=False)
+    tokens: Tokens = field(init=False)
+    room: int = field(init=False)
 
     def grant(self) -> None:
         """The model is ready for it."""
-        self.granted = self._clock.seconds()
+        self.granted = self._registry.now()
 
     def begin(self, status: int, fields: tuple[tuple[bytes, bytes], ...], *, chunked: bool) -> None:
         """See `AnswerObserver.begin`."""
@@ -90,34 +114,60 @@ class InFlightRequest:
     def data(self, data: bytes) -> None:
         """See `AnswerObserver.data`."""
         if not self.size:
-            self.first_byte = self._clock.seconds()
-            self.first = data[:ENDS]
+            self.first_byte = self._registry.now()
         self.size += len(data)
         self._parts.append(data)
         if self.size > self._enough:
-            self.gather()
+            self._gather()
 
     def over(self, error: SwapError | None = None) -> None:
         """The request has ended, with `error` if not as it should.  Only the first call counts."""
-        if self._registry.remove(self):
+        registry = self._registry
+        if registry.requests.pop(self.number, None) is not None:
             self.cancel = None  # which refers to whoever refers to this
             self.error = error
-            self.ended = self._clock.seconds()
-            self._registry.recorder.record(self)
+            self.ended = registry.now()
+            registry.recorder.record(self)
 
-    def gather(self) -> None:
+    def take_answer(self) -> tuple[bytes, bytes]:
+        """It is over: return both ends of the answer, each of which is all of it if it is short."""
+        if self._long is None:
+            parts, self._parts = self._parts, _NO_PARTS
+            self.answer = answer = parts[0] if len(parts) == 1 else b"".join(parts)
+            return answer, answer
+        if self._parts:
+            self._gather()
+        long, self._long = self._long, None
+        self.answer = b"" if long.recording is None else long.recording.end()
+        return long.first, long.last
+
+    def forget(self) -> None:
+        """Let go of what only a capture has."""
+        self.fields = self.answer_fields = ()
+        self.body = self.answer = None
+
+    def activity(self) -> Activity:
+        """Return its entry, when it is over."""
+        return Activity(
+            self.number,
+            self.ended,
+            self.model,
+            self.path.decode("latin-1"),
+            self.content.type,
+            self.status,
+            self.tokens,
+            max(0, round((self.ended - self.arrived) * 1000)),
+            str(self.error) if self.error else "",
+            self.said.metadata,
+        )
+
+    def _gather(self) -> None:
         """Keep what is worth it of the parts that came since the last time."""
-        if self.size <= ENDS and len(self._parts) == 1:
-            self.last = self.whole = self.first
-            return
-        data = b"".join(self._parts)
+        if self._long is None:
+            self._long = LongAnswer(self._registry.recorder.recording(self))
+        self._long.add(b"".join(self._parts))
         self._parts.clear()
         self._enough = self.size + GATHERED
-        if len(data) == self.size and data:
-            self.recording = self._registry.recorder.recording(self)
-        self.last = data[-ENDS:] if len(data) >= ENDS else (self.last + data)[-ENDS:]
-        if self.recording is not None:
-            self.recording.add(data)
 
     def as_json(self) -> dict[str, Any]:
         """Return what observers of the proxy are shown."""
@@ -131,19 +181,19 @@ class InFlightRequest:
             "remote_ip": "" if self.client is None else self.client.decode("latin-1"),
             "resp_headers": shown(self.answer_fields),
             "resp_bytes": self.size,
-            "elapsed_ms": max(0, round((self._clock.seconds() - self.arrived) * 1000)),
+            "elapsed_ms": max(0, round((self._registry.now() - self.arrived) * 1000)),
             "metadata": self._registry.recorder.metadata(self),
         }
 
 
-@define(eq=False)
 class InFlight:
     """All requests under way, by number."""
 
-    recorder: Recorder
-    _clock: IReactorTime
-    _requests: dict[int, InFlightRequest] = field(factory=dict, init=False)
-    _last: int = field(default=0, init=False)
+    def __init__(self, recorder: Recorder, clock: IReactorTime) -> None:
+        self.recorder = recorder
+        self.now = clock.seconds
+        self.requests: dict[int, InFlightRequest] = {}
+        self._last = 0
 
     def add(
         self,
@@ -157,33 +207,18 @@ class InFlight:
         metered: bool,
     ) -> InFlightRequest:
         """Take note of a request for `model` that has just come."""
-        self._last += 1
-        request = self._requests[self._last] = InFlightRequest(
-            number=self._last,
-            clock=self._clock,
-            registry=self,
-            model=model,
-            method=method,
-            path=path,
-            fields=fields,
-            client=client,
-            body=body,
-            metered=metered,
-            arrived=self._clock.seconds(),
-        )
+        self._last = number = self._last + 1
+        request = InFlightRequest(self, number, model, method, path, fields, client, body, metered, self.now())
+        self.requests[number] = request
         return request
-
-    def remove(self, request: InFlightRequest) -> bool:
-        """Forget a request; return whether it was known."""
-        return self._requests.pop(request.number, None) is not None
 
     def cancel(self, number: int) -> bool:
         """Make an end of a request; return whether there was one to be ended."""
-        request = self._requests.get(number)
+        request = self.requests.get(number)
         if request is None or request.cancel is None:
             return False
         request.cancel(Cancelled("the request was cancelled by an operator"))
         return True
 
     def __iter__(self) -> Iterator[InFlightRequest]:
-        return iter(tuple(self._requests.values()))
+        return iter(tuple(self.requests.values()))

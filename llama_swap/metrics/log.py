@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypedDict, TypeVar
 
@@ -23,10 +23,19 @@ MOST_WAITING = 10_000
 _T = TypeVar("_T")
 
 
+class Entry(Protocol):
+    """What is kept until it is written, or falls out because nobody asks for it."""
+
+    number: int
+
+    def activity(self) -> Activity:
+        """Return it as it is written.  Called in another thread."""
+
+
 class Store(Protocol):
     """Where entries are kept.  Its methods may block."""
 
-    def add(self, entries: list[Activity], /) -> None: ...
+    def add(self, entries: Iterable[Activity], /) -> None: ...
     def page(self, query: ActivityQuery, /) -> tuple[list[Activity], int]: ...
     def stats(self, model: str, /) -> dict[str, Any]: ...
     def close(self) -> None: ...
@@ -73,7 +82,7 @@ class ActivityLog:
         self._clock = clock
         self._next = number
         self._write_every = write_every
-        self._waiting: deque[Activity] = deque(maxlen=most_waiting)
+        self._waiting: deque[Entry] = deque(maxlen=most_waiting)
         self._timer: IDelayedCall | None = None
         self._writing = False
 
@@ -98,15 +107,13 @@ class ActivityLog:
         """The number of the latest entry; 0 if there has never been one."""
         return self._next - 1
 
-    def take_number(self) -> int:
-        """Return the number for an entry that is about to be added."""
-        self._next += 1
-        return self._next - 1
-
-    def add(self, entry: Activity) -> None:
-        """Add the latest entry."""
-        self._waiting.append(entry)
-        if self._write_every is not None and self._timer is None:
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Add the latest entries, and give them their numbers."""
+        for number, entry in enumerate(entries, self._next):
+            entry.number = number
+        self._next += len(entries)
+        self._waiting.extend(entries)
+        if entries and self._write_every is not None and self._timer is None:
             self._timer = self._clock.callLater(self._write_every, self._write_in_time)
 
     def page(self, query: ActivityQuery) -> Deferred[tuple[list[Activity], int]]:
@@ -147,7 +154,8 @@ class ActivityLog:
             entries = list(self._waiting)
             self._waiting.clear()
             self._writing = True
-            self._offload(partial(self._store.add, entries)).addBoth(self._written, len(entries))
+            writing = self._offload(lambda: self._store.add([entry.activity() for entry in entries]))
+            writing.addBoth(self._written, len(entries))
 
     def _written(self, result: object, count: int) -> None:
         self._writing = False

@@ -6,26 +6,29 @@ then the processor's cache would have lost all that it takes.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import ClassVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.captures import Captures, Recording
-from llama_swap.metrics.headers import content_of
+from llama_swap.metrics.headers import Content, Fields, Said, content_of, is_unreadable
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.metrics.log import ActivityLog
-from llama_swap.metrics.tallies import ModelTallies, Tallies
-from llama_swap.metrics.tokens import NOTHING_KNOWN, Tokens, read_tokens
+from llama_swap.metrics.tallies import Tallies
+from llama_swap.metrics.tokens import NOTHING_KNOWN, read_tokens
 
-BATCH = 64
-"""So many requests are settled together, at most: that takes less than a millisecond."""
+BATCH = 256
+"""So many requests are settled together, at most: that takes a millisecond or two, where they are small."""
+HEAVY = 1024 * 1024
+"""So many bytes of requests and answers, at most: that is how much of them waits, and has to be looked through."""
 SOON = 0.2
 """Seconds that a request waits for others to be settled with, at most."""
 SESSION = "session_id"
 """The one thing of which clients tell us in headers."""
+CONTENT_TYPE = b"content-type"
 
 
 class ActivityRecorder:
@@ -50,12 +53,13 @@ class ActivityRecorder:
         self._clock = clock
         self.follow(session_headers)
         self._over: list[InFlightRequest] = []
+        self._weight = 0
         self._timer: IDelayedCall | None = None
 
     def follow(self, session_headers: Iterable[str]) -> None:
         """Heed these headers from now on."""
         self._session_headers = tuple(name.lower().encode() for name in session_headers)
-        self._lengths = frozenset(map(len, self._session_headers))
+        self._lengths = frozenset(map(len, (CONTENT_TYPE, *self._session_headers)))
 
     def recording(self, request: InFlightRequest) -> Recording | None:
         """See `Recorder.recording`."""
@@ -66,8 +70,9 @@ class ActivityRecorder:
         """See `Recorder.record`."""
         if request.metered:
             self._over.append(request)
-            if len(self._over) >= BATCH:
-                self.settle()
+            self._weight += request.size + len(request.body or b"")
+            if len(self._over) >= BATCH or self._weight > HEAVY:
+                self._settle()
             elif self._timer is None:
                 self._timer = self._clock.callLater(SOON, self._settle_in_time)
 
@@ -76,72 +81,68 @@ class ActivityRecorder:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        over, self._over = self._over, []
-        for request in over:
-            try:
-                self._settle(request)
-            except Exception:  # noqa: BLE001 -- what is odd about one request must not cost the others their entry
-                self._log.failure("cannot record a request to {model}", model=request.model)
+        self._settle()
 
     def _settle_in_time(self) -> None:
         self._timer = None
-        self.settle()
+        self._settle()
 
-    def _settle(self, request: InFlightRequest) -> None:
-        request.gather()
-        number = self._activity.take_number()
-        content, error = content_of(request.answer_fields), request.error
-        tokens = _tokens_of(request) if request.size and not content.is_encoded else NOTHING_KNOWN
-        took = max(0.0, request.ended - request.arrived)
-        status = request.status or (error.status if error else 0)
-        entry = Activity(
-            number,
-            request.ended,
-            request.model,
-            request.path.decode("latin-1"),
-            content.type,
-            status,
-            tokens,
-            round(took * 1000),
-            str(error) if error else "",
-            self.metadata(request),
-        )
-        self._activity.add(entry)
+    def _settle(self) -> None:
+        over, self._over, self._weight = self._over, [], 0
+        settled: list[InFlightRequest] = []
+        saids: dict[int, Said] = {}
+        contents: dict[int, Content] = {}
+        for request in over:
+            try:
+                self._look_at(request, saids, contents)
+            except Exception:  # noqa: BLE001 -- what is odd about one request must not cost the others their entry
+                self._log.failure("cannot record a request to {model}", model=request.model)
+            else:
+                settled.append(request)
+        self._activity.add(settled)
+        self._captures.store(settled)
+        by_model: dict[str, list[InFlightRequest]] = defaultdict(list)
+        for request in settled:
+            by_model[request.model].append(request)
+        for model, requests in by_model.items():
+            self._tallies[model].count(requests)
+
+    def _look_at(self, request: InFlightRequest, saids: dict[int, Said], contents: dict[int, Content]) -> None:
+        """Find out what came of a request.
+
+        In the two dictionaries is what fields say, by their identity: most requests have the same few.
+        """
+        fields, answer_fields = request.fields, request.answer_fields
+        said = saids.get(id(fields))
+        if said is None:
+            said = saids[id(fields)] = self._said(fields)
+        content = contents.get(id(answer_fields))
+        if content is None:
+            content = contents[id(answer_fields)] = content_of(answer_fields)
+        request.said, request.content = said, content
+        first, last = request.take_answer()
+        if first and not content.is_encoded:
+            request.tokens = read_tokens(first, last, chunked=request.chunked)
+        else:
+            request.tokens = NOTHING_KNOWN
+        if not said.is_readable:
+            request.body = None
         if not content.is_readable:
-            request.whole = b""
-        self._captures.store(number, request)
-        tallies = self._tallies[request.model]
-        tallies.requests[status] += 1
-        tallies.duration.add(took)
-        if error is not None:
-            tallies.errors[error.code] += 1
-        if request.granted is not None:
-            tallies.waiting.add(max(0.0, request.granted - request.arrived))
-        if content.is_stream and request.first_byte is not None:
-            tallies.first_byte.add(max(0.0, request.first_byte - request.arrived))
-        if tokens is not NOTHING_KNOWN:
-            _count(tokens, tallies)
+            request.answer = b""
+        if not request.status and request.error is not None:
+            request.status = request.error.status
 
     def metadata(self, request: InFlightRequest) -> dict[str, str]:
         """See `Recorder.metadata`."""
-        said: dict[bytes, bytes] = {}
-        for name, value in request.fields:
+        return self._said(request.fields).metadata
+
+    def _said(self, fields: Fields) -> Said:
+        size = 0
+        named: dict[bytes, bytes] = {}
+        for name, value in fields:
+            size += len(name) + len(value)
             if len(name) in self._lengths:  # which spares most of them the rest
-                said.setdefault(name.lower(), value)
-        for wanted in self._session_headers:
-            if value := said.get(wanted, b""):
-                return {SESSION: value.decode("latin-1")}
-        return {}
-
-
-def _count(tokens: Tokens, tallies: ModelTallies) -> None:
-    tallies.input_tokens += max(0, tokens.input)
-    tallies.output_tokens += max(0, tokens.output)
-    tallies.cached_tokens += max(0, tokens.cached)
-    tallies.drafted_tokens += max(0, tokens.drafted)
-    tallies.accepted_tokens += max(0, tokens.accepted)
-
-
-def _tokens_of(request: InFlightRequest) -> Tokens:
-    """Return what the answer says of itself."""
-    return read_tokens(request.first, request.last, chunked=request.chunked)
+                named.setdefault(name.lower(), value)
+        session = next((value for name in self._session_headers if (value := named.get(name, b""))), b"")
+        metadata = {SESSION: session.decode("latin-1")} if session else {}
+        return Said(not is_unreadable(named.get(CONTENT_TYPE, b"")), metadata, size)

@@ -5,14 +5,32 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from attrs import define, field
 
+from llama_swap.errors import SwapError
+from llama_swap.metrics.headers import Content
+from llama_swap.metrics.tokens import NOTHING_KNOWN, UNKNOWN, Tokens
+
 SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the buckets: from a small embedding to a large model that is loaded from a slow disk."""
+
+
+class Over(Protocol):
+    """A request that is over."""
+
+    status: int
+    error: SwapError | None
+    arrived: float
+    granted: float | None
+    first_byte: float | None
+    ended: float
+    content: Content
+    tokens: Tokens
 
 
 @define(eq=False)
@@ -23,10 +41,17 @@ class Spread:
     """How often it took up to each of `SECONDS`, and longer; each time is in one of them."""
     total: float = 0.0
 
-    def add(self, seconds: float) -> None:
-        """It happened again."""
-        self.buckets[bisect_left(SECONDS, seconds)] += 1
-        self.total += seconds
+    def add(self, *seconds: float) -> None:
+        """It happened again, perhaps more than once; less than no time, by a clock that was put back, is none."""
+        times, before = sorted(seconds), 0
+        for bucket, bound in enumerate(SECONDS):
+            if before == len(times):
+                break
+            so_far = bisect_right(times, bound)
+            self.buckets[bucket] += so_far - before
+            before = so_far
+        self.buckets[-1] += len(times) - before
+        self.total += sum(times) if times and times[0] >= 0 else sum(each for each in times if each > 0)
 
 
 @define(eq=False)
@@ -58,6 +83,30 @@ class ModelTallies:
     """Ends that nobody had asked for."""
     evictions: int = 0
     """Ends for the sake of another model."""
+
+    def count(self, over: Sequence[Over]) -> None:
+        """Count requests that are over, many at once: then each costs little."""
+        self.requests.update([each.status for each in over])
+        self.errors.update([each.error.code for each in over if each.error is not None])
+        self.duration.add(*[each.ended - each.arrived for each in over])
+        self.waiting.add(*[each.granted - each.arrived for each in over if each.granted is not None])
+        streams = [each for each in over if each.content.is_stream]
+        self.first_byte.add(*[each.first_byte - each.arrived for each in streams if each.first_byte is not None])
+        self.count_tokens([each.tokens for each in over if each.tokens is not NOTHING_KNOWN])
+
+    def count_tokens(self, tokens: Sequence[Tokens]) -> None:
+        """Add what some answers took."""
+        if tokens:
+            cached, drafted, accepted, read, written, *_ = zip(*tokens, strict=True)
+            self.cached_tokens += _sum_known(cached)
+            self.drafted_tokens += _sum_known(drafted)
+            self.accepted_tokens += _sum_known(accepted)
+            self.input_tokens += _sum_known(read)
+            self.output_tokens += _sum_known(written)
+
+
+def _sum_known(counts: Sequence[int]) -> int:
+    return sum(counts) - UNKNOWN * counts.count(UNKNOWN)
 
 
 Tallies = defaultdict[str, ModelTallies]

@@ -2,8 +2,8 @@
 
 Pure.  An answer is not parsed for this, only looked at.  Of the objects named `usage` (OpenAI, Anthropic, vLLM) the
 last one counts, on top of the first one, since Anthropic's streams tell the prompt's size at their beginning.
-llama.cpp's `timings` are more exact, and win.  A quote inside a JSON string is escaped, so neither name can be mistaken
-for text.
+llama.cpp's `timings`, which follow it, are more exact, and win.  A quote inside a JSON string is escaped, so neither
+name can be mistaken for text.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 import re
 from json.decoder import JSONDecoder
 from json.scanner import make_scanner
-from typing import Any, Final, cast
-
-from attrs import define
+from typing import Any, Final, NamedTuple, cast
 
 UNKNOWN: Final = -1
 MOST: Final = 2048
@@ -21,11 +19,15 @@ MOST: Final = 2048
 
 _scan = make_scanner(cast(Any, JSONDecoder()))  # typeshed has it wrong
 _TO_OBJECT = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\{")
+_PLAIN = re.compile(
+    rb'"usage": ?\{"prompt_tokens": ?([0-9]{1,9}), ?(?:"total_tokens": ?[0-9]{1,9}, ?)?'
+    rb'"completion_tokens": ?([0-9]{1,9})(?:, ?"total_tokens": ?[0-9]{1,9})?(?:, ?"prompt_tokens_details": ?null)?\}'
+)
+"""What servers write that know no more; it is read in a third of the time that any other object takes."""
 _CHUNK_BORDER = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}(?:;[^\r\n]*)?\r\n")
 
 
-@define
-class Tokens:
+class Tokens(NamedTuple):
     """What one answer took; -1 where the server did not say."""
 
     cached: int = UNKNOWN
@@ -49,29 +51,47 @@ def read_tokens(first: bytes, last: bytes, *, chunked: bool) -> Tokens:
     """
     if chunked:
         last = _CHUNK_BORDER.sub(b"", last)
-    timings, usage = _last_object(last, b'"timings"'), _last_object(last, b'"usage"')
-    if not timings and "prompt_tokens" not in usage:
+    at = last.rfind(b'"usage"')
+    plain = _PLAIN.match(last, at) if at >= 0 else None
+    if last.find(b'"timings"', plain.end() if plain else 0) >= 0 and (timings := _last_object(last, b'"timings"')):
+        return _timed(timings, {} if "cache_n" in timings else _last_object(last, b'"usage"'))
+    if plain:
+        read, written = plain.groups()
+        return Tokens(UNKNOWN, UNKNOWN, UNKNOWN, int(read), int(written))
+    usage = _last_object(last, b'"usage"') if at >= 0 else {}
+    if "prompt_tokens" not in usage:
         usage = {**_first_object(_CHUNK_BORDER.sub(b"", first) if chunked else first, b'"usage"'), **usage}
         if not usage:
             return NOTHING_KNOWN
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    in_details = details.get("cached_tokens") if isinstance(details, dict) else None
-    cached = usage.get("cache_read_input_tokens", in_details)
-    if not timings:
-        return Tokens(
-            _whole(cached),
-            input=_whole(usage.get("prompt_tokens", usage.get("input_tokens"))),
-            output=_whole(usage.get("completion_tokens", usage.get("output_tokens"))),
-        )
+    get = usage.get
     return Tokens(
-        _whole(timings.get("cache_n", cached)),
-        _whole(timings.get("draft_n")),
-        _whole(timings.get("draft_n_accepted")),
-        _whole(timings.get("prompt_n")),
-        _whole(timings.get("predicted_n")),
-        _speed(timings.get("prompt_per_second")),
-        _speed(timings.get("predicted_per_second")),
+        _whole(_cached(usage)),
+        UNKNOWN,
+        UNKNOWN,
+        _whole(get("prompt_tokens") if "prompt_tokens" in usage else get("input_tokens")),
+        _whole(get("completion_tokens") if "completion_tokens" in usage else get("output_tokens")),
     )
+
+
+def _timed(timings: dict[str, Any], usage: dict[str, Any]) -> Tokens:
+    get = timings.get
+    return Tokens(
+        _whole(get("cache_n") if "cache_n" in timings else _cached(usage)),
+        _whole(get("draft_n")),
+        _whole(get("draft_n_accepted")),
+        _whole(get("prompt_n")),
+        _whole(get("predicted_n")),
+        _speed(get("prompt_per_second")),
+        _speed(get("predicted_per_second")),
+    )
+
+
+def _cached(usage: dict[str, Any]) -> object:
+    """Return what Anthropic says of the cache, or else OpenAI."""
+    if "cache_read_input_tokens" in usage:
+        return usage["cache_read_input_tokens"]
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    return details.get("cached_tokens") if isinstance(details, dict) else None
 
 
 def _first_object(text: bytes, name: bytes) -> dict[str, Any]:

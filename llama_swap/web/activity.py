@@ -10,6 +10,7 @@ from klein import Klein
 from twisted.web.http import Request
 
 from llama_swap.errors import BadRequest, NotFound
+from llama_swap.metrics.captures import as_json
 from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.records import Records
 from llama_swap.metrics.store import pages
@@ -33,9 +34,9 @@ class ActivityRoutes:
         query = ActivityQuery.from_arguments(_arguments(request))
         self._records.settle()
         entries, total = await self._records.activity.page(query)
-        captures = self._records.captures
+        captured = self._records.captures.numbers()
         page = {
-            "data": [entry.as_json(has_capture=entry.number in captures) for entry in entries],
+            "data": [entry.as_json(has_capture=entry.number in captured) for entry in entries],
             "page": query.page,
             "limit": query.limit,
             "total": total,
@@ -57,7 +58,7 @@ class ActivityRoutes:
         capture = self._records.captures.get(int(number))
         if capture is None:
             raise NotFound("capture not found: none was kept, or newer ones have taken its place (captureBuffer)")
-        return _json(request, capture.as_json(int(number)))
+        return _json(request, as_json(capture))
 
     def cancel(self, request: Request, number: str) -> bytes:
         """Make an end of a request."""
