@@ -187,6 +187,7 @@ class StreamTests(InMemory):
             "org%2Fa%3A1%20b": b"three\n",
         }
         self.assertEqual({name: self.read(f"/logs/stream/{name}").received for name in expected}, expected)
+        self.assertEqual(self.read("/logs/stream/").received, self.read("/logs/stream").received)
 
     def test_a_model_that_is_gone(self) -> None:
         """A model that is no longer configured can still be read."""

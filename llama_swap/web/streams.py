@@ -53,6 +53,7 @@ class LogRoutes:
             "/logs": self._logs,
             "/logs/sources": self._sources,
             "/logs/stream": self._text_stream,
+            "/logs/stream/": self._text_stream,  # where a client's choice of a source is empty
             "/logs/stream/<path:source>": self._text_stream,
             "/logs/streamSSE": self._event_stream,
             "/logs/streamSSE/<path:source>": self._event_stream,
