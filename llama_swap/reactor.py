@@ -1,34 +1,84 @@
 """Twisted's epoll reactor, without what it does for each event beside the work.
 
 For every readable socket Twisted enters a logging context, which says whose event it is to log observers that ask; ours
-do not.  That is 7 of the 35 µs that an event of a stream costs.
+do not.  In every turn it goes through its timers twice, and through a context manager, mostly to find that nothing is
+due.  When streams bring one event a turn, all of that is paid for each event.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from select import EPOLLIN
+from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
 
+LONGEST_WAIT = 3600.0
+"""Seconds; what epoll takes at most is left to Twisted, which knows."""
+
 
 class DirectReactor(EPollReactor):
-    """Gives each event straight to the socket that it is for."""
+    """Gives each event straight to the socket that it is for, and waits on at once while nothing else is due."""
 
     _log = Logger()
+
+    def mainLoop(self) -> None:  # noqa: N802  # Twisted's name
+        """Do what is due, wait for events, and so on until the end; see `ReactorBase.mainLoop`."""
+        while self._started:
+            try:
+                wait: float | None = self._undisturbed_for()
+                if not wait:
+                    self.runUntilCurrent()
+                    wait = self.timeout() if self.running else 0
+                self.doPoll(wait)
+            except BaseException:  # noqa: BLE001 -- as in Twisted: whatever it is, the others go on
+                self._log.failure("an unexpected error in the main loop")
+        self._log.debug("the main loop has ended")
 
     def doPoll(self, timeout: float | None) -> None:  # noqa: N802  # Twisted's name
         """Wait for events, at most `timeout` seconds, and have them dealt with; see `EPollReactor.doPoll`."""
         for fd, event in self._poller.poll(timeout, len(self._selectables)):
             selectable = self._selectables.get(fd)  # none: an event before it, in this turn, has ended it
-            if selectable is not None:
+            if selectable is None:
+                continue
+            if event == EPOLLIN:  # which nearly all are
                 try:
-                    self._doReadOrWrite(selectable, fd, event)
-                except Exception:  # noqa: BLE001 -- what one connection does wrong must not end all others
-                    self._log.failure("a connection has failed to end")
+                    end = selectable.doRead()
+                except Exception as error:  # noqa: BLE001 -- it ends this connection, and no other
+                    self._log.failure("a connection has failed")
+                    end = error
+                if end:
+                    self._guarded(self._disconnectSelectable, selectable, end, True)
+            else:
+                self._guarded(self._doReadOrWrite, selectable, fd, event)
 
     doIteration = doPoll  # noqa: N815  # the name by which the main loop knows it
+
+    def _undisturbed_for(self) -> float:
+        """Return for how many seconds only events can need this reactor; 0: see what is due."""
+        calls = self._pendingTimedCalls
+        if not calls or self.threadCallQueue or self._newTimedCalls or self._justStopped or not self.running:
+            return 0
+        wait = calls[0].time - self.seconds()
+        return wait if 0 < wait < LONGEST_WAIT else 0
+
+    def _fail(self, selectable: Any, error: Exception) -> None:
+        """End a connection that cannot deal with its event."""
+        self._log.failure("a connection has failed")
+        try:
+            self._disconnectSelectable(selectable, error, False)
+        except Exception:  # noqa: BLE001 -- as above
+            self._log.failure("a connection has failed to end")
+
+    def _guarded(self, step: Callable[..., object], *arguments: Any) -> None:
+        """Do something for one connection, which may do it wrong."""
+        try:
+            step(*arguments)
+        except Exception:  # noqa: BLE001 -- as above
+            self._log.failure("a connection has failed to end")
 
 
 def install() -> None:

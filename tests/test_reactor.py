@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,75 @@ class DirectReactorTests(SynchronousTestCase):
         self.reactor.doIteration(0)
         self.assertEqual((polite.read, len(rude.lost)), ([b"hello"], 1))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def started(self) -> None:
+        """Make it a reactor that runs, without the signals and threads of a real start."""
+        self.reactor._started = self.reactor.running = True
+        self.reactor._justStopped = False
+
+    def test_timers(self) -> None:
+        """What is due is done in its order, whether it was asked for before the loop, in it, or while it waited."""
+        done: list[str] = []
+
+        def first() -> None:
+            done.append("first")
+            self.reactor.callLater(0, done.append, "from within")
+
+        def last() -> None:
+            done.append("last")
+            self.reactor.crash()
+
+        self.reactor.callLater(0.02, last)
+        self.reactor.callLater(0.001, first)
+        far = self.reactor.callLater(10**9, done.append, "never")
+        self.reactor.callLater(0.01, far.cancel)
+        self.started()
+        self.reactor.mainLoop()
+        self.assertEqual(done, ["first", "from within", "last"])
+
+    def test_events_between_timers(self) -> None:
+        """Events are dealt with while a timer is far away, and what they ask for is done at once."""
+        pipe, done = self.pipe(), list[str]()
+
+        def read() -> None:
+            pipe.read.append(os.read(pipe.reading, 100))
+            self.reactor.callLater(0, done.append, "asked for")
+            self.reactor.callLater(0, self.reactor.crash)
+
+        self.patch(pipe, "doRead", read)
+        self.reactor.callLater(600, done.append, "never")
+        self.started()
+        self.reactor.mainLoop()
+        self.assertEqual((pipe.read, done), ([b"hello"], ["asked for"]))
+
+    def test_threads(self) -> None:
+        """A call from another thread does not wait for the next event or timer."""
+        self.reactor.callLater(600, int)
+        done: list[str] = []
+
+        def here() -> None:
+            done.append("called")
+            self.reactor.crash()
+
+        thread = threading.Thread(target=self.reactor.callFromThread, args=(here,))
+        self.reactor.callLater(0, thread.start)
+        self.started()
+        self.reactor.mainLoop()
+        thread.join()
+        self.assertEqual(done, ["called"])
+
+    def test_loop_goes_on(self) -> None:
+        """An error that nobody caught is logged, and the loop goes on."""
+
+        def fail() -> None:
+            del self.reactor.runUntilCurrent  # so that it is Twisted's again
+            self.reactor.callLater(0, self.reactor.crash)
+            raise SystemExit
+
+        self.reactor.runUntilCurrent = fail  # type: ignore[method-assign]
+        self.started()
+        self.reactor.mainLoop()
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
 
     def test_installed(self) -> None:
         """Both doors run on it, unless another reactor was chosen before."""
