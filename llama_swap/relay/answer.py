@@ -7,6 +7,7 @@ attacks §11.2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NoReturn, Protocol
 
@@ -55,6 +56,8 @@ class AnswerParser:
         self._chunks: ChunkedBody | None = None
         self._surplus = False
         self.ended = False
+        self.is_whole_chunk: Callable[[bytes], bool] | None = None
+        """Tells whether something is one whole chunk, which need not be fed: it can be handed on as it came."""
 
     @property
     def began(self) -> bool:
@@ -121,6 +124,8 @@ class AnswerParser:
             self._end()
         elif head.framing is Framing.CHUNKED:
             self._chunks = ChunkedBody(raw=self._raw)
+            if self._raw:
+                self.is_whole_chunk = self._chunks.is_whole_chunk
         else:
             self._left = head.length
 
@@ -145,6 +150,7 @@ class AnswerParser:
 
     def _end(self) -> None:
         self.ended = True
+        self.is_whole_chunk = None
         self._receiver.end()
 
 

@@ -43,8 +43,6 @@ class ChunkedBody:
 
         @raise MalformedChunks: these are no chunks.
         """
-        if self._raw and self._is_whole_chunk(data):
-            return data
         if self._held:
             data, self._held = self._held + data, b""
         if self._in_trailers:
@@ -56,8 +54,8 @@ class ChunkedBody:
             return data if end == len(data) else data[:end]
         return b"".join(payload)
 
-    def _is_whole_chunk(self, data: bytes) -> bool:
-        """Whether `data` is one chunk, neither more nor less: what most events of a stream are."""
+    def is_whole_chunk(self, data: bytes) -> bool:
+        """Whether `data`, which comes next, is one chunk, neither more nor less: it need not be fed then."""
         if self._left or self._after_data or self._held or self._in_trailers:
             return False
         line = _PLAIN_SIZE_LINE.match(data)

@@ -121,9 +121,17 @@ class Exchange:
 
     def received(self, data: bytes) -> None:
         """See `Carried.received`."""
+        parser, sink = self._parser, self._sink
+        assert parser is not None and sink is not None, "a connection carries nothing that is over"
+        is_whole_chunk = parser.is_whole_chunk
+        if is_whole_chunk is not None and is_whole_chunk(
+            data
+        ):  # an event of a stream: there are more of them than of all else
+            sink.data(data)
+            sink.flush()
+            return
         try:
-            assert self._parser is not None, "a connection carries nothing that is over"
-            self._parser.feed(data)
+            parser.feed(data)
         except UpstreamError as error:
             self._break(error)
         if self._sink is not None:

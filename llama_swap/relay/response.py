@@ -106,8 +106,9 @@ class ResponseRelay:
             self._cut()
 
     def _send(self) -> None:
-        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
-        self._waiting.clear()
+        waiting = self._waiting
+        data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
+        waiting.clear()
         self._request.sentLength += len(data)
         send_now(self._request.channel.transport, data)
 

@@ -24,7 +24,12 @@ def send_now(transport: Any, data: bytes) -> None:
     Relies on the attributes in which Twisted queues what waits to be sent; `tests/test_relay_sending.py` holds it to
     that.
     """
-    if len(data) <= AT_ONCE and isinstance(transport, Connection) and transport.connected and has_sent_all(transport):
+    if (
+        len(data) <= AT_ONCE
+        and isinstance(transport, Connection)
+        and transport.connected
+        and not (transport._tempDataBuffer or transport.dataBuffer)  # noqa: SLF001 -- `has_sent_all`, without a call
+    ):
         try:
             sent = transport.socket.send(data)
         except OSError:  # it takes nothing now, or is lost: Twisted finds out which, and tells the protocol
