@@ -27,7 +27,7 @@ from zope.interface.verify import verifyObject
 
 from llama_swap.errors import NobodyListens
 from llama_swap.relay import endpoints
-from llama_swap.relay.endpoints import CONNECT_TIMEOUT, Dialer, cannot_connect, speaks_no_tls
+from llama_swap.relay.endpoints import CONNECT_TIMEOUT, NO_TIMEOUT, Dialer, cannot_connect, speaks_no_tls
 from tests.fakes_wire import Wire
 
 
@@ -72,6 +72,12 @@ class AddressTests(EndpointTestCase):
             self.connect(url)
             self.assertEqual(self.attempts()[-1], where)
         self.assertEqual({timeout for _, _, _, timeout, _ in self.reactor.tcpClients}, {CONNECT_TIMEOUT})
+
+    def test_no_timeout(self) -> None:
+        """A timeout of 0 is none, as in the original, instead of one that nobody keeps."""
+        for host in ("127.0.0.1", "192.0.2.7", "gpu.example"):
+            self.dialer.endpoint(f"http://{host}:5800", 0).connect(Factory.forProtocol(Protocol))
+        self.assertEqual({timeout for _, _, _, timeout, _ in self.reactor.tcpClients}, {NO_TIMEOUT})
 
     def test_refused_at_once(self) -> None:
         """A refused connection is reported without any delay, for a probe to go on."""

@@ -33,6 +33,8 @@ from llama_swap.relay.local import LoopbackEndpoint
 from llama_swap.relay.pool import Pool
 
 CONNECT_TIMEOUT = 30
+NO_TIMEOUT = 86400
+"""Stands for none: every system gives up long before."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -62,10 +64,10 @@ class Dialer:
     _reactor: Any
 
     def endpoint(self, url: str, timeout: float = CONNECT_TIMEOUT) -> IStreamClientEndpoint:
-        """Return the endpoint of an http or https URL.  Its path does not matter."""
+        """Return the endpoint of an http or https URL.  Its path does not matter, and a timeout of 0 is none."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        plain = self._plain(host, parts.port or DEFAULT_PORTS[parts.scheme], timeout)
+        plain = self._plain(host, parts.port or DEFAULT_PORTS[parts.scheme], timeout or NO_TIMEOUT)
         if parts.scheme != "https":
             return plain
         from twisted.internet.ssl import optionsForClientTLS

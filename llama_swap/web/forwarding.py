@@ -102,7 +102,7 @@ class Forwarder:
         peer = peers.configured[name]
         url, timeout = peer.proxy, peer.timeouts.connect
         if not peers.answers(name):
-            timeout = min(timeout, DOUBTED)
+            timeout = min(timeout or DOUBTED, DOUBTED)
         if known is None or known.url != url or known.connect_timeout != timeout:
             known = self._peers[name] = Destination.at(url, f"peer {name} at {url}", self._pools, timeout)
         return known
