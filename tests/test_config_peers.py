@@ -26,6 +26,12 @@ class PeerTests(FindingsTestCase):
         self.assertEqual(self.peers(text, KEY="secret"), {"p": expected})
         self.assertNotIn("secret", repr(expected))
 
+    def test_nothing(self) -> None:
+        """A name without settings is left of a peer that was taken out."""
+        text = f"{MODELS}peers:\n  p:\n  q: {{proxy: http://other}}\n"
+        self.assertEqual(list(load(text).config.peers), ["q"])
+        self.assert_warnings(text, (3, "peers.p", "says nothing, and is left out; write `proxy`"))
+
     def test_filters_and_timeouts(self) -> None:
         """As models have them; but the head of an answer may not take for ever unless the file says so."""
         text = "p: {proxy: http://other, filters: {stripParams: 'top_p, n', setParamsByID: {m: {n: 1}}}, %s}"

@@ -163,14 +163,16 @@ def is_name(text: str) -> bool:
 
 
 def named_settings(section: Node | None, kind: str, needs: str, found: Findings) -> Iterator[tuple[str, MapNode]]:
-    """Yield the entries of a section that maps names to settings; what is no `kind` of entry is an error."""
+    """Yield the entries of a section that maps names to settings; what is no `kind` of entry is told."""
     if section is None or section.is_empty:
         return
     if not isinstance(section, MapNode):
         found.error(section, f"must be a mapping of names to their settings, not {section.summary}")
         return
     for name, node in section.entries.items():
-        if not isinstance(node, MapNode):
+        if node.is_null:
+            found.warn(node, f"says nothing, and is left out; write {needs}")
+        elif not isinstance(node, MapNode):
             found.error(node, f"must be a mapping with {needs}, not {node.summary}")
         elif not is_name(name):
             found.error(node, f"a {kind}'s name must not be empty or hold control characters")

@@ -60,6 +60,9 @@ class Whole(Plain):
             least = self.raise_to or (self.default if self.zero_is_default else 0)
             found.warn(node, f"raised from {value} to {least}, the least that is useful")
             return least
+        if value > self.most and self.unit == "seconds":
+            found.warn(node, f"is longer than can be waited for; taken as {self.most}")
+            return self.most
         if not self.least <= value <= self.most:
             found.error(node, f"{self._wanted()} from {self.least} to {self.most}, not {value}")
             return self.default
