@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import NotReadyInTime, StartFailed, SwapError
@@ -214,6 +217,39 @@ class StoppingTests(MachineCase):
         self.start()
         self.assertIsNot(self.probe(), first)
         self.assertEqual(self.events(), ["gone"])
+
+
+class LogTests(MachineCase):
+    """What is logged: what happened, in this order."""
+
+    def logged(self, happen: Callable[[], object]) -> list[str]:
+        """Return the lines that are logged while something happens, each up to its first `;`."""
+        with capturedLogs() as events:
+            happen()
+        return [formatEvent(event).partition(";")[0] for event in events]
+
+    def test_dies_young(self) -> None:
+        """Nobody stops what ended by itself."""
+        self.start()
+        told = ["model m ended with exit status 3 before it was ready", "m: stopped"]
+        self.assertEqual(self.logged(lambda: self.child.exit(3)), told)
+
+    def test_crash(self) -> None:
+        """The same, of one that was ready."""
+        self.make_ready()
+        told = ["m ended by itself with exit status 3", "m: stopped"]
+        self.assertEqual(self.logged(lambda: self.child.exit(3)), told)
+
+    def test_not_healthy_in_time(self) -> None:
+        """The reason stands before what is done about it."""
+        self.start()
+        self.assertEqual(self.logged(lambda: self.probe().errback(LATE)), ["too late", "m: stopping"])
+
+    def test_address_taken(self) -> None:
+        """A start that is none; a line of a log is one line."""
+        address = self.occupy()
+        told = ["port 9001 | is taken", "m: stopped"]
+        self.assertEqual(self.logged(lambda: address.errback(StartFailed("port 9001\nis taken"))), told)
 
 
 class ReentrancyTests(MachineCase):

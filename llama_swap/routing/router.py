@@ -198,7 +198,6 @@ class Router:
     def failed(self, model: str, error: SwapError) -> None:
         """See `Listener.failed`."""
         self._observer.failed(model)
-        self._log.error("{error}", error=" | ".join(str(error).splitlines()))  # a line of a log is one line
         self._upstreams[model].backoff.failed(error, self.clock.seconds())
         self._execute(self._scheduler.failed(model, error))
 

@@ -62,14 +62,14 @@ class Core:
     readiness: Readiness
     listener: Listener
     state: str = "stopped"
-    """As `/running` shows it: stopped, starting, ready or stopping."""
+    """As `/running` shows it: stopped, starting, ready, or stopping until nothing is left, also of what has crashed."""
     child: Child | None = None
     """Set from launch until nothing of it is left."""
 
     _log: ClassVar[Logger] = Logger()
 
     def enter(self, state: str) -> None:
-        """Show `state`."""
+        """Show `state`, and log it."""
         self._log.info("{model}: {state}", model=self.model.id, state=state)
         self.state = state
 
@@ -82,7 +82,11 @@ class Core:
     def crashed(self, status: ExitStatus) -> None:
         """Say that the child ended by itself while it was of use."""
         self._log.warn("{model} ended by itself with {status}", model=self.model.id, status=status)
-        self.enter("stopping")
+        self.state = "stopping"
+
+    def failed(self, error: SwapError) -> None:
+        """Say why the model will not become ready."""
+        self._log.error("{error}", error=" | ".join(str(error).splitlines()))  # a line of a log is one line
 
     def puzzled(self, failure: Failure) -> None:
         """Say what went wrong that nobody foresaw."""
@@ -169,6 +173,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     @clearing.upon(Process.cannot_start).to(stopped)
     @starting.upon(Process.cannot_start).to(stopped)
     def not_launched(process: Process, core: Core, _: Deferred[None], error: SwapError) -> None:
+        core.failed(error)
         core.listener.failed(core.model.id, error)
         core.gone()
 
@@ -179,6 +184,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
 
     @starting.upon(Process.unhealthy).to(stopping)
     def late(process: Process, core: Core, _: Deferred[None], error: SwapError) -> None:
+        core.failed(error)
         core.end()
         core.listener.failed(core.model.id, error)
 
@@ -190,8 +196,10 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     @starting.upon(Process.ended).to(stopping)
     def died_young(process: Process, core: Core, probe: Deferred[None], status: ExitStatus) -> None:
         probe.cancel()
-        core.enter("stopping")
-        core.listener.failed(core.model.id, _died_young(core, status))
+        error = _died_young(core, status)
+        core.failed(error)
+        core.state = "stopping"
+        core.listener.failed(core.model.id, error)
 
     @ready.upon(Process.stop).to(stopping)
     def unwanted(process: Process, core: Core) -> None:
