@@ -57,9 +57,13 @@ class BadConfigTests(SynchronousTestCase):
         self.assertIn(str(path), self.refused("--config", str(path)))
 
     def test_empty(self) -> None:
-        """An empty file, or one that does not speak of models, lacks `models`."""
+        """An empty file, or one without `models`, lacks them; where there are none yet, that is no reason to refuse."""
         for text in ("", "# nothing\n", "healthCheckTimeout: 60\n"):
             self.assertIn("models", self.refused_text(text))
+        for text in ("models: {}\n", "models:\n"):
+            with ProxyUnderTest(text) as proxy:
+                self.assertIn("there are no models", proxy.log())
+                self.assertEqual(proxy.get("/v1/models").json()["data"], [])
 
     def test_broken_yaml(self) -> None:
         """Broken YAML is told with its line."""
@@ -87,9 +91,15 @@ class BadConfigTests(SynchronousTestCase):
     def test_unknown_references(self) -> None:
         """A profile's member that is no model, and an unknown macro, are told with their line."""
         self.assertIn("FILE:7: profiles.p", self.refused_text(f"{GOOD}profiles:\n  p:\n    - nobody\n"))
-        said = self.refused_text("models:\n  a:\n    cmd: x --port 9 ${nothing}\n")
+        said = self.refused_text("models:\n  a:\n    cmd: x ${nothing}\n")
         self.assertIn("FILE:3: models.a.cmd", said)
         self.assertIn("nothing", said)
+        self.assertEqual(len(said.splitlines()), 1, said)
+
+    def test_indentation(self) -> None:
+        """A key of a model that is not indented far enough is told as that, and is all that is wrong."""
+        said = self.refused_text("models:\n  a:\n  cmd: x --port 9\n")
+        self.assertRegex(said, r"\Aerror: FILE:3: models.cmd: .*indent it.*'a'\n\Z")
 
     def test_duplicate_aliases(self) -> None:
         """An alias that two models claim is told with both names."""
@@ -137,11 +147,11 @@ class BadConfigTests(SynchronousTestCase):
             self.assertIn(address, self.refused("--config", str(path), "--listen", address))
 
     def test_check(self) -> None:
-        """`check` tells the same problems; `--print` shows what a good file means."""
+        """`check` tells the same problems, and shows what a good file means."""
         path = Path(self.mktemp())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(GOOD)
-        good = run_proxy("check", "--print", "--config", str(path))
+        good = run_proxy("check", "--config", str(path))
         self.assertEqual(good.returncode, 0, good.stderr)
         self.assertIn("sleep", good.stdout)
         path.write_text(GOOD + "    ttl: soon\n")

@@ -135,6 +135,29 @@ class NameTests(FindingsTestCase):
         self.assert_warnings(text, (2, "models.a", "says nothing, and is left out"))
         self.assertEqual(list(load(text).config.models), ["b"])
 
+    def test_keys_among_models(self) -> None:
+        """Keys that are not indented far enough are told as that, and judged as those of the model above."""
+        told = "looks like a key of the model above; indent it, so that it belongs to 'a'"
+        text = "models:\n  a:\n  cmd: x --port 1\n  b: {cmd: x --port 2}\nprofiles: {p: [a, b]}\n"
+        self.assert_errors(text, (3, "models.cmd", told))
+        text = "models:\n  a:\n    proxy: http://x\n  cmd: x\n  aliases: [y]\n  ttl: soon\n  macros: {z: 1}\n"
+        self.assert_errors(
+            text,
+            (4, "models.cmd", told),
+            (5, "models.aliases", told),
+            (6, "models.ttl", told),
+            (6, "models.ttl", "whole number"),
+            (7, "models.macros", told),
+        )
+        text = "models:\n  ttl: 5\n  a: [x]\n  cmd: x\n"
+        above = "write the model's name above it"
+        self.assert_errors(text, (2, "models.ttl", above), (3, "models.a", "not a list"), (4, "models.cmd", told))
+
+    def test_models_named_like_keys(self) -> None:
+        """A model may have the name of a key."""
+        text = "models:\n  a: {cmd: x --port 1}\n  name: {cmd: x --port 2}\n  env: {cmd: '', proxy: http://x}\n  ttl:\n"
+        self.assertEqual(list(load(text).config.models), ["a", "name", "env"])
+
     def test_aliases(self) -> None:
         """A name means one model; its own name as an alias is only needless."""
         text = "models:\n  a: {cmd: x --port 1, aliases: [%s]}\n  b: {cmd: x --port 2, aliases: [%s]}\n"

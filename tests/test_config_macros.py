@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support_config import FindingsTestCase, load, model
+from tests.support_config import FindingsTestCase, errors, load, model
 
 SERVER = "cmd: x --port 1"
 
@@ -115,12 +115,32 @@ class ErrorTests(FindingsTestCase):
             text,
             (1, "listen", "${a}"),
             (5, "models.m.ttl", "${b}"),
-            (5, "models.m.ttl", "whole number"),
             (6, "models.m.useModelName", "${c}"),
             (7, "models.m.metadata.a", "${d}"),
             (8, "models.m.cmdStop", "${e}"),
             (9, "profiles.p[0]", "${f}"),
             (9, "profiles.p[0]", "no model"),
+        )
+
+    def test_told_once(self) -> None:
+        """A value that has what does not exist is not judged any further; what else is wrong with a command is told."""
+        for line, missing in (
+            ("cmd: x ${PROT}", "did you mean ${PORT}?"),
+            ("cmd: x --port ${env.NOT_SET}", "is not set"),
+            ("cmd: x --port ${port}", "${env.NOT_SET}"),
+            ("{cmd: x --port 1, proxy: 'http://localhost:${PROT}'}", "did you mean ${PORT}?"),
+            ("{cmd: x --port 1, checkEndpoint: '${path}'}", "unknown macro"),
+            ("{cmd: x --port 1, unlisted: '${env.NOT_SET}'}", "is not set"),
+            ("{cmd: x --port 1, capabilities: {context: '${context}'}}", "unknown macro"),
+        ):
+            macros = "macros: {port: '${env.NOT_SET}'}\n" if "${port}" in line else ""
+            [problem] = errors(f"{macros}models:\n  m:\n    {line}\n")
+            self.assertIn(missing, problem.message)
+        text = "models:\n  m:\n    cmd: x ${nothing} 'y\n    env: A=${nothing}\n"
+        self.assert_errors(
+            text,
+            (3, "models.m.cmd", "unknown macro ${nothing}"),
+            (3, "models.m.cmd", "the quote ' is never closed"),
         )
 
     def test_passed_on(self) -> None:

@@ -24,6 +24,7 @@ from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 COMFYUI_REQUESTS: Final = 50
 """The least `concurrencyLimit` with which the pages of ComfyUI work."""
 _PORT = "${PORT}"
+_KEYS: Final = frozenset(key.name for key in MODEL)
 
 
 @frozen
@@ -49,6 +50,34 @@ class _Draft:
             return None if self.wants_port else port_option(split(self.cmd))
         except ValueError:
             return None
+
+
+def indented(section: MapNode, found: Findings) -> MapNode:
+    """Return the models; keys of a model that stand among them are errors, and read as those of the model above."""
+    entries: dict[str, Node] = {}
+    for name, node in section.entries.items():
+        above = next(reversed(entries), None)
+        if not _is_key(name, node):
+            entries[name] = node
+        elif above is None:
+            found.error(node, "is a key of a model; write the model's name above it, and indent it")
+        else:
+            found.error(node, f"looks like a key of the model above; indent it, so that it belongs to {above!r}")
+            entries[above] = _with(entries[above], name, node)
+    return MapNode(section.line, section.parent, section.key, entries)
+
+
+def _is_key(name: str, node: Node) -> bool:
+    """Whether what stands among the models cannot be one, but a key of one."""
+    is_model = isinstance(node, MapNode) and not {"cmd", "proxy"}.isdisjoint(node.entries)
+    return name in _KEYS and not node.is_null and not is_model
+
+
+def _with(model: Node, name: str, node: Node) -> Node:
+    if not isinstance(model, MapNode) and not model.is_null:
+        return model
+    entries = model.entries if isinstance(model, MapNode) else {}
+    return MapNode(model.line, model.parent, model.key, {name: node, **entries})
 
 
 def read_models(
@@ -190,6 +219,8 @@ def _proxy(draft: _Draft, port: int | None, cmd: tuple[str, ...]) -> str:
     if _PORT in draft.proxy.text and port is None:
         found.error(draft.proxy, "uses ${PORT}, but `cmd` does not; pass it to the server, such as `--port ${PORT}`")
         return ""
+    if not found.knows(draft.proxy.text):
+        return ""
     try:
         url = base_url(draft.proxy.text.strip().replace(_PORT, str(port)))
     except ValueError as error:
@@ -204,7 +235,7 @@ def _port_in_command(draft: _Draft, cmd: tuple[str, ...]) -> int | None:
     found, port = draft.scope.found, port_option(cmd)
     if port is not None and 1 <= port <= MOST:
         found.note(draft.node, f"taking port {port} from cmd, since there is no proxy")
-    elif cmd and not draft.wants_port:
+    elif cmd and not draft.wants_port and found.knows(draft.cmd):
         remedy = "write `--port ${PORT}` in `cmd`, or the server's address in `proxy`"
         found.error(draft.node, f"has no `proxy`, and its `cmd` neither ${{PORT}} nor `--port N`; {remedy}")
     return port

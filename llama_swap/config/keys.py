@@ -42,7 +42,7 @@ from llama_swap.config.model import (
     UpstreamConfig,
 )
 from llama_swap.config.quantities import Duration, Seconds, Size, Whole
-from llama_swap.config.tree import Findings, MapNode, Node
+from llama_swap.config.tree import Findings, MapNode, Node, Scalar
 from llama_swap.config.values import Logs, Patterns, Values, Words
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -261,7 +261,9 @@ def read_keys(
 def _value(node: Node | None, key: Key, expand: Callable[[Node], Node], found: Findings) -> Any:
     if node is not None and not isinstance(key.kind, Section):
         node = expand(node)
-    return key.kind.default if node is None or node.is_null else key.kind.read(node, found)
+    if node is None or node.is_null or (isinstance(node, Scalar) and not found.knows(node.text)):
+        return key.kind.default
+    return key.kind.read(node, found)
 
 
 def meant(name: str, table: Sequence[Key]) -> str | None:

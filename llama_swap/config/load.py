@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import evolve, fields_dict, frozen
 
-from llama_swap.config.assemble import read_aliases, read_models
+from llama_swap.config.assemble import indented, read_aliases, read_models
 from llama_swap.config.compose import compose
 from llama_swap.config.hooks import read_hooks
 from llama_swap.config.keys import TOP, read_keys
@@ -131,7 +131,7 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     """Return the configuration; where an error was found, it is not to be used."""
     scope = Scope(found).defining(root.entries.get("macros"))
     top = read_keys(root, TOP, scope.expand, found)
-    section = _models_section(root, found)
+    section = indented(_models_section(root, found), found)
     models = read_models(section, top, scope, ports)
     peers = read_peers(top["peers"], scope)
     known = Known(models, read_aliases(section, models, found), peers)

@@ -52,11 +52,12 @@ def expand_environment(node: Scalar, environ: Mapping[str, str], found: Findings
     def lookup(name: str) -> str | None:
         value = environ.get(name)
         if value is None:
-            found.error(node, f"environment variable {name} is not set; set it, or replace ${{env.{name}}}")
+            problem = f"is not set; set it, or replace ${{env.{name}}}"
         elif _UNFIT.search(value):
-            found.error(node, f"environment variable {name} has a line break, or is not UTF-8: it does not fit here")
+            problem = "has a line break, or is not UTF-8: it does not fit here"
         else:
             return value
+        found.unknown(node, f"${{env.{name}}}", f"environment variable {name} {problem}")
         return None
 
     def expanded(line: str) -> str:
@@ -157,7 +158,7 @@ class Scope:
             if name not in self.given and self.leaves_unknown:
                 self.found.warn(node, f"{self._unknown(name)}. It is passed on as it is")
             elif name not in self.given:
-                self.found.error(node, self._unknown(name))
+                self.found.unknown(node, f"${{{name}}}", self._unknown(name))
             return self.given.get(name)
 
         return lookup

@@ -137,12 +137,22 @@ class Findings:
     _errors: dict[Problem, None] = field(factory=dict, init=False)
     _warnings: dict[Problem, None] = field(factory=dict, init=False)
     _notes: dict[Problem, None] = field(factory=dict, init=False)
+    _unknown: set[str] = field(factory=set, init=False)
 
     def error(self, at: Place, message: str, *, line: int | None = None) -> None:
         """The file cannot be used because of this; `line` where it is known better than by the node."""
         self._errors[Problem(line or at.line, at.path, message, at.file)] = None
         if len(self._errors) >= self.most:
             raise self.refusal("too many errors; reading ends here")
+
+    def unknown(self, at: Place, written: str, message: str) -> None:
+        """`written` stands for a text that cannot be had, and stays where it is."""
+        self._unknown.add(written)
+        self.error(at, message)
+
+    def knows(self, text: str) -> bool:
+        """Whether `text` is all there; if not, that has been told, and there is no sense in judging it."""
+        return not any(written in text for written in self._unknown)
 
     def warn(self, at: Place, message: str) -> None:
         """The file can be used, but this is likely not what its author meant."""
