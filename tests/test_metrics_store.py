@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from collections.abc import Mapping, Sequence
@@ -199,6 +200,14 @@ class FileTests(SynchronousTestCase):
             tried = str(self.assertRaises(CannotStore, try_file, path))
             self.assertEqual(tried, str(self.assertRaises(CannotStore, first_number, path)))
         self.assertIn("there is no directory /nowhere", str(self.assertRaises(CannotStore, try_file, "/nowhere/x.db")))
+
+    def test_of_somebody_else(self) -> None:
+        """A file of another user cannot be made private, however much may be done with it; both ways say so."""
+        self.path.touch(0o666)
+        self.patch(os, "geteuid", lambda: self.path.stat().st_uid + 1)
+        for use in (first_number, try_file):
+            error = str(self.assertRaises(CannotStore, use, str(self.path)))
+            self.assertEqual(error, f"store.path: {self.path} cannot be used: it belongs to another user")
 
     def test_trying_changes_nothing(self) -> None:
         """Neither a file that is missing or empty nor one that is in use is touched by trying."""

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from errno import EPERM
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -88,6 +89,7 @@ def first_number(path: str) -> int:
     """
     with _told(path):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        _check_owner(path)
         os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open
         with closing(_open(path)) as connection:
             return int(connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM activity").fetchone()[0])
@@ -107,8 +109,15 @@ def try_file(path: str) -> None:
         if not file.exists():
             return
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        _check_owner(path)
         with closing(connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)) as connection:
             connection.execute("PRAGMA schema_version")
+
+
+def _check_owner(path: str) -> None:
+    """Refuse a file that only somebody else can make private."""
+    if os.geteuid() not in {0, Path(path).stat().st_uid}:
+        raise PermissionError(EPERM, "it belongs to another user")
 
 
 @contextmanager
