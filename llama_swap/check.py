@@ -6,52 +6,53 @@ It goes as far as a start would go before it listens, but changes nothing, and s
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from shutil import which
 
 from llama_swap.config.model import Config
 from llama_swap.config.show import render_effective
 from llama_swap.errors import ConfigError, Problem, SwapError
+from llama_swap.listen import OPEN_TO_ALL, will_be_wide
 from llama_swap.metrics.store import try_file
 from llama_swap.settings import Flags, Settings, explained
 
 
-def check(flags: Flags, *, shows_all: bool) -> int:
+def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
     """Print what is to be said about a configuration; return the exit status.
 
-    That is a line for each note, warning and error, on stderr, and a summary; or, with `shows_all` and without errors,
-    the effective configuration instead of the summary.
+    `show` gets what it comes to, as YAML, if there is no error.  What is printed comes after that, where a person at a
+    terminal sees it, and on stderr: a line for each note, warning and error, and a summary.
     """
     what = " and ".join(filter(None, (flags.config, flags.config_dir)))
+    remarks: list[str] = []
     warnings = 0
     try:
         settings = Settings.read(flags)
-        warnings = _remark(settings)
+        path = str(settings.sources)
+        found = (*settings.loaded.warnings, *_warnings(settings))
+        remarks += [f"note: {note.render(path)}" for note in settings.loaded.notes]
+        remarks += [f"warning: {warning.render(path)}" for warning in found]
+        warnings = len(found)
         _try_what_a_start_needs(settings)
     except SwapError as error:
         problems = 1
         if isinstance(error, ConfigError):
             problems, warnings = len(error.problems), len(error.warnings)
-        print(explained(error), file=sys.stderr)
-        print(f"{what} cannot be used: {_listed(error=problems, warning=warnings)}", file=sys.stderr)
+        verdict = f"{what} cannot be used: {_listed(error=problems, warning=warnings)}"
+        print(*remarks, explained(error), verdict, sep="\n", file=sys.stderr)
         return 1
-    if shows_all:
-        print(render_effective(settings.config), end="")
-    else:
-        verdict = f"can be used, with {_listed(warning=warnings)}" if warnings else "is fine"
-        print(f"{what} {verdict}: {_contents(settings.config)}")
+    if show is not None:
+        show(render_effective(settings.config))
+    verdict = f"can be used, with {_listed(warning=warnings)}" if warnings else "is fine"
+    print(*remarks, f"{what} {verdict}: {_contents(settings.config)}", sep="\n", file=sys.stderr)
     return 0
 
 
-def _remark(settings: Settings) -> int:
-    """Print what is no error; return how many warnings that were."""
-    loaded, path = settings.loaded, str(settings.sources)
-    for note in loaded.notes:
-        print(f"note: {note.render(path)}", file=sys.stderr)
-    warnings = (*loaded.warnings, *_missing_programs(loaded.config))
-    for warning in warnings:
-        print(f"warning: {warning.render(path)}", file=sys.stderr)
-    return len(warnings)
+def _warnings(settings: Settings) -> Iterator[Problem]:
+    """Yield what is to be said of the configuration here and now, where it would be used."""
+    yield from _missing_programs(settings.config)
+    if not settings.config.api_keys and will_be_wide(settings.address.text):
+        yield Problem(None, "listen", OPEN_TO_ALL)
 
 
 def _missing_programs(config: Config) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ _SERVE = {
 examples:
   llama-swap models.yaml                      serve on {listen.DEFAULT}
   llama-swap models.yaml --listen :8080       serve the whole network
-  llama-swap check models.yaml                say what is wrong with a file
+  llama-swap check models.yaml                say what is wrong with a file, and what it means
   llama-swap schema > config-schema.json      help editors with the file
 
 The shortest configuration is a name and a command; ${{PORT}} is filled in:
@@ -32,8 +33,8 @@ As a daemon: twistd llama-swap --config models.yaml
 """,
 }
 _CHECK = {
-    "usage": "%(prog)s check [--print] [options] [FILE]",
-    "description": "Says what is wrong with a configuration.",
+    "usage": "%(prog)s check [--quiet] [options] [FILE]",
+    "description": "Says what is wrong with a configuration, and prints what it comes to, as YAML.",
     "epilog": """\
 Nothing is started or changed, and a running llama-swap is left alone.  The options of a start may stay on the line.
 Exit status: 0 if a start would go well, with warnings or without; 1 if not.
@@ -63,21 +64,21 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
         named = " and ".join(filter(None, (arguments["config"], *files)))
         parser.error(f"one file, please, instead of {named}; --config-dir DIR takes more")
     arguments["config"] = arguments["config"] or next(iter(files), None)
-    shows_all = arguments.pop("print", False)
+    is_quiet = arguments.pop("quiet", False)
     if arguments.pop("validate"):
-        command = "check"
+        command, is_quiet = "check", True
     flags = Flags(**arguments)
     if command == "schema":
         from llama_swap.config.schema import render
 
-        print(render(), end="")
+        _print(render())
         return
     if flags.config is None and flags.config_dir is None:
         sys.exit(_NOTHING)
     if command == "check":
         from llama_swap.check import check
 
-        sys.exit(check(flags, shows_all=shows_all))
+        sys.exit(check(flags, show=None if is_quiet else _print))
     try:
         _serve(flags, greeting)
     except SwapError as error:
@@ -102,7 +103,7 @@ def _parser(*, checks: bool) -> argparse.ArgumentParser:
     option("words", nargs="*", metavar="FILE", help="the YAML file that describes the models")
     option("--config", metavar="FILE", help="the same")
     if checks:
-        option("--print", action="store_true", help="print all that it comes to, as YAML: ports, macros, defaults")
+        option("-q", "--quiet", action="store_true", help="only say what is wrong, and sum up")
     option("--config-dir", metavar="DIR", help="a directory whose *.yml and *.yaml files are added to it")
     option("--watch-config", action="store_true", help="reload when one of these files, or the certificate, changes")
     address = f"(default: {listen.DEFAULT}, with TLS {listen.DEFAULT_TLS})"
@@ -113,9 +114,17 @@ def _parser(*, checks: bool) -> argparse.ArgumentParser:
     )
     option("--tls-cert-file", metavar="FILE", help="serve TLS with this certificate, in PEM")
     option("--tls-key-file", metavar="FILE", help="the certificate's key, in PEM")
-    option("--validate", action="store_true", help="say what is wrong with the file, and exit: the same as `check`")
+    option("--validate", action="store_true", help="say what is wrong with the file, and exit: the same as `check -q`")
     option("--version", action="version", version=f"llama-swap {__version__}", help="print the version, and exit")
     return parser
+
+
+def _print(text: str) -> None:
+    """Print a long text, of which `head` or a pager may not want all."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python then writes the rest
 
 
 def _serve(flags: Flags, greeting: str) -> None:

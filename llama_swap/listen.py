@@ -32,6 +32,14 @@ _HOST_PORT = re.compile(r"(?!(tcp6?|ssl|unix):)(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[
 # in `ssl:8443:certKey=cert.pem:privateKey=key.pem`
 _FILE = re.compile(r":(certKey|privateKey)=((?:\\.|[^\\:])+)")
 
+_INTERFACE = re.compile(r":interface=((?:\\.|[^\\:])*)")
+
+OPEN_TO_ALL = (
+    "every machine that can reach this one can use, start and stop the models; if that is not what you want, set "
+    "apiKeys in the configuration, or listen on 127.0.0.1"
+)
+"""The warning for whoever listens wide without keys."""
+
 _EVERY_INTERFACE = frozenset({"::", "0.0.0.0"})  # noqa: S104
 
 _HINTS = {
@@ -212,14 +220,28 @@ def _split(listen: str) -> tuple[str, int] | None:
 
 def is_loopback(address: IAddress) -> bool:
     """Whether a listening address is this machine's alone, and one that its browsers reach."""
-    return isinstance(address, (IPv4Address, IPv6Address)) and (
-        address.host.startswith("127.") or address.host == "::1"
-    )
+    return isinstance(address, (IPv4Address, IPv6Address)) and _is_loopback(address.host)
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host == "::1"
 
 
 def is_wide(address: IAddress) -> TypeGuard[IPv4Address | IPv6Address]:
     """Whether a listening address is open to other machines."""
     return isinstance(address, (IPv4Address, IPv6Address)) and not is_loopback(address)
+
+
+def will_be_wide(listen: str) -> bool:
+    """Whether what users write means an address that is open to other machines, as far as it can be told from that."""
+    if (match := _HOST_PORT.fullmatch(listen)) is not None:
+        host = match["host"].strip("[]")
+    elif re.match(r"(haproxy:)?(tcp6?|ssl):", listen):
+        interface = _INTERFACE.search(listen)
+        host = re.sub(r"\\(.)", r"\1", interface[1]) if interface else ""
+    else:
+        return False  # a file, a socket of which only systemd knows, or nonsense
+    return host != "localhost" and not _is_loopback(host)
 
 
 def told(address: object, scheme: str = "http") -> str:

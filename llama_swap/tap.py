@@ -288,8 +288,4 @@ def _opened(config: Config, gate: Gate, listening: IAddress) -> None:
     collect_as_process_one(_reactor())
     gate.listens_at(listening)
     if listen.is_wide(listening) and not config.api_keys:
-        _log.warn(
-            "Every machine that can reach port {port} of this one can use, start and stop the models. If that is not "
-            "what you want, set apiKeys in the configuration, or listen on 127.0.0.1",
-            port=listening.port,
-        )
+        _log.warn("{text}", text=listen.OPEN_TO_ALL)

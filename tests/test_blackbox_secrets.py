@@ -80,7 +80,7 @@ class CanaryTests(SynchronousTestCase):
             self.assertIn("/no/such/program", told)
             shown = told + everything_shown(proxy)
             self.assertIn("--api-key '***' ", shown)
-            checked = run_proxy("check", "--print", "--config", str(proxy.config_path))
+            checked = run_proxy("check", "--config", str(proxy.config_path))
             self.assertEqual(checked.returncode, 0, checked.stderr)
             for secret in (KEY, CMD, ENV):
                 self.assertNotIn(secret, shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -150,12 +151,12 @@ class SpellingTests(CliTestCase):
         for argv in (["check", "--help"], ["check", "-h"], ["help", "check"]):
             outcome = self.run_main(*argv)
             self.assertEqual((outcome.status, outcome.err), (0, ""))
-            for part in ("usage: llama-swap check", "--print", "Exit status"):
+            for part in ("usage: llama-swap check", "--quiet", "Exit status"):
                 self.assertIn(part, outcome.out)
 
     def test_any_order(self) -> None:
         """Options may stand before and after the file."""
-        self.assertEqual(self.run_main("check", "--print", self.path), self.run_main("check", self.path, "--print"))
+        self.assertEqual(self.run_main("check", "-q", self.path), self.run_main("check", self.path, "-quiet"))
 
     def test_schema(self) -> None:
         """The schema is printed as it stands in docs/."""
@@ -170,7 +171,7 @@ class SpellingTests(CliTestCase):
             (["check", "--config", self.path, "other.yaml"], "other.yaml"),
             (["--config", self.path, "--lisen=x"], "--lisen"),
             (["--config", self.path, "--port=1"], "--port"),
-            (["--config", self.path, "--print"], "--print"),
+            (["--config", self.path, "--quiet"], "--quiet"),
         ):
             outcome = self.run_main(*argv)
             self.assertEqual((outcome.status, outcome.out), (2, ""), argv)
@@ -183,16 +184,19 @@ class CheckTests(CliTestCase):
     """`llama-swap check`."""
 
     def test_good(self) -> None:
-        """A file that can be used is summed up; nothing is served."""
+        """All that a file comes to is on stdout, and a summary on stderr; nothing is served."""
         for argv in (["check", "--config", self.path], ["-config", self.path, "check"], ["check", self.path]):
-            self.assertEqual(self.run_main(*argv), Outcome(0, f"{self.path} is fine: 1 model\n", ""))
+            outcome = self.run_main(*argv)
+            self.assertEqual((outcome.status, outcome.err), (0, f"{self.path} is fine: 1 model\n"))
+            self.assertEqual(yaml.safe_load(outcome.out)["models"]["a"]["proxy"], "http://127.0.0.1:5800")
+            self.assertNotIn("null", outcome.out)
         self.assertEqual(self.served, [])
 
     def test_flag(self) -> None:
         """The original has a flag for it."""
         for words in (["-validate"], ["--validate=true"], ["check", "-validate"]):
             outcome = self.run_main(*words, "-config", self.path)
-            self.assertEqual(outcome, Outcome(0, f"{self.path} is fine: 1 model\n", ""))
+            self.assertEqual(outcome, Outcome(0, "", f"{self.path} is fine: 1 model\n"))
         self.assertEqual(self.run_main("-config", self.write(BAD), "-validate").status, 1)
         self.assertEqual(self.served, [])
         self.run_main("-validate=false", "-config", self.path)
@@ -203,21 +207,22 @@ class CheckTests(CliTestCase):
         more = "groups: {g: {members: [a]}}\nprofiles: {p: [a], q: {pins: {x: a}}}\npeers: {h: {proxy: http://h}}\n"
         path = self.write(GOOD + more)
         outcome = self.run_main("check", path)
-        self.assertEqual(outcome, Outcome(0, f"{path} is fine: 1 model, 2 profiles, 1 group, 1 peer\n", ""))
+        self.assertEqual(outcome.err, f"{path} is fine: 1 model, 2 profiles, 1 group, 1 peer\n")
 
-    def test_print(self) -> None:
-        """All that the file comes to is shown if it is asked for, and nothing else."""
-        outcome = self.run_main("check", "--print", self.path)
-        self.assertEqual((outcome.status, outcome.err), (0, ""))
-        self.assertEqual(yaml.safe_load(outcome.out)["models"]["a"]["proxy"], "http://127.0.0.1:5800")
-        self.assertNotIn("null", outcome.out)
+    def test_quiet(self) -> None:
+        """Only what is to be said about the file is printed, if nothing else is wanted."""
+        for word in ("-q", "--quiet"):
+            outcome = self.run_main("check", word, self.path)
+            self.assertEqual(outcome, Outcome(0, "", f"{self.path} is fine: 1 model\n"))
 
     def test_warnings(self) -> None:
         """Warnings are on stderr, each with its place; they are counted, and do not change the status."""
         path = self.write(GOOD.replace("cmd: sh", "cmd: sh, tttl: 5"))
         outcome = self.run_main("check", "--config", path)
-        self.assertEqual((outcome.status, outcome.out), (0, f"{path} can be used, with 1 warning: 1 model\n"))
-        self.assertTrue(outcome.err.startswith(f"warning: {path}:1: models.a.tttl: "), outcome.err)
+        warning, summary = outcome.err.splitlines()
+        self.assertTrue(warning.startswith(f"warning: {path}:1: models.a.tttl: "), outcome.err)
+        self.assertEqual((outcome.status, summary), (0, f"{path} can be used, with 1 warning: 1 model"))
+        self.assertEqual(list(yaml.safe_load(outcome.out)["models"]), ["a"])
 
     def test_bad(self) -> None:
         """Every problem of a file is shown in one go, each in a line of the same form; they are counted."""
@@ -244,10 +249,10 @@ class CheckTests(CliTestCase):
         path = self.write(f"models: {{{models}}}\n")
         outcome = self.run_main("check", path)
         self.assertEqual(outcome.status, 0)
-        [line] = outcome.err.splitlines()
+        line, _ = outcome.err.splitlines()
         self.assertIn("models: there is no program 'no-such-program' here, for a, b, c; install it", line)
         elsewhere = self.write(GOOD.replace("cmd: sh", "cmd: sh, env: [PATH=/nowhere]"))
-        self.assertEqual(self.run_main("check", elsewhere).err, "")
+        self.assertEqual(self.run_main("check", elsewhere).err, f"{elsewhere} is fine: 1 model\n")
         without = self.write(GOOD.replace("cmd: sh", "proxy: http://x"))
         self.assertNotIn("no program", self.run_main("check", without).err)
 
@@ -271,8 +276,42 @@ class CheckTests(CliTestCase):
         ):
             outcome = self.run_main("check", self.path, *flags)
             self.assertEqual((outcome.status, outcome.out), (1, ""))
-            self.assertIn(told, outcome.err.splitlines()[0])
+            self.assertIn(told, outcome.err.splitlines()[-2])
         self.assertEqual(self.run_main("check", self.path, "--listen", "systemd:domain=INET:name=http").status, 0)
+
+    def test_open_to_all(self) -> None:
+        """An address that others reach, without keys, is the warning that a start logs, wherever the address stands."""
+        path = self.write(GOOD.replace("127.0.0.1:0", "':8080'"))
+        for argv in (["check", path], ["check", self.path, "--listen", "tcp:8080"]):
+            outcome = self.run_main(*argv)
+            self.assertEqual(outcome.status, 0)
+            self.assertIn("listen: every machine that can reach this one", outcome.err)
+            self.assertIn("with 1 warning", outcome.err)
+        with_keys = self.write(f"{GOOD}apiKeys: [sk-1]\n")
+        Path(with_keys).chmod(0o600)
+        for argv in (["check", path, "--listen", "127.0.0.1:0"], ["check", with_keys, "--listen", ":8080"]):
+            self.assertNotIn("warning", self.run_main(*argv).err)
+
+    def test_example(self) -> None:
+        """A copy of the example can be used; what is said is about this machine."""
+        path = self.write((ROOT / "config.example.yaml").read_bytes())
+        Path(path).chmod(0o600)
+        outcome = self.run_main("check", path)
+        self.assertEqual(outcome.status, 0, outcome.err)
+        for line in outcome.err.splitlines()[:-1]:
+            self.assertIn("there is no program", line)
+
+    def test_reader_leaves(self) -> None:
+        """Whoever reads the output need not read all of it, as `head` does not."""
+        models = "".join(f"  m{number}: {{cmd: 'sh --port ${{PORT}}'}}\n" for number in range(100))
+        path = self.write(f"models:\n{models}")
+        for argv, told in ((["check", path], f"{path} is fine: 100 models\n"), (["schema"], "")):
+            reading, writing = os.pipe()
+            os.close(reading)
+            command = [sys.executable, "-m", "llama_swap.cli", *argv]
+            ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+            os.close(writing)
+            self.assertEqual((ended.returncode, ended.stderr), (0, told))
 
     def test_does_not_listen(self) -> None:
         """A file may be checked while the proxy that uses it runs."""

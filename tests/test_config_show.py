@@ -40,6 +40,15 @@ class RenderTests(SynchronousTestCase):
         self.assertEqual(shown["models"]["m"]["proxy"], "http://localhost:5800")
         self.assertEqual(shown["models"]["m"]["checkEndpoint"], "/health")
 
+    def test_defaults_last(self) -> None:
+        """What is not a default is shown first, and otherwise in the order of the manual."""
+        text = (
+            "captureBuffer: 5\nlisten: :80\nmodels:\n  m: {ttl: 60, unlisted: false, cmd: x --port 1, aliases: [y]}\n"
+        )
+        shown = yaml.safe_load(render_effective(load(text).config))
+        self.assertEqual(list(shown)[:3], ["listen", "models", "healthCheckTimeout"])
+        self.assertEqual(list(shown["models"]["m"])[:6], ["cmd", "proxy", "aliases", "ttl", "env", "checkEndpoint"])
+
     def test_secrets_are_masked(self) -> None:
         """Neither arguments nor variables show what is nobody's business."""
         lines = "cmd: x --port 1 --api-key hush -e HF_TOKEN=hush\ncmdStop: x --api-key hush\n"

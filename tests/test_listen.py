@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import listen
 from llama_swap.errors import CannotListen
-from llama_swap.listen import BACKLOG, check, endpoint_description, is_loopback, is_wide, told
+from llama_swap.listen import BACKLOG, check, endpoint_description, is_loopback, is_wide, told, will_be_wide
 
 
 class DescriptionTests(SynchronousTestCase):
@@ -125,6 +125,17 @@ class TellingTests(SynchronousTestCase):
             self.assertFalse(is_wide(address), address)
         unix = UNIXAddress("/run/socket")
         self.assertEqual((is_wide(unix), is_loopback(unix)), (False, False))
+
+    def test_will_be_wide(self) -> None:
+        """The same is known beforehand, of every form of an address that says it."""
+        for text in (":8080", "0.0.0.0:80", "[::]:80", "gpu.example:80", "tcp:80", "tcp6:80", "haproxy:tcp:80"):
+            self.assertTrue(will_be_wide(text), text)
+        for text in ("ssl:443:privateKey=x.pem", "tcp:80:interface=192.168.1.2", "tcp6:80:interface=fe80\\:\\:1"):
+            self.assertTrue(will_be_wide(text), text)
+        for text in ("127.0.0.1:80", "localhost:80", "[::1]:80", "tcp:80:interface=127.0.0.1", "unix:/run/x.sock"):
+            self.assertFalse(will_be_wide(text), text)
+        for text in ("tcp6:80:interface=\\:\\:1:backlog=5", "systemd:domain=INET:name=http", "nonsense"):
+            self.assertFalse(will_be_wide(text), text)
 
     def test_url(self) -> None:
         """The address of a listening port is told as a URL to be typed; where that is every one, as one that works."""

@@ -1,6 +1,6 @@
 """The effective configuration as YAML: macros expanded, defaults filled in, secrets masked.
 
-It can be loaded again, and then says the same, but for what is masked.
+It can be loaded again, and then says the same, but for what is masked.  Defaults stand below the rest.
 """
 
 from __future__ import annotations
@@ -22,8 +22,14 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 def render_effective(config: Config) -> str:
     """Return `config` as YAML, for people to read and to compare."""
+    document = _defaults_last(_document(config), _document(Config(models={})))
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))
+
+
+def _document(config: Config) -> dict[str, Any]:
     document = dict(shown(TOP, config))
-    document["models"] = {model.id: _model(model) for model in config.models.values()}
+    defaults = _model(ModelConfig(id="", cmd=(), proxy=""))
+    document["models"] = {model.id: _defaults_last(_model(model), defaults) for model in config.models.values()}
     document["selectors"] = {name: _selector(selector) for name, selector in config.selectors.items()}
     document["peers"] = {name: _peer(peer) for name, peer in config.peers.items()}
     document["profiles"] = {name: list(members) for name, members in config.profiles.items()}
@@ -33,7 +39,11 @@ def render_effective(config: Config) -> str:
         document["hooks"] = {"on_startup": {"preload": list(config.preload), "profile": config.startup_profile}}
     if config.routing != Routing():
         document["routing"] = _routing(config.routing)
-    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))
+    return document
+
+
+def _defaults_last(entries: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(entries.items(), key=lambda entry: entry in defaults.items()))
 
 
 def _routing(routing: Routing) -> dict[str, Any]:
