@@ -15,7 +15,7 @@ from attrs import define, field
 
 from llama_swap.metrics.headers import Content, Fields, Said, shown
 
-OVERHEAD: Final = 512
+OVERHEAD: Final = 640
 """What one capture takes beside its contents, about."""
 STEP: Final = 4096
 """Room for an answer is asked for in steps of so many bytes."""

@@ -20,8 +20,8 @@ from llama_swap.metrics.log import ActivityLog
 from llama_swap.metrics.tallies import Tallies
 from llama_swap.metrics.tokens import NOTHING_KNOWN, read_tokens
 
-BATCH = 256
-"""So many requests are settled together, at most: that takes a millisecond or two, where they are small."""
+BATCH = 32
+"""So many requests are settled together, at most: the memory of more would have left the processor's cache by then."""
 HEAVY = 1024 * 1024
 """So many bytes of requests and answers, at most: that is how much of them waits, and has to be looked through."""
 SOON = 0.2
