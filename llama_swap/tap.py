@@ -255,8 +255,6 @@ def _records(extent: Extent, loop: Any) -> Records:
 
 def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Callable[[Any], None]) -> IResource:
     """Wire the routes."""
-    from klein import Klein
-
     from llama_swap.metrics.worker import Worker
     from llama_swap.web import errors
     from llama_swap.web.admin import AdminRoutes
@@ -265,9 +263,10 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     from llama_swap.web.inference import InferenceRoutes
     from llama_swap.web.passthrough import PassThrough
     from llama_swap.web.profiles import ProfileRoutes
+    from llama_swap.web.routes import Routes
     from llama_swap.web.ui import UiRoutes
 
-    app = Klein()
+    app = Routes()
     errors.add_to(app)
     forwarder = Forwarder(router, dialer, records.in_flight)
     inference = InferenceRoutes(forwarder, Worker(loop, "filters", may_hang=True))

@@ -21,6 +21,7 @@ from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Peers
 from llama_swap.scheduling.commands import Target
 from llama_swap.web import errors
+from llama_swap.web.routes import Routes
 from llama_swap.web.site import SwapSite
 from tests.fakes import Inline
 from tests.fakes_wire import Upstream
@@ -158,7 +159,7 @@ def site_of(
 
 def app_with(*add: Callable[[Klein], None]) -> Klein:
     """Return an app with routes, whose errors are answered as the proxy does."""
-    app = Klein()
+    app = Routes()
     errors.add_to(app)
     for add_to in add:
         add_to(app)

@@ -13,12 +13,13 @@ from twisted.web.http import Request
 from twisted.web.server import Site
 
 from llama_swap.errors import SwapError
+from llama_swap.web.routes import Routes
 from llama_swap.web.streams import LogRoutes
 
 
 def log_app(routes: LogRoutes, *more: Callable[[Klein], None]) -> Klein:
     """Return an app with the log routes, and more, which shows errors as text."""
-    app = Klein()
+    app = Routes()
     routes.add_to(app)
     for add_to in more:
         add_to(app)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model
-from tests.support_client import Stream
+from tests.support_client import Stream, exchange
 
 Shape = Any
 """A type, a tuple of types, [SHAPE] for a list, {KEY: SHAPE} for an object (KEY? may be missing), or a value."""
@@ -261,3 +261,28 @@ class HabitTests(SynchronousTestCase):
             for path in ("/api/performance", "/api/events", "/health", "/running", "/v1/models"):
                 answer = proxy.ask("HEAD", path)
                 self.assertEqual((answer.status, answer.body), (200, b""), path)
+
+    def test_framing(self) -> None:
+        """What is no stream comes whole, with its length, so that the simplest of clients can read it; so does HEAD."""
+        routes = {"/health": 200, "/v1/models": 200, "/running": 200, "/": 302, "/upstream": 302, "/ui/models": 200}
+        routes |= {"/logs": 200, "/metrics": 200, "/api/version": 200, "/api/profiles": 200, "/nowhere": 404}
+        routes |= {"/api/metrics/activity": 200, "/upstream/a": 301, "/upstream/nobody/x": 404, "/api/captures/7": 404}
+        with ProxyUnderTest(CONFIG) as proxy:
+            for path, status in routes.items():
+                for version in ("1.0", "1.1"):
+                    head, body = self._raw(proxy, "GET", path, version)
+                    self.assertEqual(head["status"], str(status), path)
+                    self.assertEqual(head["content-length"], str(len(body)), path)
+                    self.assertNotIn("transfer-encoding", head, path)
+                    asked, nothing = self._raw(proxy, "HEAD", path, version)
+                    self.assertEqual((asked["status"], nothing), (head["status"], b""), path)
+                    if path not in ("/logs", "/metrics"):  # which have grown meanwhile
+                        self.assertEqual(asked["content-length"], head["content-length"], path)
+
+    def _raw(self, proxy: ProxyUnderTest, method: str, path: str, version: str) -> tuple[dict[str, str], bytes]:
+        """Return the answer's fields, its status among them, and its body as it came."""
+        request = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        head, _, body = exchange(proxy.port, request.encode()).partition(b"\r\n\r\n")
+        first, *fields = head.decode().split("\r\n")
+        found = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+        return {**found, "status": first.split(" ")[1]}, body

@@ -234,5 +234,4 @@ def _set_headers(request: Request, content_type: bytes) -> None:
 
 def _answer(request: Request, content_type: bytes, content: bytes) -> bytes:
     _set_headers(request, content_type)
-    request.setHeader(b"Content-Length", b"%d" % len(content))
     return content

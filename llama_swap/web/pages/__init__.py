@@ -38,10 +38,7 @@ class Asset:
         request.setHeader(b"Content-Type", self.content_type)
         request.setHeader(b"Cache-Control", b"no-cache")
         harden(request)
-        if request.setETag(self.etag) is CACHED:
-            return b""
-        request.setHeader(b"Content-Length", b"%d" % len(self.content))
-        return self.content
+        return b"" if request.setETag(self.etag) is CACHED else self.content
 
 
 @cache
