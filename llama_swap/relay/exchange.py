@@ -124,9 +124,7 @@ class Exchange:
         parser, sink = self._parser, self._sink
         assert parser is not None and sink is not None, "a connection carries nothing that is over"
         is_whole_chunk = parser.is_whole_chunk
-        if is_whole_chunk is not None and is_whole_chunk(
-            data
-        ):  # an event of a stream: there are more of them than of all else
+        if is_whole_chunk is not None and is_whole_chunk(data):  # most events of most streams
             sink.data(data)
             sink.flush()
             return
