@@ -123,6 +123,16 @@ class LogTests(SynchronousTestCase):
         self.successResultOf(self.log.page(query()))
         self.assertEqual((other.batches, third.batches), ([[7]], [[100]]))
 
+    def test_move_while_writing(self) -> None:
+        """What was handed to the worker before the move goes to the store of before, though it is written after it."""
+        worker, other = SlowWorker(), FakeStore()
+        self.log = ActivityLog(self.store, worker, self.clock, number=5, write_every=WRITE_EVERY)
+        self.add(2)
+        self.log.move(other, number=3, write_every=None, most_waiting=10)
+        while worker.waiting:
+            worker.run()
+        self.assertEqual((self.store.batches, self.store.closed, other.batches), ([[5, 6]], True, []))
+
     def test_close(self) -> None:
         """The end writes the rest."""
         self.add(2)

@@ -151,10 +151,10 @@ class ActivityLog:
 
     def _write(self) -> None:
         if self._waiting:
-            entries = list(self._waiting)
+            entries, store = list(self._waiting), self._store
             self._waiting.clear()
             self._writing = True
-            writing = self._offload(lambda: self._store.add([entry.activity() for entry in entries]))
+            writing = self._offload(lambda: store.add([entry.activity() for entry in entries]))
             writing.addBoth(self._written, len(entries))
 
     def _written(self, result: object, count: int) -> None:
