@@ -124,8 +124,16 @@ class NameTests(FindingsTestCase):
 
     def test_every_address_of_this_machine(self) -> None:
         """The names of this machine are one host, also the address that means all of its own to who listens."""
-        for host in ("localhost", "127.0.0.1", "[::1]", "0.0.0.0"):
-            self.assertEqual(model(f"cmd: x\nproxy: http://{host}:9001").address, ("127.0.0.1", 9001))
+        for host in ("localhost", "127.0.0.1", "[::1]", "0.0.0.0", "[::]"):
+            read = model(f"cmd: x\nproxy: http://{host}:9001")
+            self.assertEqual((read.address, read.is_local), (("127.0.0.1", 9001), True), host)
+
+    def test_other_addresses_of_this_machine(self) -> None:
+        """Each of them has ports of its own; names that only look alike are elsewhere."""
+        there = {"127.0.0.2": True, "127.255.0.1": True, "127.0.0.2.example": False, "gpu": False}
+        for host, is_local in there.items():
+            read = model(f"cmd: x\nproxy: http://{host}:9001")
+            self.assertEqual((read.address, read.is_local), ((host, 9001), is_local))
 
     def test_models_without_settings(self) -> None:
         """A model is a mapping."""

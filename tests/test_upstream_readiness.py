@@ -144,6 +144,13 @@ class AddressTests(ProberCase):
         self.clock.advance(PROBE_TIMEOUT)
         self.successResultOf(free)
 
+    def test_other_loopback(self) -> None:
+        """Every address of this machine is looked at."""
+        free = self.prober.address_free(make_model("m", proxy="http://127.0.0.2:9007"))
+        self.assertEqual(self.asked, ["http://127.0.0.2:9007"])
+        self.refuse()
+        self.successResultOf(free)
+
     def test_remote(self) -> None:
         """Elsewhere a server may well be running already: nobody is asked."""
         self.successResultOf(self.prober.address_free(make_model("m", proxy="http://gpu.example:8080")))

@@ -7,18 +7,15 @@ Times are in seconds, sizes in bytes, unless a name says otherwise.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 -- where a server may be asked, too
+from llama_swap.config.ports import address_of, is_this_machine
 
 PID = "${PID}"
 """Stands in `cmd_stop` for what is known when the model runs."""
-
-
 COMFYUI_MODEL = "comfyui_auto"
 """The model that is served at `/comfyui/`, where browsers leave pages open that ask and ask."""
 IGNORED_PATHS = (re.compile(r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$"),)
@@ -112,11 +109,13 @@ class ModelConfig:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port where the server listens; the loopback names are one host."""
-        url = urlsplit(self.proxy)
-        host = url.hostname or ""
-        port = url.port or (443 if url.scheme == "https" else 80)
-        return ("127.0.0.1" if host in LOOPBACK_NAMES else host, port)
+        """Host and port where the server listens, one for all names of one address."""
+        return address_of(self.proxy)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server listens on this machine."""
+        return is_this_machine(self.address[0])
 
 
 @frozen(kw_only=True)
@@ -157,14 +156,6 @@ class Routing:
     """Instead of groups."""
     priority: Mapping[str, int] = field(factory=dict)
     """By model; the higher goes first; 0 for those that are not here."""
-
-    def lets_run_together(self, models: Collection[str]) -> bool:
-        """Whether `models` may all run at the same time, since one group or one combination has them all."""
-        if len(models) < 2:
-            return True
-        if self.matrix is not None:
-            return any(together.issuperset(models) for together in self.matrix.combinations)
-        return any(not group.swap and set(models) <= set(group.members) for group in self.groups.values())
 
 
 @frozen(kw_only=True)

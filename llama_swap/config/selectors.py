@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from typing import Final
 
 from llama_swap.config.keys import Key, read_keys
@@ -49,10 +49,19 @@ def _selector(node: MapNode, known: Known, selectors: Set[str], routing: Routing
         values |= read_keys(settings, SPILLOVER, scope.expand, found)
     values["targets"] = _targets(node, values["targets"], known, selectors, scope)
     models = [known.names[target] for target in values["targets"] if target in known.names]
-    if values["strategy"] == "spillover" and not routing.lets_run_together(models):
+    if values["strategy"] == "spillover" and not _may_run_together(models, routing):
         remedy = "put them into one group with `swap: false`, or into one set of the matrix"
         found.error(node.entries.get("targets", node), f"{', '.join(models)} cannot all run together; {remedy}")
     return Selector(**values)
+
+
+def _may_run_together(models: Collection[str], routing: Routing) -> bool:
+    """Whether one group or one combination has them all, so that all can be in use at the same time."""
+    if len(models) < 2:
+        return True
+    if routing.matrix is not None:
+        return any(together.issuperset(models) for together in routing.matrix.combinations)
+    return any(not group.swap and set(models) <= set(group.members) for group in routing.groups.values())
 
 
 def _targets(selector: MapNode, node: Node | None, known: Known, selectors: Set[str], scope: Scope) -> tuple[str, ...]:

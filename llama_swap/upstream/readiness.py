@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from llama_swap.config.model import LOOPBACK_NAMES, ModelConfig
+from llama_swap.config.model import ModelConfig
 from llama_swap.errors import NobodyListens, NotReadyInTime, StartFailed, UpstreamError
 from llama_swap.logs.broadcaster import Broadcaster
 
@@ -80,10 +80,10 @@ class Prober:
         return Deferred.fromCoroutine(self._until_healthy(model))
 
     async def _until_free(self, model: ModelConfig) -> None:
-        host, port = model.address
-        if host not in LOOPBACK_NAMES:
+        if not model.is_local:
             return
         if not await self._repeat(partial(self._refused, model.proxy), _Pauses(self.clock, RELEASE_TIMEOUT)):
+            _, port = model.address
             raise StartFailed(
                 f"model {model.id} cannot start: another program listens on port {port}, where the model is to listen. "
                 f"Stop that program, or give the model another port (models.{model.id}.proxy)"
@@ -96,7 +96,7 @@ class Prober:
         else:
             url = model.proxy + model.check_endpoint
             asked, probe = f"{url} with 200", partial(self._answers, url)
-        pauses = _Pauses(self.clock, self.timeout, is_local=model.address[0] in LOOPBACK_NAMES)
+        pauses = _Pauses(self.clock, self.timeout, is_local=model.is_local)
         printed = self.logs.subscribe(model.id, pauses.cut_short, history=None)
         try:
             ready = await self._repeat(probe, pauses)
