@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -98,6 +99,32 @@ class BatchTests(RecorderCase):
         self.records.settle()
         self.assertEqual(len(self.flushLoggedErrors()), 1)
         self.assertEqual(self.records.tallies["m"].requests.total(), 1)
+
+
+class MemoryTests(RecorderCase):
+    """What a request that is over still takes."""
+
+    def test_error(self) -> None:
+        """Of an error the words are kept, but nothing of what was at hand when it arose, such as the request's body."""
+
+        class Large:
+            pass
+
+        def fail(large: Large) -> None:
+            raise UpstreamError("it closed the connection")
+
+        large = Large()
+        gone = weakref.ref(large)
+        request = self.request()
+        try:
+            fail(large)
+        except UpstreamError as error:
+            request.over(error)
+        del large
+        self.assertIsNone(gone())
+        self.records.settle()
+        [entry], _ = self.successResultOf(self.records.activity.page(ActivityQuery.from_arguments({})))
+        self.assertEqual((entry.status, entry.error), (502, "it closed the connection"))
 
 
 class CountTests(RecorderCase):

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 
+from llama_swap.errors import SwapError
 from llama_swap.metrics.rfc3339 import text_of
 from llama_swap.metrics.tokens import Tokens
+
+
+@frozen
+class Reason:
+    """What is kept of an error; the error itself refers, by its traceback, to all that was at hand when it arose."""
+
+    status: int
+    code: str
+    text: str
+
+    @classmethod
+    def of(cls, error: SwapError) -> Reason:
+        """Return it for `error`."""
+        return cls(error.status, error.code, str(error))
 
 
 @define(eq=False)

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from llama_swap.errors import Cancelled, SwapError
-from llama_swap.metrics.activity import Activity
+from llama_swap.metrics.activity import Activity, Reason
 from llama_swap.metrics.captures import Recording
 from llama_swap.metrics.headers import Content, Fields, Said, shown
 from llama_swap.metrics.rfc3339 import text_of
@@ -90,7 +90,7 @@ class InFlightRequest:
     _enough: int = GATHERED
     _long: LongAnswer | None = None
     ended: float = 0.0
-    error: SwapError | None = None
+    error: Reason | None = None
     """What ended it before its time."""
     cancel: Callable[[Cancelled], object] | None = None
     """How to make an end of it."""
@@ -125,7 +125,8 @@ class InFlightRequest:
         registry = self._registry
         if registry.requests.pop(self.number, None) is not None:
             self.cancel = None  # which refers to whoever refers to this
-            self.error = error
+            if error is not None:
+                self.error = Reason.of(error)
             self.ended = registry.now()
             registry.recorder.record(self)
 
@@ -157,7 +158,7 @@ class InFlightRequest:
             self.status,
             self.tokens,
             max(0, round((self.ended - self.arrived) * 1000)),
-            str(self.error) if self.error else "",
+            self.error.text if self.error else "",
             self.said.metadata,
         )
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from attrs import define, field
 
-from llama_swap.errors import SwapError
+from llama_swap.metrics.activity import Reason
 from llama_swap.metrics.headers import Content
 from llama_swap.metrics.tokens import NOTHING_KNOWN, UNKNOWN, Tokens
 
@@ -24,7 +24,7 @@ class Over(Protocol):
     """A request that is over."""
 
     status: int
-    error: SwapError | None
+    error: Reason | None
     arrived: float
     granted: float | None
     first_byte: float | None
