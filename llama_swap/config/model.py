@@ -6,19 +6,19 @@ Times are in seconds, sizes in bytes, unless a name says otherwise.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
 
+from llama_swap.config.patterns import compiled
 from llama_swap.config.ports import address_of, is_this_machine
 
 PID = "${PID}"
 """Stands in `cmd_stop` for what is known when the model runs."""
 COMFYUI_MODEL = "comfyui_auto"
 """The model that is served at `/comfyui/`, where browsers leave pages open that ask and ask."""
-IGNORED_PATHS = (re.compile(r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$"),)
+IGNORED_PATHS = (r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$",)
 """What browsers ask for by themselves, long after the page that needed it was closed."""
 
 
@@ -203,11 +203,12 @@ class PinProfile:
 class UpstreamConfig:
     """`upstream`."""
 
-    ignore_paths: tuple[re.Pattern[str], ...] = IGNORED_PATHS
+    ignore_paths: tuple[str, ...] = IGNORED_PATHS
+    """Regular expressions of Go."""
 
     def ignores(self, path: str) -> bool:
         """Whether no model is to be loaded for the sake of `path`."""
-        return any(pattern.search(path) for pattern in self.ignore_paths)
+        return any(compiled(pattern).search(path) for pattern in self.ignore_paths)
 
 
 @frozen(kw_only=True)

@@ -58,6 +58,7 @@ class Sources:
     def _in_directory(self) -> list[str]:
         if self.directory is None:
             return []
+        # Hidden are the files of editors and disks, such as Emacs' `.#a.yaml` and macOS' `._a.yaml`: no YAML in them.
         names = sorted(name for name in os.listdir(self.directory) if not name.startswith("."))  # noqa: PTH208
         paths = [os.path.join(self.directory, name) for name in names if Path(name).suffix in ENDINGS]  # noqa: PTH118
         return [path for path in paths if not Path(path).is_dir()]

@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from llama_swap.config.kinds import Plain, Schema
+from llama_swap.config.patterns import compiled
 from llama_swap.config.quantities import integer
 from llama_swap.config.tree import NULLS, Findings, ListNode, MapNode, Node, Scalar
 
@@ -68,24 +69,28 @@ class Logs(Plain):
 
 @frozen
 class Patterns(Plain):
-    """A list of regular expressions; none is the default."""
+    """A list of regular expressions of Go; none is the default."""
 
-    default: tuple[re.Pattern[str], ...]
+    default: tuple[str, ...]
 
-    def read(self, node: Node, found: Findings) -> tuple[re.Pattern[str], ...]:
+    def read(self, node: Node, found: Findings) -> tuple[str, ...]:
         if not isinstance(node, ListNode):
             found.error(node, f"must be a list of regular expressions, not {node.summary}")
             return self.default
         patterns = []
         for item in node.items:
+            if not isinstance(item, Scalar):
+                found.error(item, f"must be a regular expression, not {item.summary}")
+                continue
             try:
-                patterns.append(re.compile(item.text if isinstance(item, Scalar) else "("))
-            except re.error as error:
+                compiled(item.text)
+            except ValueError as error:
                 found.error(item, f"invalid regular expression {item.summary}: {error}")
+            patterns.append(item.text)
         return tuple(patterns) or self.default
 
-    def show(self, value: tuple[re.Pattern[str], ...]) -> list[str]:
-        return [pattern.pattern for pattern in value]
+    def show(self, value: tuple[str, ...]) -> list[str]:
+        return list(value)
 
     def schema(self) -> Schema:
         return {"type": ["array", "null"], "items": {"type": "string"}}
