@@ -65,14 +65,6 @@ class DirectReactor(EPollReactor):
         wait = calls[0].time - self.seconds()
         return wait if 0 < wait < LONGEST_WAIT else 0
 
-    def _fail(self, selectable: Any, error: Exception) -> None:
-        """End a connection that cannot deal with its event."""
-        self._log.failure("a connection has failed")
-        try:
-            self._disconnectSelectable(selectable, error, False)
-        except Exception:  # noqa: BLE001 -- as above
-            self._log.failure("a connection has failed to end")
-
     def _guarded(self, step: Callable[..., object], *arguments: Any) -> None:
         """Do something for one connection, which may do it wrong."""
         try:

@@ -12,11 +12,14 @@ from llama_swap.relay.chunked import LAST_CHUNK, LINE_LIMIT, TRAILER_LIMIT, Chun
 
 
 def read(body: bytes, cuts: list[int], *, raw: bool) -> tuple[bytes, ChunkedBody]:
-    """Return what comes of a body that arrives in slices."""
+    """Return what comes of a body that arrives in slices; if `raw`, whole chunks take the short way."""
     chunks = ChunkedBody(raw=raw)
     places = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
-    passed = b"".join(chunks.feed(body[start:end]) for start, end in pairwise(places) if not chunks.ended)
-    return passed, chunks
+    slices = [body[start:end] for start, end in pairwise(places)]
+    passed = [
+        data if raw and chunks.is_whole_chunk(data) else chunks.feed(data) for data in slices if not chunks.ended
+    ]
+    return b"".join(passed), chunks
 
 
 def chunked(parts: list[bytes], extension: bytes = b"") -> bytes:
@@ -55,6 +58,19 @@ class ChunkedBodyTests(SynchronousTestCase):
         data = chunked([b"data: 1\n\n", b"data: 2\n\n"])
         self.assertIs(ChunkedBody(raw=True).feed(data), data)
 
+    def test_short_way(self) -> None:
+        """One whole chunk, not the last, may take the short way; but not within what came before, whatever it looks like."""
+        event = chunked([b"data: 1\n\n"])
+        for before, data, expected in (
+            (b"", event, True), (event, event, True), (b"", b"00" + event, True), (b"1\r\na\r\n", event, True),
+            (b"", event + event, False), (b"", event[:-1], False), (b"", event[:-1] + b"x", False),
+            (b"", LAST_CHUNK, False), (b"", event + LAST_CHUNK, False), (b"", chunked([b"a"], b";x"), False),
+            (b"2", event, False), (b"ff\r\n", event, False), (b"1\r\na", event, False), (b"0\r\n", event, False),
+        ):  # fmt: skip
+            chunks = ChunkedBody(raw=True)
+            chunks.feed(before)
+            self.assertIs(chunks.is_whole_chunk(data), expected, repr((before, data)))
+
     def test_surplus(self) -> None:
         """What comes behind the end is kept apart."""
         chunks = ChunkedBody(raw=True)
@@ -67,6 +83,7 @@ class ChunkedBodyTests(SynchronousTestCase):
             b"x\r\n", b"-1\r\n", b"+1\r\na\r\n", b"0x1\r\na\r\n", b" 1\r\na\r\n", b"1\na\n", b"1\r\nab\r\n",
             b"1\r\na\n\n", b"1_0\r\n", b"\r\n", b"1;a\rb\r\na\r\n", b"1;\x00\r\na\r\n", b"1000000000000000\r\n",
             b"1\r\na0\r\n\r\n", b"1 \r\na\r\n", b"0\r\nX: 1\n\nGET / HTTP/1.1\r\n\r\n", b"0\r\n\nX: 1\r\n\r\n",
+            b"0" * 15 + b"1\r\na\r\n",
         ):  # fmt: skip
             for cuts in ([], list(range(len(body)))):
                 with self.assertRaises(MalformedChunks, msg=repr(body)):

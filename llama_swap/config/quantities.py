@@ -44,9 +44,8 @@ class Whole(Plain):
     least: int = 0
     most: int = _MOST
     raise_to: int | None = None
-    """Lower values are raised to this, with a warning."""
+    """Lower values are raised to this, or taken as the default if 0 is, with a warning."""
     zero_is_default: bool = False
-    """So are lower values, with a warning, where they are raised to 0."""
 
     def read(self, node: Node, found: Findings) -> int:
         text = node.text.strip() if isinstance(node, Scalar) else ""
@@ -57,9 +56,11 @@ class Whole(Plain):
             found.error(node, f"{self._wanted()}, not {node.summary}{self._instead(text)}")
             return self.default
         if self.raise_to is not None and value < self.raise_to:
-            least = self.raise_to or (self.default if self.zero_is_default else 0)
-            found.warn(node, f"raised from {value} to {least}, the least that is useful")
-            return least
+            if self.zero_is_default:
+                found.warn(node, f"{self._wanted()}, not {value}; taken as {self.default}, the default")
+                return self.default
+            found.warn(node, f"raised from {value} to {self.raise_to}, the least that is useful")
+            return self.raise_to
         if value > self.most and self.unit == "seconds":
             found.warn(node, f"is longer than can be waited for; taken as {self.most}")
             return self.most

@@ -12,7 +12,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 LINE_LIMIT = 4096
 TRAILER_LIMIT = 64 * 1024
 
-_PLAIN_SIZE_LINE = re.compile(rb"(0*[1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
+_PLAIN_SIZE_LINE = re.compile(rb"(0{0,7}[1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 
 
