@@ -47,7 +47,7 @@ class DirectReactor(EPollReactor):
             if event == EPOLLIN:  # which nearly all are
                 try:
                     end = selectable.doRead()
-                except Exception as error:  # noqa: BLE001 -- it ends this connection, and no other
+                except BaseException as error:  # noqa: BLE001 -- it ends this connection, and no other
                     self._log.failure("a connection has failed")
                     end = error
                 if end:

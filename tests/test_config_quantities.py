@@ -54,7 +54,7 @@ class WholeTests(FindingsTestCase):
         self.assertEqual(model(f"{SERVER}concurrencyLimit: 0").concurrency_limit, 10)
         text = one_model(f"{SERVER}concurrencyLimit: -1")
         self.assertEqual(load(text).config.models["m"].concurrency_limit, 10)
-        self.assert_warnings(text, (5, "models.m.concurrencyLimit", "must be a whole number of requests, not -1; taken as 10"))
+        self.assert_warnings(text, (5, "models.m.concurrencyLimit", "of requests, not -1; taken as 10, the default"))
         self.assertEqual(load(f"captureBuffer: -1\n{MODEL}").config.capture_buffer, 0)
 
     def test_fallbacks(self) -> None:

@@ -96,6 +96,18 @@ class DirectReactorTests(SynchronousTestCase):
         self.assertEqual((polite.read, len(rude.lost)), ([b"hello"], 1))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
+    def test_any_error(self) -> None:
+        """Not even what is meant to end a program leaves a connection open of which nobody takes care."""
+
+        def leave() -> None:
+            raise SystemExit
+
+        pipe = self.pipe()
+        self.patch(pipe, "doRead", leave)
+        self.reactor.doIteration(10)
+        self.assertEqual([reason.type for reason in pipe.lost], [SystemExit])
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
     def started(self) -> None:
         """Make it a reactor that runs, without the signals and threads of a real start."""
         self.reactor._started = self.reactor.running = True
