@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from base64 import b64decode
 from typing import Any
 
@@ -69,6 +70,19 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual((found["id"], found["req_path"]), (7, "/v1/chat/completions"))
         self.assertEqual((found["req_body"], found["resp_body"]), (b"\x00q", b"answer\xff"))
         self.assertEqual(found["resp_headers"], {"Content-Type": "application/json"})
+
+    def test_compressed(self) -> None:
+        """A compressed answer is shown as what it says, in chunks or not; one that cannot be read as it came."""
+        captures = Captures(100_000)
+        packed = gzip.compress(b"answer")
+        chunked = b"".join(b"1\r\n%c\r\n" % byte for byte in packed)
+        for coding, chunks, seen in (("gzip", False, b"answer"), ("GZIP", True, b"answer"), ("br", False, packed)):
+            fields = (*JSON, (b"content-encoding", coding.encode()))
+            answer = chunked if chunks else packed
+            store(captures, 7, answer, answer_fields=fields, content=content_of(fields), chunked=chunks)
+            self.assertEqual(shown(captures, 7)["resp_body"], seen)
+            self.assertEqual(shown(captures, 7)["resp_headers"]["content-encoding"], coding)
+            captures = Captures(100_000)
 
     def test_secrets(self) -> None:
         """Keys and cookies do not show."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import random
 import weakref
 from typing import Any
 
@@ -99,6 +101,60 @@ class BatchTests(RecorderCase):
         self.records.settle()
         self.assertEqual(len(self.flushLoggedErrors()), 1)
         self.assertEqual(self.records.tallies["m"].requests.total(), 1)
+
+
+class CompressedTests(RecorderCase):
+    """Counts of answers that were compressed."""
+
+    def counts(self, content: bytes, *, size: int = 100, chunked: bool = False, coding: bytes = b"gzip") -> list[int]:
+        """Return the counts of input and output of an answer that comes in parts of this size."""
+        request = self.request()
+        packed = gzip.compress(content)
+        parts = [packed[at : at + size] for at in range(0, len(packed), size)]
+        request.begin(200, (*JSON, (b"Content-Encoding", coding)), chunked=chunked)
+        for part in parts:
+            request.data(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+        request.over()
+        self.records.settle()
+        return [request.tokens.input, request.tokens.output]
+
+    def test_whole(self) -> None:
+        """They are read once the request is over, wherever its chunks end; unless nobody here can read the coding."""
+        for size in (1, 7, 1000):
+            for chunked in (False, True):
+                self.assertEqual(self.counts(USAGE, size=size, chunked=chunked), [5, 7])
+        self.assertEqual(self.counts(USAGE, coding=b"identity"), [-1, -1])  # a server that lies
+        self.assertEqual(self.counts(USAGE, coding=b"br"), [-1, -1])
+
+    def test_long(self) -> None:
+        """A long answer has counts if it was kept for a capture; its end alone says nothing."""
+        noise = random.Random(1).randbytes(20_000).hex().encode()
+        self.assertEqual(self.counts(noise + USAGE), [5, 7])
+        self.assertEqual(self.counts(USAGE[:-1] + b"," + noise), [5, 7])
+        self.records.follow(Extent(capture_bytes=0))
+        self.assertEqual(self.counts(noise + USAGE), [-1, -1])
+
+    def test_in_turns(self) -> None:
+        """Answers that grow much are not all unpacked in one turn, except at the end; each has its entry."""
+
+        def come() -> list[InFlightRequest]:
+            requests = [self.request() for _ in range(5)]
+            for request in requests:
+                request.begin(200, (*JSON, (b"Content-Encoding", b"gzip")), chunked=False)
+                request.data(packed)
+                request.over()
+            return requests
+
+        packed = gzip.compress(bytes(HEAVY) + USAGE)
+        seen: list[int] = []
+        requests = come()
+        self.clock.callLater(SOON, lambda: seen.append(self.records.activity.latest))
+        self.clock.advance(SOON)
+        self.assertEqual((seen, self.records.activity.latest), ([1], 5))
+        requests += come()
+        self.records.settle()
+        self.assertEqual([request.number for request in requests], list(range(1, 11)))
+        self.assertEqual({request.tokens.output for request in requests}, {7})
 
 
 class MemoryTests(RecorderCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from base64 import b64decode
 from typing import Any
@@ -115,11 +116,15 @@ class RecordingTests(ActivityCase):
         self.assertEqual((b64decode(capture["req_body"]), capture["req_path"]), (ASK, CHAT))
 
     def test_compressed(self) -> None:
-        """What is compressed is passed on as it is, and its counts are unknown."""
-        self.client.ask("POST", CHAT, ASK)
-        self.upstream().deliver(answer(fields=b"Content-Encoding: gzip\r\n"))
-        self.assertEqual(self.client.answer().body, USAGE)
-        self.assertEqual(set(self.entries()[0]["tokens"].values()), {-1})
+        """What is compressed is passed on as it is; what it says is counted, and shown."""
+        packed = gzip.compress(USAGE)
+        self.client.ask("POST", CHAT, ASK, {"Accept-Encoding": "gzip"})
+        self.upstream().deliver(answer(packed, fields=b"Content-Encoding: gzip\r\n"))
+        self.assertEqual(self.client.answer().body, packed)
+        tokens = self.entries()[0]["tokens"]
+        self.assertEqual((tokens["input_tokens"], tokens["output_tokens"]), (5, 7))
+        capture = json.loads(self.look("/api/captures/1").body)
+        self.assertEqual(b64decode(capture["resp_body"]), USAGE)
 
     def test_pictures_and_sound(self) -> None:
         """Uploads, and answers that nobody reads, are left out of the capture; the rest is there."""

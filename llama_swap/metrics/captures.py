@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from attrs import define, field
 
+from llama_swap.metrics.codings import unpacked
 from llama_swap.metrics.headers import Content, Fields, Said, shown
 
 OVERHEAD: Final = 640
@@ -78,15 +79,20 @@ class Captured(Protocol):
 
 
 def as_json(request: Captured) -> dict[str, Any]:
-    """Return what people are shown."""
+    """Return what people are shown: an answer's content, if it was compressed in a way that can be read."""
     answer = request.answer or b""
+    if request.chunked:
+        answer = without_chunks(answer)
+    if request.content.coding:
+        content = unpacked(answer, request.content.coding)
+        answer = answer if content is None else content
     return {
         "id": request.number,
         "req_path": request.path.decode("latin-1"),
         "req_headers": shown(request.fields),
         "req_body": b64encode(request.body or b"").decode(),
         "resp_headers": shown(request.answer_fields),
-        "resp_body": b64encode(without_chunks(answer) if request.chunked else answer).decode(),
+        "resp_body": b64encode(answer).decode(),
     }
 
 

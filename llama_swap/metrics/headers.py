@@ -36,8 +36,8 @@ class Content:
 
     type: str
     """Empty if they do not say."""
-    is_encoded: bool
-    """Whether it is compressed, or otherwise not to be read as it is."""
+    coding: str
+    """How it is compressed, or otherwise not to be read as it is; empty if it is (RFC 9110 §8.4)."""
     is_readable: bool
     """Whether it is for people: no pictures or sound, nor a form that uploads them."""
     is_stream: bool
@@ -51,9 +51,10 @@ def content_of(fields: tuple[tuple[bytes, bytes], ...]) -> Content:
     """Return what the fields of an answer say of its body."""
     values = {name.lower(): value for name, value in reversed(fields)}
     kind = values.get(b"content-type", b"")
+    coding = values.get(b"content-encoding", b"").strip().lower()
     return Content(
         kind.decode("latin-1"),
-        bool(values.get(b"content-encoding")),
+        "" if coding == b"identity" else coding.decode("latin-1"),
         not is_unreadable(kind),
         kind.lower().startswith(b"text/event-stream"),
         sum(map(len, chain(*fields))),

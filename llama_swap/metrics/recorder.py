@@ -7,23 +7,25 @@ then the processor's cache would have lost all that it takes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from llama_swap.metrics.captures import Captures, Recording
+from llama_swap.metrics.captures import Captures, Recording, without_chunks
+from llama_swap.metrics.codings import unpacked
 from llama_swap.metrics.headers import Content, Fields, Said, content_of, is_unreadable
-from llama_swap.metrics.inflight import InFlightRequest
+from llama_swap.metrics.inflight import ENDS, InFlightRequest
 from llama_swap.metrics.log import ActivityLog
 from llama_swap.metrics.tallies import Tallies
-from llama_swap.metrics.tokens import NOTHING_KNOWN, read_tokens
+from llama_swap.metrics.tokens import NOTHING_KNOWN, Tokens, read_tokens
 
 BATCH = 32
 """So many requests are settled together, at most: the memory of more would have left the processor's cache by then."""
 HEAVY = 1024 * 1024
-"""So many bytes of requests and answers, at most: that is how much of them waits, and has to be looked through."""
+"""So many bytes of requests and answers, at most: that is how much of them waits, and has to be looked through.  So
+much is unpacked together of what was compressed, or one answer more."""
 SOON = 0.2
 """Seconds that a request waits for others to be settled with, at most."""
 SESSION = "session_id"
@@ -54,6 +56,7 @@ class ActivityRecorder:
         self.follow(session_headers)
         self._over: list[InFlightRequest] = []
         self._weight = 0
+        self._unpacked = 0
         self._timer: IDelayedCall | None = None
 
     def follow(self, session_headers: Iterable[str]) -> None:
@@ -78,17 +81,18 @@ class ActivityRecorder:
 
     def settle(self) -> None:
         """Be done with all requests that are over."""
+        while self._over:
+            self._settle()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._settle()
 
     def _settle_in_time(self) -> None:
         self._timer = None
         self._settle()
 
     def _settle(self) -> None:
-        over, self._over, self._weight = self._over, [], 0
+        over, self._over, self._weight, self._unpacked = iter(self._over), [], 0, 0
         settled: list[InFlightRequest] = []
         saids: dict[int, Said] = {}
         contents: dict[int, Content] = {}
@@ -99,6 +103,8 @@ class ActivityRecorder:
                 self._log.failure("cannot record a request to {model}", model=request.model)
             else:
                 settled.append(request)
+            if self._unpacked > HEAVY:
+                self._put_off(over)
         self._activity.add(settled)
         self._captures.store(settled)
         by_model: dict[str, list[InFlightRequest]] = defaultdict(list)
@@ -106,6 +112,12 @@ class ActivityRecorder:
             by_model[request.model].append(request)
         for model, requests in by_model.items():
             self._tallies[model].count(requests)
+
+    def _put_off(self, over: Iterator[InFlightRequest]) -> None:
+        """Leave the others to the next turn: compressed answers grow when they are looked at."""
+        self._over = list(over)
+        if self._over and self._timer is None:
+            self._timer = self._clock.callLater(0, self._settle_in_time)
 
     def _look_at(self, request: InFlightRequest, saids: dict[int, Said], contents: dict[int, Content]) -> None:
         """Find out what came of a request.
@@ -121,16 +133,25 @@ class ActivityRecorder:
             content = contents[id(answer_fields)] = content_of(answer_fields)
         request.said, request.content = said, content
         first, last = request.take_answer()
-        if first and not content.is_encoded:
-            request.tokens = read_tokens(first, last, chunked=request.chunked)
-        else:
+        if not first:
             request.tokens = NOTHING_KNOWN
+        elif content.coding:
+            request.tokens = self._tokens_of_packed(request)
+        else:
+            request.tokens = read_tokens(first, last, chunked=request.chunked)
         if not said.is_readable:
             request.body = None
         if not content.is_readable:
             request.answer = b""
         if not request.status and request.error is not None:
             request.status = request.error.status
+
+    def _tokens_of_packed(self, request: InFlightRequest) -> Tokens:
+        """Return what a compressed answer says, if all of it was kept: its end alone cannot be read."""
+        answer = request.answer or b""
+        content = unpacked(without_chunks(answer) if request.chunked else answer, request.content.coding) or b""
+        self._unpacked += len(content)
+        return read_tokens(content[:ENDS], content[-ENDS:], chunked=False)
 
     def metadata(self, request: InFlightRequest) -> dict[str, str]:
         """See `Recorder.metadata`."""
