@@ -19,6 +19,10 @@ from llama_swap.listen import DEFAULT, DEFAULT_TLS, Address, Certificate
 if TYPE_CHECKING:
     from llama_swap.metrics.records import Extent
 
+_YES = frozenset({"1", "t", "true"})
+_NO = frozenset({"0", "f", "false"})
+"""How Go's programs read flags that are set with a value, in any case of letters."""
+
 
 @frozen
 class Flags:
@@ -125,7 +129,7 @@ def with_double_dashes(argv: Sequence[str]) -> Iterator[str]:
     for word in argv:
         dashed = f"-{word}" if re.match(r"-[a-z]{2}", word) else word
         name, _, value = dashed.partition("=")
-        if name not in {"--watch-config", "--validate", "--version"} or not value:
+        if name not in {"--watch-config", "--validate", "--version"} or value.lower() not in _YES | _NO:
             yield dashed
-        elif value.lower() in {"1", "t", "true"}:
+        elif value.lower() in _YES:
             yield name

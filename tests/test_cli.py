@@ -92,6 +92,8 @@ class SpellingTests(CliTestCase):
         for word, watched in (("-watch-config", True), ("--watch-config=true", True), ("-watch-config=false", False)):
             self.run_main("-config", self.path, word)
             self.assertEqual(self.settings.watched is not None, watched, word)
+        for word in ("-validate=yes", "--watch-config=on", "-watch-config="):
+            self.assertEqual(self.run_main("-config", self.path, word).status, 2, word)
 
     def test_nothing(self) -> None:
         """Who names no configuration is shown one."""
