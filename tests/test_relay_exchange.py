@@ -151,7 +151,10 @@ class AnswerTests(SynchronousTestCase):
         wire.deliver(STREAM)
         self.assertEqual(sink.calls, [("head", AnswerHead(200, b"OK", [(b"Transfer-Encoding", b"chunked")]))])
         verifyObject(IPushProducer, sink.producer)
-        self.assertIs(sink.producer, wire)
+        sink.producer.pauseProducing()
+        self.assertTrue(wire.paused)
+        sink.producer.resumeProducing()
+        self.assertFalse(wire.paused)
         for count in range(1, 4):
             wire.deliver(b"2\r\n%d;\r\n" % count)
             self.assertTrue(sink.body.endswith(b"%d;" % count))

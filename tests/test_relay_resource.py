@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llama_swap.errors import Cancelled
-from tests.fakes_wire import read_answer
+from tests.fakes_wire import Wire, read_answer
 from tests.support_relay import OK, STREAM, RelayTestCase
 
 
@@ -195,12 +195,30 @@ class BackPressureTests(RelayTestCase):
         wire.deliver(STREAM)
         self.client.wire.fill()
         wire.deliver(b"0\r\n\r\n")
+        self.assertFalse(wire.paused)
         self.client.wire.drain()
         self.assertEqual(self.root.over, 1)
         self.client.wire.take()
         self.ask().deliver(OK + b"Content-Length: 0\r\n\r\n")
         self.assertEqual(self.client.answer().status, 200)
         self.assert_no_defect()
+
+    def overfill(self, first: bytes, last: bytes) -> Wire:
+        """Return the connection of an answer whose last part is more than its client takes."""
+        wire = self.ask()
+        wire.deliver(first)
+        self.client.wire.full = True
+        wire.deliver(last)
+        self.assertEqual(self.root.over, 1)
+        return wire
+
+    def test_end_overfills(self) -> None:
+        """What is too much of one answer does not keep the next one, on the same connection, from being read."""
+        self.assertFalse(self.overfill(OK + b"Content-Length: 2\r\n\r\n", b"ab").paused)
+
+    def test_last_chunk_overfills(self) -> None:
+        """The same where chunks show the end."""
+        self.assertFalse(self.overfill(STREAM + b"2\r\nab\r\n", b"0\r\n\r\n").paused)
 
     def test_client_leaves_while_paused(self) -> None:
         """A client that never reads and goes ends the upstream's work."""

@@ -32,19 +32,21 @@ class Carried(TypingProtocol):
         """The connection ended, `cleanly` if the upstream closed it; it may have got the request if `delivered`."""
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class UpstreamConnection(Protocol):
-    """Carries an exchange, and between two of them waits in its pool."""
+    """Carries an exchange, and between two of them waits in its pool.
+
+    As a producer it is paused by whoever cannot take more of the answer.
+    """
 
     transport: Any
-    producer: IPushProducer
-    """To be paused by whoever cannot take more."""
 
     def __init__(self, idle_ended: Callable[[], None]) -> None:
         self._idle_ended = idle_ended  # told when the connection ends, or is of no more use, while it carries nothing
         self._carried: Carried | None = None
         self._upload: Upload | None = None
         self._watch: select.poll | None = None  # asks the kernel what Twisted may not have read yet
+        self._paused = False
         self._sent = 0
         self._sent_before = 0  # for exchanges that are over
 
@@ -69,6 +71,8 @@ class UpstreamConnection(Protocol):
     def release(self) -> bool:
         """The exchange is over; return whether the connection could carry another."""
         self._carried = None
+        if self._paused:
+            self.resumeProducing()
         transport = self.transport
         upload, self._upload = self._upload, None
         if upload is not None and not upload.complete:  # the answer came before the upstream had seen all
@@ -99,12 +103,31 @@ class UpstreamConnection(Protocol):
             self._watch.register(self.transport.getHandle(), select.POLLIN)
         return not self._watch.poll(0)  # else it is closed, or says something that nobody asked for
 
+    # -- as a producer ----------------------------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Read no more of the answer for now.
+
+        Once it is over that is no more to be wished for: what the last of it overfills does not concern the next one.
+        """
+        if self._carried is not None:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        self._paused = False
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Nobody wants the rest."""
+        self.transport.stopProducing()
+
     # -- from Twisted -----------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """Small writes are whole requests here; nothing is to wait for more."""
         self.transport.setTcpNoDelay(True)
-        self.producer = IPushProducer(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""

@@ -156,7 +156,7 @@ class Exchange:
     def head(self, head: AnswerHead) -> None:
         """See `AnswerReceiver.head`."""
         if self._sink is not None and self._connection is not None:
-            self._sink.begin(head, self._connection.producer)
+            self._sink.begin(head, self._connection)
             if head.status == 101 and self._join is not None:
                 self._join(self._connection)
                 self._joined = True
