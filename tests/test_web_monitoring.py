@@ -198,6 +198,9 @@ class HardwareTests(MonitoringCase):
             history.add(Sample(number * 5.0, {"number": number}, ()))
         found = json.loads(history.as_json(0))
         self.assertEqual((len(found["sys_stats"]), found["sys_stats"][0]["number"]), (720, 280))
+        history.follow(7200.0)
+        [latest] = json.loads(history.as_json(0))["sys_stats"]
+        self.assertEqual(latest["number"], 999)
 
     def test_trouble(self) -> None:
         """A look that fails is tried again."""

@@ -32,7 +32,7 @@ class Sample:
 
 
 class History:
-    """The samples of the last hour, as JSON: so they are small, and need not be made again for each reader."""
+    """The samples of the last hour, at least one, as JSON: so they are small, and not made again for each reader."""
 
     def __init__(self, every: float) -> None:
         self._samples: deque[tuple[float, str, list[str]]] = deque()
@@ -41,7 +41,7 @@ class History:
 
     def follow(self, every: float) -> None:
         """One is added every so many seconds from now on."""
-        self._samples = deque(self._samples, maxlen=int(KEPT_FOR / every))
+        self._samples = deque(self._samples, maxlen=max(1, int(KEPT_FOR / every)))
 
     def add(self, sample: Sample) -> None:
         """Add the latest one."""
