@@ -50,13 +50,19 @@ class RenderTests(SynchronousTestCase):
         self.assertEqual(list(shown["models"]["m"])[:6], ["cmd", "proxy", "aliases", "ttl", "env", "checkEndpoint"])
 
     def test_secrets_are_masked(self) -> None:
-        """Neither arguments nor variables show what is nobody's business."""
+        """Neither arguments nor variables nor what is set in requests show what is nobody's business."""
         lines = "cmd: x --port 1 --api-key hush -e HF_TOKEN=hush\ncmdStop: x --api-key hush\n"
-        lines += "env: [HF_TOKEN=hush, A=1, WANDB_API_KEY=hush]"
+        lines += "env: [HF_TOKEN=hush, A=1, WANDB_API_KEY=hush]\n"
+        lines += (
+            "filters: {setParams: {search.api_key: hush, tools: [{name: web, auth: {token: hush}}], max_tokens: 5},\n"
+        )
+        lines += "          setParamsByID: {m-other: {password: hush}}}"
         text = render_effective(load(one_model(lines)).config)
         self.assertNotIn("hush", text)
         self.assertIn("HF_TOKEN=***", text)
         self.assertIn("A=1", text)
+        self.assertIn("max_tokens: 5", text)
+        self.assertIn("name: web", text)
 
 
 class MaskTests(SynchronousTestCase):

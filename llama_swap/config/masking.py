@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import unquote
 
 MASK: Final = "***"
@@ -38,6 +38,15 @@ def masked_text(text: str) -> str:
     for pattern in (_WITHIN, _AUTHORIZATION, _USERINFO):
         text = pattern.sub(rf"\1{MASK}", text)
     return text
+
+
+def masked_members(value: Any, name: str = "") -> Any:
+    """Return what stands in a JSON document under `name`, with text replaced whose name looks like that of a secret."""
+    if isinstance(value, Mapping):
+        return {key: masked_members(member, key) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked_members(item, name) for item in value]
+    return MASK if isinstance(value, str) and _SECRET_PARAMETER.fullmatch(name) else value
 
 
 def masked_query(target: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP, shown
-from llama_swap.config.masking import masked
+from llama_swap.config.masking import masked, masked_members
 from llama_swap.config.model import Config, Filters, ModelConfig, Peer, Routing, Selector
 from llama_swap.config.peers import PEER
 from llama_swap.config.selectors import SELECTOR
@@ -87,7 +87,7 @@ def _filters(filters: Filters | None) -> dict[str, Any]:
     return {
         "filters": {
             "stripParams": ", ".join(filters.strip_params),
-            "setParams": dict(filters.set_params),
-            "setParamsByID": {name: dict(params) for name, params in filters.set_params_by_id.items()},
+            "setParams": masked_members(filters.set_params),
+            "setParamsByID": {name: masked_members(params) for name, params in filters.set_params_by_id.items()},
         }
     }
