@@ -17,7 +17,8 @@ from llama_swap.web import spool
 from llama_swap.web.body import LargeBody, Named, read_body
 from llama_swap.web.filters import AT_ONCE, apply, takes_long
 from llama_swap.web.json_edit import MOST_INSIDE, JsonEdit
-from llama_swap.web.json_scan import MOST_MEMBERS, outline_of
+from llama_swap.web.json_outline import MOST_MEMBERS
+from llama_swap.web.json_scan import outline_of
 from llama_swap.web.loading import wants_stream
 from llama_swap.web.spool import edited
 from tests.support_json import packets, spelled

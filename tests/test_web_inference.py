@@ -15,7 +15,7 @@ from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
-from llama_swap.web.json_scan import MOST_MEMBERS
+from llama_swap.web.json_outline import MOST_MEMBERS
 from llama_swap.web.paths import GET, POST
 from llama_swap.web.site import SMALL
 from llama_swap.web.spool import IN_MEMORY

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import BadRequest
 from llama_swap.web.json_body import JsonStream, WholeJson
-from llama_swap.web.json_scan import MAX_DEPTH, MAX_SCALAR, MOST_MEMBERS, JsonScan, Outline
+from llama_swap.web.json_outline import MOST_MEMBERS, Outline
+from llama_swap.web.json_scan import MAX_DEPTH, MAX_SCALAR, JsonScan
 from tests.support_json import NO_JSON, NO_MODEL, TWO_MODELS, VALID, bodies, packets
 
 PACKETS = (1, 2, 3, 7, 64, 65536)

@@ -18,7 +18,7 @@ from llama_swap.web.spool import Edit, Spool, Spooled, edited
 
 if TYPE_CHECKING:
     from llama_swap.web.json_edit import JsonEdit
-    from llama_swap.web.json_scan import Outline
+    from llama_swap.web.json_outline import Outline
 
 T_co = TypeVar("T_co", covariant=True)
 Types = Sequence[bytes] | None

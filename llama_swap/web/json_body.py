@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from llama_swap.errors import BadRequest
 
 if TYPE_CHECKING:
-    from llama_swap.web.json_scan import Outline
+    from llama_swap.web.json_outline import Outline
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 from attrs import define
 
 from llama_swap.errors import BadRequest
-from llama_swap.web.json_scan import Member, Outline, outline_of
+from llama_swap.web.json_outline import Member, Outline
+from llama_swap.web.json_scan import outline_of
 from llama_swap.web.spool import Edit, edited
 
 MOST_INSIDE: Final = 100_000

@@ -11,13 +11,12 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from typing import Any, Final, NamedTuple, NoReturn
-
-from attrs import frozen
+from typing import Any, Final, NoReturn
 
 from llama_swap.errors import BadRequest
 from llama_swap.web import json_grammar
 from llama_swap.web.json_grammar import CUT_ESCAPE, CUT_SCALAR, REST_OF_STRING, SPACES, TOKEN
+from llama_swap.web.json_outline import ALWAYS, MOST_MEMBERS, Member, Noted, Outline
 
 MAX_DEPTH: Final = 900
 """About what Python's decoder takes."""
@@ -25,8 +24,6 @@ MAX_SCALAR: Final = 128 * 1024
 """Characters of one number, beyond which it is refused: until its end has come, it is read again with each packet."""
 PATIENCE: Final = 64
 """Steps in one packet after which the regular expressions are not what this text needs."""
-MOST_MEMBERS: Final = 1000
-"""So many members are noted of a request's body, whatever it holds; the parameters of a request are some tens."""
 _PACKET: Final = 64 * 1024
 """Bytes of a text in memory that are looked at in one go, in which no other thread can run."""
 _SHORT: Final = 1024
@@ -49,29 +46,7 @@ _AFTER: Final = {"]": ",]", "}": ",}"}
 _OBJECT: Final = "{"
 _ROOT: Final = "{["
 _NOTHING: Final = ""
-_ALWAYS: Final = "model"
 _CLOSES: Final = {"[": "]", "{": "}"}
-
-
-class Member(NamedTuple):
-    """A member of an object, or an element of an array, and where it stands, in bytes from the text's beginning."""
-
-    key: str | None
-    """An element's index.  None: this is longer than any key that is looked for."""
-    start: int
-    value: int
-    end: int
-
-
-@frozen
-class Outline:
-    """Where the outermost brackets of a text stand, and what is between them, repeated keys included."""
-
-    opening: int
-    closing: int
-    members: list[Member]
-    is_whole: bool
-    """False: there are more members than could be noted; only those with the key `model` are here."""
 
 
 class JsonScan:
@@ -82,9 +57,7 @@ class JsonScan:
     """
 
     def __init__(self, most: int = MOST_MEMBERS, *, arrays: bool = False) -> None:
-        self._most = most
-        self._members: list[Member] = []
-        self._notes_all = True
+        self._noted = Noted(most)
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._received = 0
         self._cut = ""  # the beginning of a token whose end has not come
@@ -117,7 +90,7 @@ class JsonScan:
         self._check_utf8(b"", final=True)
         if self._next or self._open or self._cut.strip(" \t\r\n"):
             raise BadRequest(f"invalid JSON: the body ends too early, after {self._received} bytes")
-        return Outline(self._opening, self._closing, self._members, self._notes_all)
+        return Outline(self._opening, self._closing, self._noted.members, self._noted.is_whole)
 
     def _check_utf8(self, data: bytes, *, final: bool = False) -> None:
         try:
@@ -168,8 +141,8 @@ class JsonScan:
         """Do the same for the outermost, one by one if they are noted."""
         one = json_grammar.member() if is_object else json_grammar.element()
         while True:
-            if not self._notes_all:
-                many = json_grammar.members_but(_ALWAYS) if is_object else json_grammar.elements()
+            if not self._noted.is_whole:
+                many = json_grammar.members_but(ALWAYS) if is_object else json_grammar.elements()
                 position = _end_of(many, text, position)
             match = one.match(text, position)
             if match is None:
@@ -183,16 +156,10 @@ class JsonScan:
 
     def _note(self, end: int) -> None:
         """Remember the outermost member that has come."""
-        if self._notes_all and len(self._members) == self._most:
-            self._notes_all = False
-            self._members = [member for member in self._members if member.key == _ALWAYS]
-        if self._notes_all or self._key == _ALWAYS:
-            if self._open[0] == "]":
-                self._key, self._key_start = str(len(self._members)), self._start
-            self._members.append(Member(self._key, self._key_start, self._start, end))
-            if not self._notes_all and len(self._members) > 1:
-                many = f"more than one '{_ALWAYS}' key among more than {self._most} members"  # perhaps not the body's
-                raise BadRequest(f"{many}; which one is meant cannot be known")
+        key, start = (
+            (str(len(self._noted.members)), self._start) if self._open[0] == "]" else (self._key, self._key_start)
+        )
+        self._noted.add(Member(key, start, self._start, end))
 
     def _decode(self, text: str, position: int) -> int:
         """Take an array or object that is whole, if one may come now; return what follows it."""

@@ -11,7 +11,7 @@ from llama_swap.errors import BadRequest
 
 if TYPE_CHECKING:
     from llama_swap.web.body import BodyReader
-    from llama_swap.web.json_scan import Outline
+    from llama_swap.web.json_outline import Outline
 
 # Some parsers take `;` for `&`: what only they would call a field is found too, to be refused.
 _NAME = rb"[&;]" + b"".join(rb"(?:%c|%%%x|%%%X)" % (char, char, char) for char in b"model")
