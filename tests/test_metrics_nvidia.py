@@ -37,6 +37,8 @@ FIRST = Gpu(
 class ToolTests(SynchronousTestCase):
     """`nvidia.gpus`, by way of nvidia-smi."""
 
+    now = 1000.0
+
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).resolve()
         self.directory.mkdir()
@@ -44,6 +46,7 @@ class ToolTests(SynchronousTestCase):
         for patch in (mock.patch.dict(sys.modules, pynvml=None), mock.patch.dict(os.environ, PATH=path)):
             patch.start()  # as if the library were not installed
             self.addCleanup(patch.stop)
+        self.patch(nvidia, "_tool", nvidia.Tool(lambda: self.now))
 
     def install(self, script: str) -> None:
         """Have a tool that runs this."""
@@ -84,3 +87,19 @@ class ToolTests(SynchronousTestCase):
         self.patch(nvidia, "PATIENCE", 0.05)
         self.install("exec sleep 20")
         self.assertEqual(nvidia.gpus(), [])
+
+    def test_leaves_it_alone(self) -> None:
+        """A tool that finds nothing three times in a row is run every five minutes, until it finds something."""
+        runs = self.directory / "runs"
+        self.install(f"echo >> {runs}; exit 9")
+        for moment, wanted in ((0, 1), (5, 2), (10, 3), (15, 3), (309, 3), (311, 4), (316, 4), (610, 4)):
+            self.now = 1000.0 + moment
+            self.assertEqual(nvidia.gpus(), [])
+            self.assertEqual(len(runs.read_text()), wanted, moment)
+        self.install(f'cat <<"END"\n{ROWS}END')
+        self.now += 2
+        self.assertEqual(len(nvidia.gpus()), 2)
+        self.install(f"echo >> {runs}; exit 9")
+        for wanted in (5, 6, 7, 7):
+            self.assertEqual(nvidia.gpus(), [])
+            self.assertEqual(len(runs.read_text()), wanted)

@@ -8,13 +8,21 @@ from __future__ import annotations
 import csv
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from typing import Any, Final
+
+from attrs import define
 
 from llama_swap.metrics.gpu import MB, Gpu
 
 TOOL: Final = "nvidia-smi"
 PATIENCE: Final = 10.0
 """Seconds that the tool may take."""
+TRIES: Final = 3
+"""How often in a row it may find nothing before it is left alone for a while."""
+REST: Final = 300.0
+"""Seconds for which it is then left alone."""
 _COLUMNS: Final = {
     "name": "name",
     "uuid": "uuid",
@@ -38,7 +46,7 @@ def gpus() -> list[Gpu]:
     try:
         import pynvml
     except ImportError:
-        return _by_the_tool()
+        return _tool.gpus()
     try:
         pynvml.nvmlInit()  # again and again: a driver may be updated, and a GPU fall off its bus
     except pynvml.NVMLError:
@@ -83,10 +91,30 @@ def _text(value: str | bytes | None) -> str:
     return value.decode() if isinstance(value, bytes) else value or ""
 
 
-def _by_the_tool() -> list[Gpu]:
-    tool = shutil.which(TOOL)
-    if tool is None:
-        return []
+@define
+class Tool:
+    """The tool; it is a process each time, and so seldom run where it has nothing to tell, as without a driver."""
+
+    _seconds: Callable[[], float] = time.monotonic
+    _in_vain: int = 0
+    _rests_until: float = 0.0
+
+    def gpus(self) -> list[Gpu]:
+        """Return what it tells; nothing while it is left alone."""
+        tool = shutil.which(TOOL)
+        if tool is None or self._seconds() < self._rests_until:
+            return []
+        found = _told_by(tool)
+        self._in_vain = 0 if found else self._in_vain + 1
+        if self._in_vain >= TRIES:
+            self._rests_until = self._seconds() + REST
+        return found
+
+
+_tool = Tool()
+
+
+def _told_by(tool: str) -> list[Gpu]:
     command = [tool, f"--query-gpu={','.join(_COLUMNS.values())}", "--format=csv,noheader,nounits"]
     try:
         ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=True)
