@@ -29,7 +29,7 @@ def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
     try:
         settings = Settings.read(flags)
         path = str(settings.sources)
-        found = (*settings.loaded.warnings, *_warnings(settings))
+        found = (*settings.loaded.warnings, *_warnings(settings, flags))
         remarks += [f"note: {note.render(path)}" for note in settings.loaded.notes]
         remarks += [f"warning: {warning.render(path)}" for warning in found]
         warnings = len(found)
@@ -48,11 +48,14 @@ def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
     return 0
 
 
-def _warnings(settings: Settings) -> Iterator[Problem]:
+def _warnings(settings: Settings, flags: Flags) -> Iterator[Problem]:
     """Yield what is to be said of the configuration here and now, where it would be used."""
     yield from _missing_programs(settings.config)
     if not settings.config.api_keys and will_be_wide(settings.address.text):
-        yield Problem(None, "listen", OPEN_TO_ALL)
+        if flags.listen:
+            yield Problem(None, "", OPEN_TO_ALL, f"--listen {flags.listen}")
+        else:
+            yield Problem(None, "listen", OPEN_TO_ALL)
 
 
 def _missing_programs(config: Config) -> Iterator[Problem]:

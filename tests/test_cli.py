@@ -284,10 +284,13 @@ class CheckTests(CliTestCase):
     def test_open_to_all(self) -> None:
         """An address that others reach, without keys, is the warning that a start logs, wherever the address stands."""
         path = self.write(GOOD.replace("127.0.0.1:0", "':8080'"))
-        for argv in (["check", path], ["check", self.path, "--listen", "tcp:8080"]):
+        for argv, where in (
+            (["check", path], f"{path}: listen"),
+            (["check", self.path, "--listen", "tcp:8080"], "--listen tcp:8080"),
+        ):
             outcome = self.run_main(*argv)
             self.assertEqual(outcome.status, 0)
-            self.assertIn("listen: every machine that can reach this one", outcome.err)
+            self.assertIn(f"warning: {where}: every machine that can reach this one", outcome.err)
             self.assertIn("with 1 warning", outcome.err)
         with_keys = self.write(f"{GOOD}apiKeys: [sk-1]\n")
         Path(with_keys).chmod(0o600)
