@@ -23,9 +23,6 @@ from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
 from llama_swap.tls import RenewableListening
 
-_AT_START = {"listen": "listen", "logToStdout": "log_to_stdout"}
-"""Keys that are heeded at the start only, and their attributes."""
-
 _What = TypeVar("_What")
 _log = Logger()
 
@@ -93,9 +90,8 @@ def reloading(
     def follow(whole: tuple[Loaded, Any, _What]) -> None:
         loaded, certificate, prepared = whole
         listening.renew(certificate)
-        for key, attribute in _AT_START.items():
-            if getattr(loaded.config, attribute) != getattr(router.config, attribute):
-                _log.warn("`{key}` has changed; that takes effect at the next start of llama-swap", key=key)
+        if loaded.config.listen != router.config.listen:
+            _log.warn("`listen` has changed; that takes effect at the next start of llama-swap")
         difference = apply(loaded.config, prepared)
         log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)

@@ -108,14 +108,12 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
     loop, config = _reactor(), settings.config
     lines = OwnLines(config.log_level, config.log_time_format)
     console = ConsoleWriter(1)
-    shows_own, shows_output = (config.log_to_stdout in {whose, "both"} for whose in ("proxy", "upstream"))
 
     def announce(text: str) -> None:
         console.write("".join(f"{part}\n" for part in (text, greeting) if part).encode())
 
-    observers = [lines.observer(console.write)] if shows_own else []
-    globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False)
-    service = make_service(settings, announce, lines, console.write if shows_output else None)
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
+    service = make_service(settings, announce, lines, console.write)
     service.startService()
     loop.addSystemEventTrigger("before", "shutdown", service.stopService)
     loop.run()
@@ -126,9 +124,9 @@ def make_service(
     settings: Settings,
     announce: Callable[[str], None],
     lines: OwnLines,
-    show_output: Callable[[bytes], object] | None = None,
+    show: Callable[[bytes], object] | None = None,
 ) -> SwapService:
-    """Make every part, and wire them; `show_output` gets what the models print.
+    """Make every part, and wire them; `show` gets the lines that are to be printed, unless somebody else does that.
 
     Nothing is opened or spawned before the service is started.
     """
@@ -152,7 +150,7 @@ def make_service(
     from llama_swap.web.streams import LogRoutes
 
     loop, config = _reactor(), settings.config
-    logs = _logs(config, loop, lines, show_output)
+    logs, logs_follow = _logs(config, loop, lines, show)
     log_remarks(settings, settings.loaded)
 
     extent = partial(extent_of, Path.cwd())  # which twistd may change later
@@ -178,11 +176,9 @@ def make_service(
         difference = router.follow(config)
         site.follow(config)
         records.follow(extent)
-        lines.follow(config.log_level, config.log_time_format)
+        logs_follow(config)
         prober.timeout = config.health_check_timeout
         discovery.follow()
-        for model in difference.added:
-            logs.writer(model)
         preload.load(model for model in config.preload if model in difference.added)
         return difference
 
@@ -208,18 +204,27 @@ def make_service(
     )
 
 
-def _logs(config: Config, loop: Any, lines: OwnLines, show_output: Callable[[bytes], object] | None) -> Broadcaster:
-    """Return where all lines go: our own from now on, and those of the models, which `show_output` gets as well."""
-    from llama_swap.logs.broadcaster import UPSTREAM, Broadcaster
+def _logs(
+    config: Config, loop: Any, lines: OwnLines, show: Callable[[bytes], object] | None
+) -> tuple[Broadcaster, Callable[[Config], None]]:
+    """Return where all lines go, our own from now on and those of the models, and what has it heed a configuration."""
+    from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.logs.observer import in_reactor
+    from llama_swap.logs.printed import Printed
 
     logs = Broadcaster()
     globalLogPublisher.addObserver(lines.observer(in_reactor(loop, logs.publish_proxy)))
-    if show_output is not None:
-        logs.subscribe(UPSTREAM, show_output, history=None)
-    for model in config.models:
-        logs.writer(model)  # so that the log page offers models that have said nothing yet
-    return logs
+    printed = None if show is None else Printed(logs, show)
+
+    def follow(config: Config) -> None:
+        lines.follow(config.log_level, config.log_time_format)
+        if printed is not None:
+            printed.follow(config.log_to_stdout)
+        for model in config.models:
+            logs.writer(model)  # so that the log page offers models that have said nothing yet
+
+    follow(config)
+    return logs, follow
 
 
 def _beside(work: Callable[[], None]) -> None:

@@ -73,6 +73,18 @@ class KeyTests(SynchronousTestCase):
                 self.assertIn(b"[INFO] a: ready", logged)
                 self.assertIn(b"POST /v1/chat/completions", logged)
 
+    def test_log_to_stdout_reloaded(self) -> None:
+        """Another choice takes effect while the proxy runs."""
+        config = fake_models("a", logToStdout="upstream")
+        with ProxyUnderTest(config) as proxy:
+            proxy.served("a")
+            proxy.wait_for_log("POST /v1/chat/completions")
+            reload(proxy, {**config, "logToStdout": "proxy"})
+            printed = proxy.log().count("POST /v1/chat/completions")
+            proxy.served("a")
+            wait_until(lambda: proxy.get("/logs").body.count(b"POST /v1/chat") > printed, 5, "the model's line")
+            self.assertEqual(proxy.log().count("POST /v1/chat/completions"), printed)
+
     def test_log_format(self) -> None:
         """Level and layout of the proxy's own lines; both can change while it runs."""
         config = fake_models("a", logLevel="warn", logTimeFormat="kitchen")

@@ -1,0 +1,24 @@
+"""Whose lines are printed, where the proxy runs in the foreground."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llama_swap.logs.broadcaster import PROXY, UPSTREAM, Broadcaster
+from llama_swap.logs.subscription import Subscription
+
+
+class Printed:
+    """Prints the lines of the `proxy`, of the models (`upstream`), of `both` or, as at first, of `none`."""
+
+    def __init__(self, logs: Broadcaster, show: Callable[[bytes], object]) -> None:
+        self._logs = logs
+        self._show = show
+        self._listening: list[Subscription] = []
+
+    def follow(self, whose: str) -> None:
+        """Print the lines of these from now on."""
+        for listener in self._listening:
+            listener.stopProducing()
+        sources = [source for source in (PROXY, UPSTREAM) if whose in {source, "both"}]
+        self._listening = [self._logs.subscribe(source, self._show, history=None) for source in sources]
