@@ -75,7 +75,7 @@ def _try_what_a_start_needs(settings: Settings) -> None:
 
     @raise SwapError: it cannot be used.
     """
-    if not settings.address.text.startswith("systemd:"):  # whose sockets only the service gets
+    if not settings.address.is_given:  # to the service, and nobody else
         settings.address.endpoint(None)
     if (store := settings.config.store.path) is not None:
         try_file(store)

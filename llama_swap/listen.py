@@ -132,6 +132,11 @@ class Address:
         return self.certificate is not None or self.text.startswith("ssl:")
 
     @property
+    def is_given(self) -> bool:
+        """Whether the socket is one that systemd hands over at the start."""
+        return self.text.startswith("systemd:")
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The files that are read to listen there: a certificate and its key."""
         shown = self.certificate or _certificate_in(self.text)

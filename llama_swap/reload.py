@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from llama_swap.config.load import Loaded
 from llama_swap.config.model import Config
 from llama_swap.errors import SwapError
+from llama_swap.listening import Listening
 from llama_swap.routing.difference import Difference
 from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
@@ -67,11 +68,11 @@ def reloading(
     loop: Any,
     settings: Settings,
     router: Router,
-    listening: RenewableListening,
+    listening: Listening,
     *,
     prepare: Callable[[Config], _What],
     apply: Callable[[Config, _What], Difference],
-) -> Reloading[tuple[Loaded, Any, _What]]:
+) -> Reloading[tuple[Loaded, RenewableListening, _What]]:
     """Return what reads the files of `settings`, certificates included, in a thread, and then has `apply` follow them.
 
     `prepare` looks at what the configuration names outside itself, in that thread too, or raises a SwapError; `apply`
@@ -79,20 +80,20 @@ def reloading(
     """
     from twisted.internet.threads import deferToThreadPool
 
-    def read() -> Deferred[tuple[Loaded, Any, _What]]:
+    def read() -> Deferred[tuple[Loaded, RenewableListening, _What]]:
         ports = router.ports()
         return deferToThreadPool(loop, loop.getThreadPool(), partial(read_all, ports))
 
-    def read_all(ports: Mapping[str, int]) -> tuple[Loaded, Any, _What]:
+    def read_all(ports: Mapping[str, int]) -> tuple[Loaded, RenewableListening, _What]:
         loaded = load(settings.sources, ports)
-        return loaded, listening.read(), prepare(loaded.config)
+        # A `listen` that is gone, or was mistyped, is no reason to leave those who know the address.
+        address = settings.flags.address(loaded.config) if loaded.config.listen else listening.address
+        return loaded, listening.read(address), prepare(loaded.config)
 
-    def follow(whole: tuple[Loaded, Any, _What]) -> None:
-        loaded, certificate, prepared = whole
-        listening.renew(certificate)
-        if loaded.config.listen != router.config.listen:
-            _log.warn("`listen` has changed; that takes effect at the next start of llama-swap")
+    def follow(whole: tuple[Loaded, RenewableListening, _What]) -> None:
+        loaded, there, prepared = whole
         difference = apply(loaded.config, prepared)
+        listening.follow(there)  # now that keys are asked for, where they are wanted there
         log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 

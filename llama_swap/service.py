@@ -13,14 +13,13 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.web.server import Site
 
-from llama_swap.errors import CannotListen
-from llama_swap.listen import Address
+from llama_swap.listening import Listening
 from llama_swap.notify import notify
 from llama_swap.routing.router import Router
 
@@ -47,14 +46,12 @@ class SwapService(Service):
         site: Site,
         router: Router,
         *,
-        address: Address,
-        listen: Callable[[Site], Deferred[IListeningPort]],
+        listening: Listening,
         reload: Callable[[], None],
         close_streams: Callable[[], None],
         dismiss_guard: Callable[[], Deferred[None]],
         close_records: Callable[[], Deferred[None]],
         announce: Callable[[str], None],
-        opened: Callable[[IAddress], None],
         environ: Mapping[str, str],
         beside: Sequence[Service] = (),
     ) -> None:
@@ -62,17 +59,14 @@ class SwapService(Service):
         self._reactor = reactor
         self._site = site
         self._router = router
-        self._address = address
-        self._listen = listen
+        self._listening = listening
         self._reload = reload
         self._close_streams = close_streams
         self._dismiss_guard = dismiss_guard
         self._close_records = close_records
         self._announce = announce
-        self._opened = opened
         self._environ = environ
         self._beside = beside
-        self._port: IListeningPort | None = None
         self._draining: Deferred[None] | None = None
         self._next_step: IDelayedCall | None = None
         self._told = False
@@ -85,11 +79,7 @@ class SwapService(Service):
         """
         super().startService()
         _allow_many_files()
-        listening = self._listen(self._site)
-        failures: list[Exception] = []
-        listening.addCallbacks(self._keep_port, lambda failure: failures.append(failure.value))
-        if failures:
-            raise CannotListen(f"cannot listen on {self._address.text}: {failures[0]}")
+        self._listening.start(self._site)
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None]:
@@ -109,16 +99,11 @@ class SwapService(Service):
             left = self._next_step.getTime() - self._reactor.seconds()
             self._next_step.reset(min(left, HURRIED_MODELS_MAY_TAKE))
 
-    def _keep_port(self, port: IListeningPort) -> None:
-        self._port = port
-
     def _begin(self) -> None:
         """Tell the world, once it can also tell us to stop."""
         self._take_signals()
-        assert self._port is not None, "startService has seen to that"
-        address = self._port.getHost()
-        self._announce(f"llama-swap listening on {self._address.told(address)}")
-        self._opened(address)
+        self._announce(f"llama-swap listening on {self._listening.told()}")
+        self._listening.open()
         for service in self._beside:
             service.startService()
         notify("READY=1", self._environ)
@@ -129,8 +114,7 @@ class SwapService(Service):
         notify("STOPPING=1", self._environ)
         for service in self._beside:
             service.stopService()
-        if self._port is not None:
-            await maybeDeferred(self._port.stopListening)
+        await self._listening.stop()
         self._close_streams()
         await self._last_answers()
         all_left = await self._end_models()

@@ -52,12 +52,20 @@ class Flags:
             raise CannotListen("-tls-cert-file and -tls-key-file belong together: give both, or neither")
         return None
 
+    def address(self, config: Config) -> Address:
+        """Return where to listen; what the command line says wins over what `config` does.
+
+        @raise CannotListen: half of the certificate is missing.
+        """
+        certificate = self.certificate
+        return Address(self.listen or config.listen or (DEFAULT_TLS if certificate else DEFAULT), certificate)
+
 
 @frozen
 class Settings:
     """Everything that is known when the proxy starts."""
 
-    sources: Sources
+    flags: Flags
     loaded: Loaded
     address: Address
     watched: Mapping[str, Stamp] | None = None
@@ -65,25 +73,28 @@ class Settings:
 
     @classmethod
     def read(cls, flags: Flags) -> Settings:
-        """Read the configuration; an address on the command line wins over its `listen`.
+        """Read the configuration.
 
         @raise SwapError: it cannot be used.
         """
-        certificate, sources = flags.certificate, flags.sources
-        watched = sources.stamps() if flags.watch_config else None
-        loaded = load(sources)
-        listen = flags.listen or loaded.config.listen or (DEFAULT_TLS if certificate else DEFAULT)
-        address = Address(listen, certificate)
-        return cls(sources, loaded, address, None if watched is None else watched | stamps_of(address.files))
+        watched = flags.sources.stamps() if flags.watch_config else None
+        loaded = load(flags.sources)
+        address = flags.address(loaded.config)
+        return cls(flags, loaded, address, None if watched is None else watched | stamps_of(address.files))
+
+    @property
+    def sources(self) -> Sources:
+        """Where the configuration is written."""
+        return self.flags.sources
 
     @property
     def config(self) -> Config:
         """What the files said."""
         return self.loaded.config
 
-    def stamps(self) -> dict[str, Stamp]:
-        """Return how the files are now that a reload would read."""
-        return self.sources.stamps() | stamps_of(self.address.files)
+    def stamps(self, address: Address) -> dict[str, Stamp]:
+        """Return how the files are now that a reload would read, where the proxy listens at `address`."""
+        return self.sources.stamps() | stamps_of(address.files)
 
 
 def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:

@@ -130,7 +130,7 @@ def make_service(
 
     Nothing is opened or spawned before the service is started.
     """
-    from llama_swap.admission import admit_by_files
+    from llama_swap.listening import Listening
     from llama_swap.metrics.worker import Worker
     from llama_swap.relay.asking import get_body, get_status
     from llama_swap.relay.endpoints import Dialer
@@ -139,7 +139,6 @@ def make_service(
     from llama_swap.routing.preload import Preload
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
-    from llama_swap.tls import RenewableListening
     from llama_swap.upstream.guard import Guard
     from llama_swap.upstream.process import LocalLauncher
     from llama_swap.upstream.readahead import ReadAhead
@@ -168,7 +167,8 @@ def make_service(
         api.close()
         site.end_tunnels()
 
-    preload, listening = Preload(router), RenewableListening(settings.address, loop)
+    preload = Preload(router)
+    listening = Listening(settings.address, loop, partial(_opened, router, site.gate))
     discovery = Discovery(router.peers, loop, partial(get_body, dialer), partial(get_status, dialer))
 
     def apply(config: Config, extent: Extent) -> Difference:
@@ -186,19 +186,21 @@ def make_service(
         loop, settings, router, listening, prepare=partial(extent, lambda: records.extent), apply=apply
     ).request
     loop.callWhenRunning(_settle)
-    watch = [] if settings.watched is None else [Watch(loop, settings.stamps, settings.watched, reload)]
+    watch = (
+        []
+        if settings.watched is None
+        else [Watch(loop, lambda: settings.stamps(listening.address), settings.watched, reload)]
+    )
     return SwapService(
         loop,
         site,
         router,
-        address=settings.address,
-        listen=lambda site: listening.listen(site).addCallback(admit_by_files, loop),
+        listening=listening,
         reload=reload,
         close_streams=close_streams,
         dismiss_guard=guard.stop,
         close_records=records.close,
         announce=announce,
-        opened=partial(_opened, config, site.gate),
         environ=os.environ,
         beside=[preload, discovery, *watch, records.hardware],
     )
@@ -243,7 +245,13 @@ def _reactor() -> Any:
 
 
 def _settle() -> None:
-    """Spare the garbage collector what is there to stay: looking through it would hold everybody up for 30 ms."""
+    """Do what only the process does that stays, and spare the garbage collector what is there to stay as well.
+
+    Looking through all of that would hold everybody up for 30 ms.
+    """
+    from llama_swap.upstream.orphans import collect_as_process_one
+
+    collect_as_process_one(_reactor())
     gc.collect()
     gc.freeze()
 
@@ -285,11 +293,8 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     return Front(app, inference.direct())
 
 
-def _opened(config: Config, gate: Gate, listening: IAddress) -> None:
+def _opened(router: Router, gate: Gate, listening: IAddress) -> None:
     """Judge those who come to where the proxy listens; say so if they can do with the models what they like."""
-    from llama_swap.upstream.orphans import collect_as_process_one
-
-    collect_as_process_one(_reactor())
     gate.listens_at(listening)
-    if listen.is_wide(listening) and not config.api_keys:
+    if listen.is_wide(listening) and not router.config.api_keys:
         _log.warn("{text}", text=listen.OPEN_TO_ALL)

@@ -32,35 +32,32 @@ class _Read:
 class RenewableListening:
     """Listens at an address; where that speaks TLS, each connection gets the certificate that was renewed last."""
 
-    _address: Address
+    address: Address
     _reactor: Any
-    _context: SSL.Context | None = field(default=None, init=False)
+    context: SSL.Context | None = field(default=None, init=False)
+    """The certificate, where there is one."""
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see `IStreamServerEndpoint.listen`."""
-        reactor = self if self._address.is_secure else self._reactor
-        return self._address.endpoint(reactor).listen(factory)
+        reactor = self if self.address.is_secure else self._reactor
+        return self.address.endpoint(reactor).listen(factory)
 
     def listenSSL(self, port: int, factory: object, contextFactory: Any, **more: Any) -> Any:  # noqa: N802, N803
         """See `IReactorSSL.listenSSL`: here, it is the endpoint who calls."""
-        self._context = contextFactory.getContext()
+        self.context = contextFactory.getContext()
         return self._reactor.listenSSL(port, factory, self, **more)
 
     def getContext(self) -> Any:  # noqa: N802
         """Return the certificate for a connection; see `IOpenSSLContextFactory`."""
-        return self._context
+        return self.context
 
     def read(self) -> SSL.Context | None:
         """Return the certificate as it is in its files now; None where there is none.  This may block.
 
         @raise CannotListen: it cannot be used.
         """
-        if not self._address.is_secure:
+        if not self.address.is_secure:
             return None
         read = _Read()
-        self._address.endpoint(read).listen(Factory())
+        self.address.endpoint(read).listen(Factory())
         return read.context
-
-    def renew(self, context: SSL.Context | None) -> None:
-        """Have connections from now on get what `read` has returned."""
-        self._context = context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sqlite3
 import tempfile
 import time
@@ -16,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import FAKELLM, ProxyUnderTest, fake_model, fake_models
 from tests.support_client import at_once
-from tests.support_processes import open_files, resident_memory, wait_until
+from tests.support_processes import free_port, open_files, resident_memory, wait_until
 
 RELOADED = "configuration reloaded"
 NOT_RELOADED = "not reloaded"
@@ -132,10 +133,36 @@ class ReloadTests(SynchronousTestCase):
             self.assertEqual(len(proxy.journal.events("start", "a")), 1)
 
     def test_listen(self) -> None:
-        """Another `listen` is not applied, and a warning says so; everything else is."""
+        """Another `listen` is moved to: what runs ends where it began, and nobody new comes in there."""
+        old, new, taken = free_port(), free_port(), free_port()
+        a, b = {"models": {"a": fake_model("a", "--stream 12@150")}}, fake_models("b")
+        with ProxyUnderTest({**a, "listen": f"127.0.0.1:{old}"}, "--listen", "") as proxy:
+            with proxy.stream("a") as stream:
+                events = stream.events()
+                next(events)
+                reload(proxy, {**a, "listen": f"127.0.0.1:{new}"}, f"listening on http://127.0.0.1:{new} from now on")
+                with self.assertRaises(ConnectionRefusedError):
+                    proxy.get("/health")
+                proxy.port = new
+                self.assertEqual(proxy.running(), {"a": "ready"})
+                self.assertEqual([data for _, data in events][-1], b"[DONE]")
+            with socket.create_server(("127.0.0.1", taken)):
+                stays = f"[ERROR] `listen` has changed, but stays 127.0.0.1:{new} until the next start: "
+                reload(proxy, {**b, "listen": f"127.0.0.1:{taken}"}, stays)
+                self.assertIn("Address already in use", proxy.log().partition(stays)[2])
+                self.assertEqual(proxy.served("b"), "b")
+            reload(proxy, {**b, "listen": f"127.0.0.1:{taken}"}, f"listening on http://127.0.0.1:{taken} from now on")
+            proxy.port = taken
+            self.assertEqual(proxy.served("b"), "b")
+            for mistyped in ({}, {"listen": "nonsense"}):
+                reload(proxy, {**b, **mistyped})
+                self.assertEqual(proxy.served("b"), "b")
+
+    def test_listen_of_the_command_line(self) -> None:
+        """What the command line says wins over a `listen` that comes later."""
         with ProxyUnderTest(fake_models("a")) as proxy:
             reload(proxy, fake_models("b", listen="127.0.0.1:1"))
-            self.assertIn("`listen` has changed", proxy.log())
+            self.assertNotIn("listen`", proxy.log())
             self.assertEqual(proxy.served("b"), "b")
 
     def test_monitoring(self) -> None:

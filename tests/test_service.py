@@ -15,9 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from llama_swap import listening
 from llama_swap import service as service_module
 from llama_swap.errors import CannotListen
 from llama_swap.listen import Address
+from llama_swap.listening import Listening
 from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
 from llama_swap.service import (
@@ -73,6 +75,7 @@ class ServiceCase(SynchronousTestCase):
         self.readiness = FakeReadiness()
         self.router = Router(make_config(["a", "b"]), self.loop, self.launcher, self.readiness)
         self.handlers: dict[int, Callable[[int, None], None]] = {}
+        self.patch(listening, "admit_by_files", lambda port, clock: port)  # which is no real one
         self.patch(service_module, "notify", lambda state, environ: self.events.done.append(state))
         self.patch(service_module.signal, "signal", self.handlers.__setitem__)
         self.service = self.make_service("127.0.0.1:8080")
@@ -83,14 +86,12 @@ class ServiceCase(SynchronousTestCase):
             self.loop,
             Site(Resource()),
             self.router,
-            address=Address(listen),
-            listen=Address(listen).endpoint(self.loop).listen,
+            listening=Listening(Address(listen), self.loop, self.opened.append),
             reload=self.events.note("reload"),
             close_streams=self.events.note("streams closed"),
             dismiss_guard=lambda: succeed(self.events.done.append("guard dismissed")),
             close_records=lambda: succeed(self.events.done.append("records closed")),
             announce=self.announced.append,
-            opened=self.opened.append,
             environ={},
         )
 
@@ -169,8 +170,7 @@ class DrainTests(ServiceCase):
     def test_order(self) -> None:
         """Nothing more is accepted, the streams end, the models go, the guard last."""
         self.load("a").release()
-        port = self.service._port
-        self.patch(port, "stopListening", self.events.note("no longer listening"))
+        self.patch(self.service._listening._port, "stopListening", self.events.note("no longer listening"))
         ended = self.service.stopService()
         self.assertEqual(self.events.done, ["STOPPING=1", "no longer listening", "streams closed"])
         self.launcher.child("a").exit()
@@ -180,7 +180,7 @@ class DrainTests(ServiceCase):
     def test_waits_until_nobody_listens(self) -> None:
         """What follows waits for the port to be closed."""
         closing: Deferred[None] = Deferred()
-        self.patch(self.service._port, "stopListening", lambda: closing)
+        self.patch(self.service._listening._port, "stopListening", lambda: closing)
         ended = self.service.stopService()
         self.assertEqual(self.events.done, ["STOPPING=1"])
         closing.callback(None)
@@ -306,7 +306,7 @@ class SignalTests(ServiceCase):
         """The same when it comes after the drain began, and before answers are waited for."""
         self.load("a")
         closing: Deferred[None] = Deferred()
-        self.patch(self.service._port, "stopListening", lambda: closing)
+        self.patch(self.service._listening._port, "stopListening", lambda: closing)
         self.signal()
         ended = self.service.stopService()
         self.signal()

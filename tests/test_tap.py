@@ -199,7 +199,7 @@ class MakeServiceTests(TapTestCase):
             ("", UNIXAddress("/run/x.sock"), False),
         ):
             self.events.clear()
-            self.make(GOOD + keys)._opened(address)
+            self.make(GOOD + keys)._listening._opened(address)
             self.assertEqual("set apiKeys" in self.logged(), warns, (keys, address))
 
     def test_remarks(self) -> None:
@@ -250,7 +250,7 @@ class SettingsTests(TapTestCase):
         """The certificate is watched with the files of the configuration, so that a renewed one is noticed."""
         certificate, key = self.write("certificate"), self.write("key")
         settings = Settings.read(Flags(self.path, watch_config=True, tls_cert_file=certificate, tls_key_file=key))
-        self.assertEqual(settings.watched, settings.stamps())
-        self.assertEqual(set(settings.stamps()), {self.path, certificate, key})
+        self.assertEqual(settings.watched, settings.stamps(settings.address))
+        self.assertEqual(set(settings.stamps(settings.address)), {self.path, certificate, key})
         Path(certificate).write_text("renewed")
-        self.assertNotEqual(settings.watched, settings.stamps())
+        self.assertNotEqual(settings.watched, settings.stamps(settings.address))

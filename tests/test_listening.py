@@ -1,0 +1,80 @@
+"""Moving from one address to another, without a socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
+from twisted.logger import LogEvent, Logger, LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap import listening as listening_module
+from llama_swap.listen import Address
+from llama_swap.listening import Listening
+
+
+class MoveTests(SynchronousTestCase):
+    """`Listening.follow`."""
+
+    def setUp(self) -> None:
+        """Listen on port 1."""
+        self.patch(listening_module, "admit_by_files", lambda port, clock: port)  # which is no real one
+        self.events: list[LogEvent] = []
+        self.patch(Listening, "_log", Logger(observer=self.events.append))
+        self.reactor = MemoryReactor()
+        self.opened: list[IAddress] = []
+        self.listening = Listening(Address("127.0.0.1:1"), self.reactor, self.opened.append)
+        self.listening.start(Factory())
+
+    def follow(self, text: str) -> None:
+        """Have it follow a configuration that names another address."""
+        self.listening.follow(self.listening.read(Address(text)))
+
+    def said(self, level: LogLevel) -> str:
+        """Return the only line, which has this level."""
+        [event] = self.events
+        self.assertEqual(event["log_level"], level)
+        return event["log_format"].format(**event)
+
+    def test_same(self) -> None:
+        """The same address is no other."""
+        self.follow("127.0.0.1:1")
+        self.assertEqual((len(self.reactor.tcpServers), self.events, self.opened), (1, [], []))
+
+    def test_moves(self) -> None:
+        """The new port is open before the old one is closed; who comes is judged by the new one."""
+        order: list[str] = []
+        self.patch(self.listening._port, "stopListening", lambda: order.append(f"{len(self.reactor.tcpServers)} open"))
+        self.follow("127.0.0.2:2")
+        self.assertEqual((order, self.listening.address), (["2 open"], Address("127.0.0.2:2")))
+        self.assertEqual(len(self.opened), 1)
+        self.assertIn("listening on", self.said(LogLevel.info))
+
+    def test_stays(self) -> None:
+        """Where an address cannot be had, or is none, the old one stays, is judged again, and an error says so."""
+
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            raise CannotListenError("127.0.0.1", 80, OSError("Permission denied"))
+
+        self.patch(self.reactor, "listenTCP", refuse)
+        for text, reason in (("127.0.0.1:80", "Permission denied"), ("nonsense", "write HOST:PORT")):
+            self.events.clear()
+            self.follow(text)
+            self.assertRegex(self.said(LogLevel.error), f"stays 127.0.0.1:1 until .*{reason}")
+            self.assertEqual(self.listening.address, Address("127.0.0.1:1"))
+        self.assertEqual(len(self.opened), 2)
+
+    def test_given(self) -> None:
+        """Sockets of systemd come at the start only."""
+        self.follow("systemd:domain=INET:name=http")
+        self.assertIn("next start", self.said(LogLevel.warn))
+        self.assertEqual(self.listening.address, Address("127.0.0.1:1"))
+
+    def test_stopping(self) -> None:
+        """When the end has begun, no port is opened any more."""
+        self.successResultOf(self.listening.stop())
+        self.follow("127.0.0.1:2")
+        self.assertEqual(len(self.reactor.tcpServers), 1)
