@@ -8,16 +8,21 @@ long as they wait.
 from __future__ import annotations
 
 import os
+import socket
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import Any, ClassVar
 
 from twisted.internet.interfaces import IListeningPort, IReactorTime
-from twisted.internet.tcp import Port
+from twisted.internet.tcp import Port, Server
 from twisted.logger import Logger
+
+from llama_swap.established import Established
 
 KEPT = 64
 """Files for which no client is let in: they are for what those need who are in; of few files, a smaller part."""
 MANY = 65536
+BURST = 100
+"""Clients who are let in at once, before what others say is heard."""
 REST = 0.1
 """Seconds until clients who cannot be let in are looked at again."""
 EPISODE = 60.0
@@ -27,6 +32,9 @@ EPISODE = 60.0
 def admit_by_files(port: IListeningPort, clock: IReactorTime) -> IListeningPort:
     """Have clients of a port wait until there are files for them; the system keeps them in a queue for so long."""
     assert isinstance(port, Port), "streams come by nothing else"
+    if port.transport is Server:
+        port.transport = Established  # type: ignore[assignment]  # it is a Server
+        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # those who are let in inherit it
     port.doRead = _Admission(port, clock).look  # type: ignore[method-assign]  # Twisted has no other way in
     return port
 
@@ -48,7 +56,7 @@ class _Admission:
         if room > 0:
             # There may be less: of all files but the next one it is not known here whether they are taken.
             batch = 1 if self._is_tight else 1 + room // 2
-            self._port.numberAccepts = min(self._port.numberAccepts, batch)
+            self._port.numberAccepts = min(BURST, batch)
             self._let_in()
         if self._port.sessionno == before:  # whatever the reason: it will be the same if it is tried at once
             self._rest()

@@ -148,6 +148,8 @@ class Wire:
     def getHost(self) -> IAddress:
         return self._host
 
+    no_delay = False
+
     def setTcpNoDelay(self, enabled: bool) -> None:
         self.no_delay = enabled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -11,7 +12,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import admission
-from llama_swap.admission import EPISODE, KEPT, REST, admit_by_files
+from llama_swap.admission import BURST, EPISODE, KEPT, REST, admit_by_files
 
 
 class FakePort(Port):
@@ -25,6 +26,7 @@ class FakePort(Port):
         self.reads = True
         self.lets_in = 1
         self.batches: list[int] = []
+        self.transport = None
 
     def fileno(self) -> int:
         """Return an open file."""
@@ -68,10 +70,11 @@ class AdmissionTests(SynchronousTestCase):
         return lowest
 
     def test_room(self) -> None:
-        """With room for many, Twisted lets in as many as it likes, else about half as many as there is room for."""
-        for allowed, batch in ((100_000, 1000), (-1, 1000), (self.lowest() + KEPT + 512, 257)):
+        """With room for many, a burst of clients is let in at once, else about half as many as there is room for."""
+        lowest = self.lowest()
+        few = next(few for few in count(lowest) if few - min(KEPT, few // 8) - lowest == BURST)
+        for allowed, batch in ((100_000, BURST), (-1, BURST), (few, 1 + BURST // 2)):
             self.allowed = allowed
-            self.port.numberAccepts = 1000
             self.port.doRead()
             self.assertEqual(self.port.batches.pop(), batch)
         self.assertEqual((self.clock.getDelayedCalls(), self.lines), ([], []))

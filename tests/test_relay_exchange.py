@@ -11,7 +11,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from llama_swap.relay.exchange import Exchange
+from llama_swap.relay.exchange import SMALL, Exchange
 from llama_swap.relay.headers import AnswerHead
 from tests.fakes_wire import Sink, Upstream, Wire, request_to
 
@@ -32,10 +32,15 @@ class RequestTests(SynchronousTestCase):
     """What goes upstream."""
 
     def test_head_and_body(self) -> None:
-        """Head and body leave as soon as there is a connection, without waiting for full packets."""
+        """Head and body leave as soon as there is a connection."""
         _, _, wire = connected(method=b"POST", body=b"\0body")
         self.assertEqual(wire.take(), b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n\0body")
-        self.assertTrue(wire.no_delay)
+
+    def test_more_pieces(self) -> None:
+        """What leaves in more pieces than one does not wait for the upstream to acknowledge the first."""
+        for body in (b"x" * SMALL, Pieces(3)):
+            _, _, wire = connected(method=b"POST", body=body)
+            self.assertTrue(wire.no_delay)
 
     def test_no_body(self) -> None:
         """Behind a head without a body comes nothing."""

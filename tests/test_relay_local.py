@@ -1,13 +1,14 @@
-"""Connecting to this machine, on real sockets, without a turn of the reactor."""
+"""Connecting to this machine, on real sockets, in one turn of the reactor."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
@@ -50,7 +51,7 @@ class Recorder(Protocol):
 
 
 class LoopbackTests(TestCase):
-    """The outcome is there when `connect` returns."""
+    """The outcome is there in the next turn of the reactor."""
 
     def setUp(self) -> None:
         """Take a port."""
@@ -69,16 +70,18 @@ class LoopbackTests(TestCase):
         """Connect to a socket's address."""
         host, port = listener.getsockname()[:2]
         peer = IPv6Address("TCP", host, port) if ":" in host else IPv4Address("TCP", host, port)
-        endpoint = LoopbackEndpoint(reactor, peer, self.patient)
-        verifyObject(IStreamClientEndpoint, endpoint)
-        return endpoint.connect(Factory.forProtocol(Recorder))
+        self.endpoint = LoopbackEndpoint(reactor, peer, self.patient)
+        verifyObject(IStreamClientEndpoint, self.endpoint)
+        return self.endpoint.connect(Factory.forProtocol(Recorder))
 
     async def test_connected(self) -> None:
         """Bytes flow both ways, and the end is told, over IPv4 and IPv6."""
         for host in ("127.0.0.1", "::1"):
             listener = self.listen(host)
             listener.listen()
-            protocol = self.successResultOf(self.connect(listener))
+            connecting = self.connect(listener)
+            await _turn()
+            protocol = self.successResultOf(connecting)
             accepted, _ = listener.accept()
             protocol.transport.write(b"ping")
             accepted.settimeout(10)
@@ -91,20 +94,70 @@ class LoopbackTests(TestCase):
             accepted.close()
             self.assertEqual(await protocol.ended, b"pong")
 
-    def test_refused(self) -> None:
-        """Nobody listens: that is known at once."""
-        self.failureResultOf(self.connect(self.listener), Refused)
+    async def test_together(self) -> None:
+        """Of several that are wished for in one turn, all are connected before the first is told."""
+        self.listener.listen()
+        self.listener.setblocking(False)
 
-    def test_full(self) -> None:
+        def accept_all(_: IProtocol) -> None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    accepted.append(self.listener.accept()[0])
+
+        accepted: list[socket.socket] = []
+        first = self.connect(self.listener).addCallback(accept_all)
+        second = self.endpoint.connect(Factory.forProtocol(Recorder))
+        await first
+        await _turn()
+        self.assertEqual(len(accepted), 2)
+        protocol = self.successResultOf(second)
+        for connection in accepted:
+            connection.close()
+        self.assertEqual(await protocol.ended, b"")
+
+    async def test_cancelled(self) -> None:
+        """What is not wished for any more is not connected."""
+        self.listener.listen()
+        connecting = self.connect(self.listener)
+        connecting.cancel()
+        await _turn()
+        self.failureResultOf(connecting, CancelledError)
+        self.listener.setblocking(False)
+        self.assertRaises(BlockingIOError, self.listener.accept)
+
+    async def test_cancelled_too_late(self) -> None:
+        """A connection that was made, and is not wished for any more before it is told, is closed again."""
+        self.listener.listen()
+        first = self.connect(self.listener).addCallback(lambda _: second.cancel())
+        second = self.endpoint.connect(Factory.forProtocol(Recorder))
+        await first
+        self.failureResultOf(second, CancelledError)
+        for _ in range(2):  # the first is told in the midst of it, and closing takes another turn
+            await _turn()
+        self.listener.accept()[0].close()
+        closed, _ = self.listener.accept()
+        self.addCleanup(closed.close)
+        closed.settimeout(10)
+        self.assertRaises(ConnectionResetError, closed.recv, 1)
+
+    async def test_refused(self) -> None:
+        """Nobody listens: that is known at once."""
+        connecting = self.connect(self.listener)
+        await _turn()
+        self.failureResultOf(connecting, Refused)
+
+    async def test_full(self) -> None:
         """A server with no room in its queue is waited for by somebody patient."""
         self.listener.listen(0)
         waiting = [socket.create_connection(self.listener.getsockname())]
         for client in waiting:
             self.addCleanup(client.close)
-        self.assertNoResult(self.connect(self.listener))
+        connecting = self.connect(self.listener)
+        await _turn()
+        self.assertNoResult(connecting)
         self.assertEqual(len(self.patient.connecting), 1)
 
-    def test_itself(self) -> None:
+    async def test_itself(self) -> None:
         """TCP lets a socket connect to itself when it is given the very port that nobody listens on."""
 
         class SamePort(socket.socket):
@@ -120,16 +173,19 @@ class LoopbackTests(TestCase):
         free.close()
         self.patch(local.socket, "socket", SamePort)
         connecting = LoopbackEndpoint(reactor, peer, self.patient).connect(Factory())
+        await _turn()
         self.failureResultOf(connecting, Refused)
 
-    def test_no_sockets_left(self) -> None:
+    async def test_no_sockets_left(self) -> None:
         """A process that may open no more files is told so, by an error like any other."""
 
         def no_more(*_: object) -> None:
             raise OSError(24, "Too many open files")
 
         self.patch(local.socket, "socket", no_more)
-        failure = self.failureResultOf(self.connect(self.listener), ConnectError)
+        connecting = self.connect(self.listener)
+        await _turn()
+        failure = self.failureResultOf(connecting, ConnectError)
         self.assertIn("Too many open files", str(failure.value))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
@@ -307,13 +306,8 @@ class PatienceTests(ChannelTestCase):
         self.end()
 
 
-class AddressTests(SynchronousTestCase):
-    """What is only seen once."""
-
-    def test_no_delay(self) -> None:
-        """Small writes are not held back."""
-        client = Client(site_of(Root()), IPv4Address("TCP", "192.0.2.7", 1))
-        self.assertTrue(client.wire.no_delay)
+class ProtocolTests(SynchronousTestCase):
+    """What is spoken."""
 
     def test_no_http2(self) -> None:
         """Within TLS, only HTTP/1.1 is offered."""

@@ -54,6 +54,8 @@ class UpstreamConnection(Protocol):
         """Send a request, and hand what comes to `carried` until `release`."""
         self._carried = carried
         self._sent_before = self._sent
+        if len(parts) > 1:
+            self.be_prompt()
         for part in parts:
             self.send(part)
 
@@ -64,9 +66,14 @@ class UpstreamConnection(Protocol):
 
     def carry_large(self, carried: Carried, head: bytes, body: Body) -> None:
         """Send a request whose body is not in memory, no faster than the upstream reads; else as `carry`."""
+        self.be_prompt()
         self.carry(carried, head)
         self._sent += len(body)
         self._upload = Upload(self.transport, body.pieces())
+
+    def be_prompt(self) -> None:
+        """What is written in more than one piece must not wait for the upstream to acknowledge those before."""
+        self.transport.setTcpNoDelay(True)
 
     def release(self) -> bool:
         """The exchange is over; return whether the connection could carry another."""
@@ -124,10 +131,6 @@ class UpstreamConnection(Protocol):
         self.transport.stopProducing()
 
     # -- from Twisted -----------------------------------------------------------------------------------------
-
-    def connectionMade(self) -> None:
-        """Small writes are whole requests here; nothing is to wait for more."""
-        self.transport.setTcpNoDelay(True)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""

@@ -11,56 +11,77 @@ import os
 import socket
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.error import getConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.tcp import Server
+from twisted.internet.protocol import Protocol
 from zope.interface import implementer
+
+from llama_swap.established import Established
 
 
 @implementer(IStreamClientEndpoint)
-@frozen
+@define
 class LoopbackEndpoint:
-    """Connects to a loopback address; where that takes longer than a moment, `patient` does it."""
+    """Connects to a loopback address; where that takes longer than a moment, `patient` does it.
+
+    All that is wished for in one turn of the reactor is done at its end: first every connection is made, then what is
+    to be said over each.  When many requests come at once, their server wakes up once for all of them; woken for each,
+    it would fall asleep in between, and to wake another processor costs more than to connect.
+    """
 
     _reactor: Any
     _peer: IPv4Address | IPv6Address
     _patient: IStreamClientEndpoint
+    _wishes: list[tuple[Deferred[Any], IProtocolFactory]] = field(factory=list, init=False)
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See `IStreamClientEndpoint.connect`."""
-        family = socket.AF_INET if isinstance(self._peer, IPv4Address) else socket.AF_INET6
+        if not self._wishes:
+            self._reactor.callLater(0, self._connect_all)
+        connecting: Deferred[Any] = Deferred()
+        self._wishes.append((connecting, factory))
+        return connecting.addCallback(self._outcome, factory)
+
+    def _connect_all(self) -> None:
+        wishes, self._wishes = [wish for wish in self._wishes if not wish[0].called], []  # the others were cancelled
+        for connecting, made in [(connecting, self._connected(factory)) for connecting, factory in wishes]:
+            if not connecting.called:
+                connecting.callback(made)
+            elif not isinstance(made, int):  # cancelled by one of those before it
+                made.transport.abortConnection()
+
+    def _outcome(self, made: Protocol | int, factory: IProtocolFactory) -> Protocol | Deferred[IProtocol]:
+        if made == errno.EALREADY:  # the server's queue is full
+            return self._patient.connect(factory)
+        if isinstance(made, int):
+            raise getConnectError((made, os.strerror(made)))
+        return made
+
+    def _connected(self, factory: IProtocolFactory) -> Any:
+        """Return a protocol that is connected, or the number of an error; of EALREADY, the outcome is not yet known."""
+        sock = self._socket()
+        if isinstance(sock, int):
+            return sock
+        protocol = factory.buildProtocol(self._peer)
+        assert protocol is not None, "the relay's factories refuse nobody"
+        protocol.makeConnection(Established(sock, protocol, (self._peer.host, self._peer.port), None, 0, self._reactor))
+        return protocol
+
+    def _socket(self) -> socket.socket | int:
+        """Return a connected socket, or the same."""
         address = (self._peer.host, self._peer.port)
+        family = socket.AF_INET if isinstance(self._peer, IPv4Address) else socket.AF_INET6
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
-            return _failed(error.errno)
+            return error.errno or errno.EIO
         outcome = sock.connect_ex(address)
         if outcome == errno.EINPROGRESS:  # what has become of it shows when it is asked again
             outcome = sock.connect_ex(address)
         if outcome in (0, errno.EISCONN) and sock.getsockname()[:2] != address:  # TCP can meet itself
-            return self._connected(sock, factory)
+            return sock
         sock.close()
-        if outcome == errno.EALREADY:  # the server's queue is full
-            return self._patient.connect(factory)
-        return _failed(outcome or errno.ECONNREFUSED)
-
-    def _connected(self, sock: socket.socket, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        protocol = factory.buildProtocol(self._peer)
-        assert protocol is not None, "the relay's factories refuse nobody"
-        transport = _Transport(sock, protocol, (self._peer.host, self._peer.port), None, 0, self._reactor)  # type: ignore[arg-type]
-        protocol.makeConnection(transport)
-        return succeed(protocol)
-
-
-class _Transport(Server):
-    """What Twisted calls a server's transport is that of any socket which is connected already."""
-
-    def __repr__(self) -> str:
-        return f"<{self.logstr}>"
-
-
-def _failed(code: int | None) -> Deferred[Any]:
-    return fail(getConnectError((code, os.strerror(code or 0))))
+        return outcome or errno.ECONNREFUSED

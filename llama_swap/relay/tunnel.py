@@ -42,6 +42,7 @@ def is_agreed(wanted: bytes, fields: Fields) -> bool:
 def join(request: Any, upstream: UpstreamConnection) -> None:
     """Let `upstream` have what the client of a twisted.web request sends, no faster than it takes it."""
     client: ClientConnection = request.channel
+    upstream.be_prompt()
     upstream.transport.registerProducer(_Intake(client), True)
     client.tunnel(upstream.send)
 

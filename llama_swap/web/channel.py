@@ -49,29 +49,31 @@ class SwapChannel(HTTPChannel):
     site: SwapSite
     transport: Any
     requests: list[Any]
+    _patience: Patience
+    _head: RequestHead  # of the request that is being read
+    _peer: IAddress | None = None
+    _unread = b""
+    _searched = 0  # how much of it holds no end of a head
+    _is_reading = False
+    _body: ChunkedBody | SizedBody | None = None  # of the request that is being read, if it is not yet complete
+    _answering = False
+    _full = False  # the client does not take what it is sent
+    _was_full = False
+    _closing = False
+    _left_to_discard: int | None = None  # of a client that was refused
+    _tunnel: Callable[[bytes], None] | None = None  # takes what comes, once the connection has left HTTP
+    _held = False  # nothing is read into the tunnel now
 
     def __init__(self) -> None:
-        super().__init__()
-        self._unread = b""
-        self._searched = 0  # how much of it holds no end of a head
-        self._is_reading = False
-        self._head: RequestHead  # of the request that is being read
-        self._body: ChunkedBody | SizedBody | None = None  # likewise, if it is not yet complete
-        self._answering = False
-        self._full = False  # the client does not take what it is sent
-        self._was_full = False
-        self._closing = False
-        self._left_to_discard: int | None = None  # of a client that was refused
-        self._tunnel: Callable[[bytes], None] | None = None  # takes what comes, once the connection has left HTTP
-        self._held = False  # nothing is read into the tunnel now
-        self._patience: Patience
-        self._ends: tuple[IAddress, IAddress] | None = None
+        """Have nothing to read yet; twisted.web's channel has more, for requests that it reads line by line."""
+        self.requests = []
 
     # -- from the transport -----------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """A client has come."""
-        super().connectionMade()
+        self._networkProducer = self.transport
+        self.transport.registerProducer(self, True)
         self._patience = Patience(self.site.reactor, self._too_late)
         self._patience.allow(IDLE_TIMEOUT)
 
@@ -111,18 +113,10 @@ class SwapChannel(HTTPChannel):
         self._read()
 
     def getPeer(self) -> IAddress:  # noqa: N802  # twisted.web's name
-        """Return the client's address."""
-        return self.addresses()[0]
-
-    def getHost(self) -> IAddress:  # noqa: N802
-        """Return the address at which the client has reached us."""
-        return self.addresses()[1]
-
-    def addresses(self) -> tuple[IAddress, IAddress]:
-        """Return both.  The kernel is asked once, and with the first request: behind `haproxy:`, not before."""
-        if self._ends is None:
-            self._ends = (self.transport.getPeer(), self.transport.getHost())
-        return self._ends
+        """Return the client's address.  It is asked for with the first request: behind `haproxy:`, not before."""
+        if self._peer is None:
+            self._peer = self.transport.getPeer()
+        return self._peer
 
     # -- from the request -------------------------------------------------------------------------------------
 

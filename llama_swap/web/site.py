@@ -77,7 +77,7 @@ class SwapRequest(ServerRequest):
     def __init__(self, channel: SwapChannel) -> None:
         """Do what twisted.web's own requests do, save what most never need; `tests/test_web_site.py` compares them."""
         self.channel = channel
-        self.client, self.host = channel.addresses()
+        self.client = channel.getPeer()
         self.transport = channel.transport
         self.notifications = []
         self.cookies = []
@@ -85,6 +85,13 @@ class SwapRequest(ServerRequest):
         self.queued = False
         self._parsePOSTFormSubmission = False
         Componentized.__init__(self)
+
+    @property
+    def host(self) -> IAddress:
+        """The address at which the client has reached us.  The kernel is asked when somebody wants to know."""
+        transport: Any = self.transport
+        address: IAddress = transport.getHost()
+        return address
 
     @property
     def responseHeaders(self) -> Headers:  # noqa: N802  # twisted.web's name
@@ -220,6 +227,13 @@ class SwapSite(Site):
         self.takes_tunnels = True
         self._giving_back: IDelayedCall | None = None
         self.follow(config)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A client has come."""
+        channel: Any = SwapChannel()
+        channel.factory = channel.site = self
+        channel.requestFactory = SwapRequest
+        return channel
 
     def follow(self, config: Config) -> None:
         """Serve by `config` from now on."""

@@ -1,0 +1,61 @@
+"""Transports of connections that exist already, on real sockets."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Server
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.established import Established
+
+DESCRIPTIONS = {"logstr", "repstr"}
+"""What Twisted's transport has beside; both are texts about it."""
+
+
+class Port:
+    """What a transport asks the port that let it in."""
+
+    _realPortNumber = 8080  # noqa: N815  # Twisted's name
+
+
+class EstablishedTests(SynchronousTestCase):
+    """One end of a connection; the other belongs to the test."""
+
+    def make(self, kind: type[Server], client: tuple[Any, ...], *, blocks: bool = True) -> Server:
+        """Return a transport of a new connection."""
+        ours, self.theirs = socket.socketpair()
+        self.addCleanup(self.theirs.close)
+        ours.setblocking(blocks)
+        transport = kind(ours, Protocol(), client, Port(), 3, reactor)  # type: ignore[arg-type]
+        self.addCleanup(ours.close)
+        self.addCleanup(transport.stopReading)
+        return transport
+
+    def test_like_twisted(self) -> None:
+        """It has whatever Twisted's transport has, and is read from."""
+        for client in (("127.0.0.1", 1), ("::1", 1, 0, 0)):
+            theirs, ours = (vars(self.make(kind, client)) for kind in (Server, Established))
+            self.assertEqual(ours.keys(), theirs.keys() - DESCRIPTIONS)
+            same = ours.keys() - {"socket", "fileno", "protocol", "server"}
+            self.assertEqual({name: ours[name] for name in same}, {name: theirs[name] for name in same})
+            self.assertIn(ours["fileno"](), [reader.fileno() for reader in reactor.getReaders()])  # type: ignore[attr-defined]
+
+    def test_does_not_block(self) -> None:
+        """Neither a socket that did, nor one that did not."""
+        for blocks in (True, False):
+            transport = self.make(Established, ("127.0.0.1", 1), blocks=blocks)
+            self.assertEqual(transport.getHandle().gettimeout(), 0)
+
+    def test_peer(self) -> None:
+        """The other end is known by its address."""
+        self.assertEqual(self.make(Established, ("127.0.0.1", 1)).getPeer(), IPv4Address("TCP", "127.0.0.1", 1))
+        self.assertEqual(self.make(Established, ("::1", 1, 0, 0)).getPeer(), IPv6Address("TCP", "::1", 1, 0, 0))
+
+    def test_description(self) -> None:
+        """It can be told from others in a log."""
+        self.assertEqual(repr(self.make(Established, ("127.0.0.1", 1))), "<Protocol to 127.0.0.1>")
