@@ -101,7 +101,7 @@ def _parser(*, checks: bool) -> argparse.ArgumentParser:
     )
     option = parser.add_argument
     option("words", nargs="*", metavar="FILE", help="the YAML file that describes the models")
-    option("--config", metavar="FILE", help="the same")
+    option("--config", metavar="FILE", help="the same as just FILE")
     if checks:
         option("-q", "--quiet", action="store_true", help="only say what is wrong, and sum up")
     option("--config-dir", metavar="DIR", help="a directory whose *.yml and *.yaml files are added to it")
