@@ -38,9 +38,14 @@ def events(*data: object) -> bytes:
     return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in data) + b"data: [DONE]\n\n"
 
 
+def read(first: bytes, last: bytes, *, chunked: bool = False) -> Tokens:
+    """Return what the ends of an answer say, be it two counts or all."""
+    return Tokens(*read_tokens(first, last, chunked=chunked))
+
+
 def whole(body: bytes, *, chunked: bool = False) -> Tokens:
     """Return what a short answer says, whose ends are the same."""
-    return read_tokens(body, body, chunked=chunked)
+    return read(body, body, chunked=chunked)
 
 
 class WholeAnswerTests(SynchronousTestCase):
@@ -48,30 +53,30 @@ class WholeAnswerTests(SynchronousTestCase):
 
     def test_openai(self) -> None:
         """The counts of `usage`; vLLM writes null where it knows nothing."""
-        self.assertEqual(whole(answer(usage=OPENAI)), Tokens(3, input=23, output=7))
+        self.assertEqual(whole(answer(usage=OPENAI)), Tokens(23, 7, cached=3))
         bare = {**OPENAI, "prompt_tokens_details": None}
-        self.assertEqual(whole(answer(usage=bare, prompt_logprobs=None)), Tokens(input=23, output=7))
+        self.assertEqual(whole(answer(usage=bare, prompt_logprobs=None)), Tokens(23, 7))
 
     def test_responses(self) -> None:
         """OpenAI's newer names."""
         usage = {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5}
-        self.assertEqual(whole(answer(usage=usage)), Tokens(4, input=9, output=5))
+        self.assertEqual(whole(answer(usage=usage)), Tokens(9, 5, cached=4))
 
     def test_anthropic(self) -> None:
         """Anthropic's names."""
         usage = {"input_tokens": 9, "cache_read_input_tokens": 4, "output_tokens": 5}
-        self.assertEqual(whole(answer(usage=usage)), Tokens(4, input=9, output=5))
+        self.assertEqual(whole(answer(usage=usage)), Tokens(9, 5, cached=4))
 
     def test_llama_cpp(self) -> None:
         """`timings` know more, and win; they also come alone."""
-        expected = Tokens(3, 6, 5, 20, 7, 800.5, 41)
+        expected = Tokens(20, 7, 3, 6, 5, 800.5, 41)
         self.assertEqual(whole(answer(usage=OPENAI, timings=TIMINGS)), expected)
         self.assertEqual(whole(answer(timings=TIMINGS)), expected)
 
     def test_embeddings(self) -> None:
         """Where a huge list follows it, `usage` is found at the beginning."""
         body = b'{"object":"list","usage":{"prompt_tokens":8,"total_tokens":8},"data":[%b]}' % (b"0.25," * 4000)
-        self.assertEqual(read_tokens(body[:4096], body[-4096:], chunked=False), Tokens(input=8))
+        self.assertEqual(read(body[:4096], body[-4096:]), Tokens(input=8))
 
     def test_said_by_the_model(self) -> None:
         """Text that looks like it is not taken for it."""
@@ -116,21 +121,21 @@ class StreamTests(SynchronousTestCase):
     def test_openai(self) -> None:
         """The last `usage` counts, not the nulls before it."""
         stream = events({"choices": [1], "usage": None}, {"choices": [2], "usage": None}, {"usage": OPENAI})
-        self.assertEqual(whole(stream), Tokens(3, input=23, output=7))
+        self.assertEqual(whole(stream), Tokens(23, 7, cached=3))
 
     def test_counts_in_each_event(self) -> None:
         """Where each event has counts, the last ones count."""
         stream = events(*({"usage": {"prompt_tokens": 9, "completion_tokens": n}} for n in range(6)))
-        self.assertEqual(whole(stream), Tokens(input=9, output=5))
+        self.assertEqual(whole(stream), Tokens(9, 5))
 
     def test_anthropic(self) -> None:
         """The prompt's size comes at the beginning, the answer's at the end."""
         start = {"message": {"usage": {"input_tokens": 9, "cache_read_input_tokens": 4, "output_tokens": 1}}}
         end = {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 80}}
-        self.assertEqual(whole(events(start, end)), Tokens(4, input=9, output=80))
+        self.assertEqual(whole(events(start, end)), Tokens(9, 80, cached=4))
         words = [{"delta": {"text": "word"}} for _ in range(900)]
         stream = events(start, *words, end)
-        self.assertEqual(read_tokens(stream[:4096], stream[-4096:], chunked=False), Tokens(4, input=9, output=80))
+        self.assertEqual(read(stream[:4096], stream[-4096:]), Tokens(9, 80, cached=4))
 
     @given(st.integers(1, 700))
     @settings(max_examples=200, deadline=None)
@@ -139,4 +144,4 @@ class StreamTests(SynchronousTestCase):
         stream = events({"choices": []}, {"usage": OPENAI, "timings": TIMINGS})
         parts = [stream[at : at + size] for at in range(0, len(stream), size)]
         chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
-        self.assertEqual(whole(chunked, chunked=True), Tokens(3, 6, 5, 20, 7, 800.5, 41))
+        self.assertEqual(whole(chunked, chunked=True), Tokens(20, 7, 3, 6, 5, 800.5, 41))

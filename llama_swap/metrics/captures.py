@@ -120,16 +120,15 @@ class Captures:
         """Keep requests that are over, as far as there is room for all of them."""
         used, limit, stored = self._used, self._limit, self._stored
         for request in requests:
-            body, answer = request.body, request.answer
-            size = OVERHEAD + request.said.size + request.content.size
-            if body is not None:
-                size += len(body)
-            if answer is None or size + len(answer) > limit:
-                request.forget()
-            else:
-                request.room = size = size + len(answer)
-                used += size
-                stored.append(request)
+            answer = request.answer
+            if answer is not None:
+                heads = OVERHEAD + request.said.size + request.content.size
+                request.room = room = heads + len(request.body or b"") + len(answer)
+                if room <= limit:
+                    used += room
+                    stored.append(request)
+                    continue
+            request.forget()
         self._used = used
         self._drop_oldest()
 
@@ -155,10 +154,12 @@ class Captures:
 
     def _drop_oldest(self) -> None:
         """Let go of what takes too much room, as far as it is stored captures."""
-        while self._used > self._limit and self._stored:
-            request = self._stored.popleft()
-            self._used -= request.room
+        used, limit, stored = self._used, self._limit, self._stored
+        while used > limit and stored:
+            request = stored.popleft()
+            used -= request.room
             request.forget()
+        self._used = used
 
 
 def without_chunks(body: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
-from attrs import define, field
+from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 from llama_swap.errors import Cancelled, SwapError
@@ -13,7 +13,7 @@ from llama_swap.metrics.activity import Activity, Reason
 from llama_swap.metrics.captures import Recording
 from llama_swap.metrics.headers import Content, Fields, Said, shown
 from llama_swap.metrics.rfc3339 import text_of
-from llama_swap.metrics.tokens import Tokens
+from llama_swap.metrics.tokens import Counts, Tokens
 
 ENDS: Final = 4096
 """How many bytes are kept of each end of a long answer: there, servers say how many tokens it took."""
@@ -54,15 +54,17 @@ class LongAnswer:
             self.recording.add(data)
 
 
-@define(eq=False, repr=False)
+@define(init=False, eq=False, repr=False)
 class InFlightRequest:
     """One request, from its coming to its end; then it is its own entry of the activity, and its own capture.
 
     As an `AnswerObserver` of the relay it sees each part of the answer; so it only takes notes.  What can be made of
     them is made when the request is over, or when somebody looks, and others are not kept waiting.
+
+    `InFlight.add` makes it: a constructor with as many arguments would take twice as long.
     """
 
-    _registry: InFlight
+    registry: InFlight
     number: int
     """Among those under way; when it is over, in the activity."""
     model: str
@@ -74,36 +76,40 @@ class InFlightRequest:
     body: bytes | None
     metered: bool
     """Whether it asks the model for an inference; else it is only passed on."""
-    arrived: float
-    granted: float | None = None
-    """When its model was ready to answer it."""
-    first_byte: float | None = None
-    """When the first part of the answer's body came."""
-    status: int = 0
-    """Of the answer; 0: none has begun."""
-    answer_fields: tuple[tuple[bytes, bytes], ...] = ()
-    chunked: bool = False
-    """Whether the answer's body is noted in its chunks."""
-    size: int = 0
-    """How many bytes of the answer's body have come."""
-    _parts: list[bytes] = field(factory=list)
-    _enough: int = GATHERED
-    _long: LongAnswer | None = None
-    ended: float = 0.0
-    error: Reason | None = None
-    """What ended it before its time."""
-    cancel: Callable[[Cancelled], object] | None = None
+    cancel: Callable[[Cancelled], object] | None
     """How to make an end of it."""
-    # The rest is known when it is settled.
-    answer: bytes | None = field(init=False)
-    said: Said = field(init=False)
-    content: Content = field(init=False)
-    tokens: Tokens = field(init=False)
-    room: int = field(init=False)
+    arrived: float
+    granted: float | None
+    """When its model was ready to answer it."""
+    status: int
+    """Of the answer; 0: none has begun."""
+    answer_fields: tuple[tuple[bytes, bytes], ...]
+    chunked: bool
+    """Whether the answer's body is noted in its chunks."""
+    size: int
+    """How many bytes of the answer's body have come."""
+    first_byte: float
+    """When the first of them came, if any did."""
+    parts: list[bytes]
+    """Those of them that were not looked at yet."""
+    enough: int
+    """When so many bytes have come, what gathered is looked at."""
+    long: LongAnswer | None
+    """None: the answer is a short one so far."""
+    error: Reason | None
+    """What ended it before its time."""
+    # The rest is known when it is over, or only when it is settled.
+    ended: float
+    answer: bytes | None
+    said: Said
+    content: Content
+    tokens: Counts
+    room: int
+    """How many bytes its capture takes."""
 
     def grant(self) -> None:
         """The model is ready for it."""
-        self.granted = self._registry.now()
+        self.granted = self.registry.now()
 
     def begin(self, status: int, fields: tuple[tuple[bytes, bytes], ...], *, chunked: bool) -> None:
         """See `AnswerObserver.begin`."""
@@ -113,16 +119,19 @@ class InFlightRequest:
 
     def data(self, data: bytes) -> None:
         """See `AnswerObserver.data`."""
-        if not self.size:
-            self.first_byte = self._registry.now()
-        self.size += len(data)
-        self._parts.append(data)
-        if self.size > self._enough:
+        if self.size:
+            self.size += len(data)
+            self.parts.append(data)
+        else:
+            self.first_byte = self.registry.now()
+            self.size = len(data)
+            self.parts = [data]
+        if self.size > self.enough:
             self._gather()
 
     def over(self, error: SwapError | None = None) -> None:
         """The request has ended, with `error` if not as it should.  Only the first call counts."""
-        registry = self._registry
+        registry = self.registry
         if registry.requests.pop(self.number, None) is not None:
             self.cancel = None  # which refers to whoever refers to this
             if error is not None:
@@ -132,13 +141,13 @@ class InFlightRequest:
 
     def take_answer(self) -> tuple[bytes, bytes]:
         """It is over: return both ends of the answer, each of which is all of it if it is short."""
-        if self._long is None:
-            parts, self._parts = self._parts, _NO_PARTS
-            self.answer = answer = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self.long is None:
+            self.answer = answer = b"".join(self.parts)
+            self.parts = _NO_PARTS
             return answer, answer
-        if self._parts:
+        if self.parts:
             self._gather()
-        long, self._long = self._long, None
+        long, self.long = self.long, None
         self.answer = b"" if long.recording is None else long.recording.end()
         return long.first, long.last
 
@@ -156,7 +165,7 @@ class InFlightRequest:
             self.path.decode("latin-1"),
             self.content.type,
             self.status,
-            self.tokens,
+            Tokens(*self.tokens),
             max(0, round((self.ended - self.arrived) * 1000)),
             self.error.text if self.error else "",
             self.said.metadata,
@@ -164,11 +173,11 @@ class InFlightRequest:
 
     def _gather(self) -> None:
         """Keep what is worth it of the parts that came since the last time."""
-        if self._long is None:
-            self._long = LongAnswer(self._registry.recorder.recording(self))
-        self._long.add(b"".join(self._parts))
-        self._parts.clear()
-        self._enough = self.size + GATHERED
+        if self.long is None:
+            self.long = LongAnswer(self.registry.recorder.recording(self))
+        self.long.add(b"".join(self.parts))
+        self.parts.clear()
+        self.enough = self.size + GATHERED
 
     def as_json(self) -> dict[str, Any]:
         """Return what observers of the proxy are shown."""
@@ -182,8 +191,8 @@ class InFlightRequest:
             "remote_ip": "" if self.client is None else self.client.decode("latin-1"),
             "resp_headers": shown(self.answer_fields),
             "resp_bytes": self.size,
-            "elapsed_ms": max(0, round((self._registry.now() - self.arrived) * 1000)),
-            "metadata": self._registry.recorder.metadata(self),
+            "elapsed_ms": max(0, round((self.registry.now() - self.arrived) * 1000)),
+            "metadata": self.registry.recorder.metadata(self),
         }
 
 
@@ -209,8 +218,23 @@ class InFlight:
     ) -> InFlightRequest:
         """Take note of a request for `model` that has just come."""
         self._last = number = self._last + 1
-        request = InFlightRequest(self, number, model, method, path, fields, client, body, metered, self.now())
-        self.requests[number] = request
+        self.requests[number] = request = InFlightRequest()
+        request.registry = self
+        request.number = number
+        request.model = model
+        request.method = method
+        request.path = path
+        request.fields = fields
+        request.client = client
+        request.body = body
+        request.metered = metered
+        request.cancel = request.granted = request.long = request.error = None
+        request.status = request.size = 0
+        request.answer_fields = ()
+        request.chunked = False
+        request.parts = _NO_PARTS
+        request.enough = GATHERED
+        request.arrived = self.now()
         return request
 
     def cancel(self, number: int) -> bool:

@@ -19,13 +19,15 @@ from llama_swap.metrics.headers import Content, Fields, Said, content_of, is_unr
 from llama_swap.metrics.inflight import ENDS, InFlightRequest
 from llama_swap.metrics.log import ActivityLog
 from llama_swap.metrics.tallies import Tallies
-from llama_swap.metrics.tokens import NOTHING_KNOWN, Tokens, read_tokens
+from llama_swap.metrics.tokens import NOTHING_KNOWN, Counts, read_tokens
 
 BATCH = 32
 """So many requests are settled together, at most: the memory of more would have left the processor's cache by then."""
 HEAVY = 1024 * 1024
 """So many bytes of requests and answers, at most: that is how much of them waits, and has to be looked through.  So
 much is unpacked together of what was compressed, or one answer more."""
+LEAST = HEAVY // BATCH
+"""What a request weighs beside its bytes."""
 SOON = 0.2
 """Seconds that a request waits for others to be settled with, at most."""
 SESSION = "session_id"
@@ -73,8 +75,8 @@ class ActivityRecorder:
         """See `Recorder.record`."""
         if request.metered:
             self._over.append(request)
-            self._weight += request.size + len(request.body or b"")
-            if len(self._over) >= BATCH or self._weight > HEAVY:
+            self._weight = weight = self._weight + LEAST + request.size + len(request.body or b"")
+            if weight >= HEAVY:
                 self._settle()
             elif self._timer is None:
                 self._timer = self._clock.callLater(SOON, self._settle_in_time)
@@ -138,7 +140,7 @@ class ActivityRecorder:
         elif content.coding:
             request.tokens = self._tokens_of_packed(request)
         else:
-            request.tokens = read_tokens(first, last, chunked=request.chunked)
+            request.tokens = read_tokens(first, last, request.chunked)
         if not said.is_readable:
             request.body = None
         if not content.is_readable:
@@ -146,7 +148,7 @@ class ActivityRecorder:
         if not request.status and request.error is not None:
             request.status = request.error.status
 
-    def _tokens_of_packed(self, request: InFlightRequest) -> Tokens:
+    def _tokens_of_packed(self, request: InFlightRequest) -> Counts:
         """Return what a compressed answer says, if all of it was kept: its end alone cannot be read."""
         answer = request.answer or b""
         content = unpacked(without_chunks(answer) if request.chunked else answer, request.content.coding) or b""

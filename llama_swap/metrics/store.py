@@ -242,11 +242,11 @@ def _entry(row: Row) -> Activity:
         row["resp_content_type"],
         row["resp_status_code"],
         Tokens(
+            row["input_tokens"],
+            row["output_tokens"],
             row["cache_tokens"],
             row["draft_tokens"],
             row["draft_acc_tokens"],
-            row["input_tokens"],
-            row["output_tokens"],
             row["prompt_per_second"],
             row["tokens_per_second"],
         ),

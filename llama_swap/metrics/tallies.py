@@ -8,13 +8,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Final, Protocol
+from itertools import zip_longest
+from typing import Any, Final, Protocol
 
 from attrs import define, field
 
 from llama_swap.metrics.activity import Reason
 from llama_swap.metrics.headers import Content
-from llama_swap.metrics.tokens import NOTHING_KNOWN, UNKNOWN, Tokens
+from llama_swap.metrics.tokens import NOTHING_KNOWN, UNKNOWN, Counts
 
 SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of the buckets: from a small embedding to a large model that is loaded from a slow disk."""
@@ -27,10 +28,11 @@ class Over(Protocol):
     error: Reason | None
     arrived: float
     granted: float | None
-    first_byte: float | None
+    first_byte: float
+    size: int
     ended: float
     content: Content
-    tokens: Tokens
+    tokens: Counts
 
 
 @define(eq=False)
@@ -86,26 +88,29 @@ class ModelTallies:
 
     def count(self, over: Sequence[Over]) -> None:
         """Count requests that are over, many at once: then each costs little."""
-        self.requests.update([each.status for each in over])
+        statuses = [each.status for each in over]
+        for status in set(statuses):
+            self.requests[status] += statuses.count(status)
         self.errors.update([each.error.code for each in over if each.error is not None])
         self.duration.add(*[each.ended - each.arrived for each in over])
         self.waiting.add(*[each.granted - each.arrived for each in over if each.granted is not None])
-        streams = [each for each in over if each.content.is_stream]
-        self.first_byte.add(*[each.first_byte - each.arrived for each in streams if each.first_byte is not None])
+        self.first_byte.add(*[each.first_byte - each.arrived for each in over if each.content.is_stream and each.size])
         self.count_tokens([each.tokens for each in over if each.tokens is not NOTHING_KNOWN])
 
-    def count_tokens(self, tokens: Sequence[Tokens]) -> None:
+    def count_tokens(self, counts: Sequence[Counts]) -> None:
         """Add what some answers took."""
-        if tokens:
-            cached, drafted, accepted, read, written, *_ = zip(*tokens, strict=True)
-            self.cached_tokens += _sum_known(cached)
-            self.drafted_tokens += _sum_known(drafted)
-            self.accepted_tokens += _sum_known(accepted)
-            self.input_tokens += _sum_known(read)
-            self.output_tokens += _sum_known(written)
+        if counts:
+            read, written, *others = map(_sum_known, zip_longest(*counts, fillvalue=UNKNOWN))
+            self.input_tokens += read
+            self.output_tokens += written
+            if others:
+                cached, drafted, accepted, *_ = others
+                self.cached_tokens += cached
+                self.drafted_tokens += drafted
+                self.accepted_tokens += accepted
 
 
-def _sum_known(counts: Sequence[int]) -> int:
+def _sum_known(counts: Sequence[Any]) -> Any:
     return sum(counts) - UNKNOWN * counts.count(UNKNOWN)
 
 

@@ -20,67 +20,67 @@ MOST: Final = 2048
 _scan = make_scanner(cast(Any, JSONDecoder()))  # typeshed has it wrong
 _TO_OBJECT = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\{")
 _PLAIN = re.compile(
-    rb'"usage": ?\{"prompt_tokens": ?([0-9]{1,9}), ?(?:"total_tokens": ?[0-9]{1,9}, ?)?'
-    rb'"completion_tokens": ?([0-9]{1,9})(?:, ?"total_tokens": ?[0-9]{1,9})?(?:, ?"prompt_tokens_details": ?null)?\}'
+    rb'"usage": ?+\{"prompt_tokens": ?+([0-9]{1,9}+), ?+(?:"total_tokens": ?+[0-9]{1,9}+, ?+|)'
+    rb'"completion_tokens": ?+([0-9]{1,9}+)(?:, ?+"total_tokens": ?+[0-9]{1,9}+|)'
+    rb'(?:, ?+"prompt_tokens_details": ?+null|)\}[^"]*+(?:"(?!timings")[^"]*+)*+\Z'
 )
-"""What servers write that know no more; it is read in a third of the time that any other object takes."""
+"""What servers write that know no more, up to the end.  Nothing of it is tried twice, and so it is read in a fourth of
+the time that any other object takes."""
 _CHUNK_BORDER = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}(?:;[^\r\n]*)?\r\n")
 
 
 class Tokens(NamedTuple):
     """What one answer took; -1 where the server did not say."""
 
+    input: int = UNKNOWN
+    output: int = UNKNOWN
     cached: int = UNKNOWN
     """Tokens of the prompt that were in the server's cache."""
     drafted: int = UNKNOWN
     accepted: int = UNKNOWN
     """Of the drafted ones, those that were right."""
-    input: int = UNKNOWN
-    output: int = UNKNOWN
     input_per_second: float = UNKNOWN
     output_per_second: float = UNKNOWN
 
 
+Counts = tuple[int, int] | Tokens
+"""All that is known, or only the two of `Tokens` that are mostly known: such a pair is made in a fourth of the time."""
 NOTHING_KNOWN: Final = Tokens()
 
 
-def read_tokens(first: bytes, last: bytes, *, chunked: bool) -> Tokens:
+def read_tokens(first: bytes, last: bytes, chunked: bool) -> Counts:
     """Return what the two ends of an answer say; both are the same where the answer is short.
 
     If `chunked`, they are parts of a body in its chunks (RFC 9112 §7.1), whose borders may be anywhere.
     """
     if chunked:
         last = _CHUNK_BORDER.sub(b"", last)
-    at = last.rfind(b'"usage"')
-    plain = _PLAIN.match(last, at) if at >= 0 else None
-    if last.find(b'"timings"', plain.end() if plain else 0) >= 0 and (timings := _last_object(last, b'"timings"')):
-        return _timed(timings, {} if "cache_n" in timings else _last_object(last, b'"usage"'))
-    if plain:
+    if plain := _PLAIN.match(last, last.rfind(b'"usage"')):
         read, written = plain.groups()
-        return Tokens(UNKNOWN, UNKNOWN, UNKNOWN, int(read), int(written))
-    usage = _last_object(last, b'"usage"') if at >= 0 else {}
+        return int(read), int(written)
+    if b'"timings"' in last and (timings := _last_object(last, b'"timings"')):
+        return _timed(timings, {} if "cache_n" in timings else _last_object(last, b'"usage"'))
+    usage = _last_object(last, b'"usage"')
     if "prompt_tokens" not in usage:
         usage = {**_first_object(_CHUNK_BORDER.sub(b"", first) if chunked else first, b'"usage"'), **usage}
         if not usage:
             return NOTHING_KNOWN
     get = usage.get
     return Tokens(
-        _whole(_cached(usage)),
-        UNKNOWN,
-        UNKNOWN,
         _whole(get("prompt_tokens") if "prompt_tokens" in usage else get("input_tokens")),
         _whole(get("completion_tokens") if "completion_tokens" in usage else get("output_tokens")),
+        _whole(_cached(usage)),
     )
 
 
 def _timed(timings: dict[str, Any], usage: dict[str, Any]) -> Tokens:
     get = timings.get
     return Tokens(
+        _whole(get("prompt_n")),
+        _whole(get("predicted_n")),
         _whole(get("cache_n") if "cache_n" in timings else _cached(usage)),
         _whole(get("draft_n")),
         _whole(get("draft_n_accepted")),
-        _whole(get("prompt_n")),
-        _whole(get("predicted_n")),
         _speed(get("prompt_per_second")),
         _speed(get("predicted_per_second")),
     )
