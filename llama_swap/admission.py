@@ -21,8 +21,9 @@ from llama_swap.established import Established
 KEPT = 64
 """Files for which no client is let in: they are for what those need who are in; of few files, a smaller part."""
 MANY = 65536
-BURST = 100
-"""Clients who are let in at once, before what others say is heard."""
+BURST = 32
+"""Clients who are let in at once, before what others say is heard: of more, the first would have left the processor's
+cache when their turn comes."""
 REST = 0.1
 """Seconds until clients who cannot be let in are looked at again."""
 EPISODE = 60.0
