@@ -25,6 +25,14 @@ class DirectReactor(EPollReactor):
 
     _log = Logger()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: list[Callable[[], object]] = []
+
+    def at_end_of_turn(self, step: Callable[[], object]) -> None:
+        """Call `step` once all else is done that can be done now, before the reactor waits again."""
+        self._last.append(step)
+
     def mainLoop(self) -> None:  # noqa: N802  # Twisted's name
         """Do what is due, wait for events, and so on until the end; see `ReactorBase.mainLoop`."""
         while self._started:
@@ -32,7 +40,9 @@ class DirectReactor(EPollReactor):
                 wait: float | None = self._undisturbed_for()
                 if not wait:
                     self.runUntilCurrent()
-                    wait = self.timeout() if self.running else 0
+                    if self._last:
+                        self._end_turn()
+                    wait = self.timeout() if self.running and not self._last else 0
                 self.doPoll(wait)
             except BaseException:  # noqa: BLE001 -- as in Twisted: whatever it is, the others go on
                 self._log.failure("an unexpected error in the main loop")
@@ -54,13 +64,22 @@ class DirectReactor(EPollReactor):
                     self._guarded(self._disconnectSelectable, selectable, end, True)
             else:
                 self._guarded(self._doReadOrWrite, selectable, fd, event)
+        if self._last:
+            self._end_turn()
 
     doIteration = doPoll  # noqa: N815  # the name by which the main loop knows it
+
+    def _end_turn(self) -> None:
+        last, self._last = self._last, []
+        for step in last:
+            self._guarded(step)
 
     def _undisturbed_for(self) -> float:
         """Return for how many seconds only events can need this reactor; 0: see what is due."""
         calls = self._pendingTimedCalls
-        if not calls or self.threadCallQueue or self._newTimedCalls or self._justStopped or not self.running:
+        if not calls or self._last or self.threadCallQueue or self._newTimedCalls:
+            return 0
+        if self._justStopped or not self.running:
             return 0
         wait = calls[0].time - self.seconds()
         return wait if 0 < wait < LONGEST_WAIT else 0

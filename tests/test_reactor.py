@@ -133,6 +133,39 @@ class DirectReactorTests(SynchronousTestCase):
         self.reactor.mainLoop()
         self.assertEqual(done, ["first", "from within", "last"])
 
+    def test_end_of_turn(self) -> None:
+        """What is left for the end of a turn is done there: after all events of the turn, whatever it does wrong."""
+        done: list[str] = []
+        for pipe in (self.pipe(), self.pipe()):
+
+            def read(pipe: Pipe = pipe) -> None:
+                os.read(pipe.reading, 100)
+                done.append("event")
+                self.reactor.at_end_of_turn(lambda: done.append("end") or 1 / 0)  # type: ignore[func-returns-value]
+
+            self.patch(pipe, "doRead", read)
+        self.reactor.doIteration(10)
+        self.assertEqual(done, ["event", "event", "end", "end"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_end_of_turn_never_waits(self) -> None:
+        """It is done before the reactor waits again, whether a timer asked for it, or an end of a turn itself."""
+        done: list[str] = []
+
+        def second() -> None:
+            done.append("second")
+            self.reactor.crash()
+
+        def first() -> None:
+            done.append("first")
+            self.reactor.at_end_of_turn(second)
+
+        self.reactor.callLater(0.001, self.reactor.at_end_of_turn, first)
+        self.reactor.callLater(600, done.append, "never")
+        self.started()
+        self.reactor.mainLoop()
+        self.assertEqual(done, ["first", "second"])
+
     def test_events_between_timers(self) -> None:
         """Events are dealt with while a timer is far away, and what they ask for is done at once."""
         pipe, done = self.pipe(), list[str]()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -35,12 +37,18 @@ class LoopbackEndpoint:
     _reactor: Any
     _peer: IPv4Address | IPv6Address
     _patient: IStreamClientEndpoint
+    _at_end_of_turn: Callable[[Callable[[], object]], object] = field(init=False)
     _wishes: list[tuple[Deferred[Any], IProtocolFactory]] = field(factory=list, init=False)
+
+    @_at_end_of_turn.default
+    def _(self) -> Callable[[Callable[[], object]], object]:
+        """Other reactors than ours know no end of a turn; there, the beginning of the next one will do."""
+        return getattr(self._reactor, "at_end_of_turn", None) or partial(self._reactor.callLater, 0)
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See `IStreamClientEndpoint.connect`."""
         if not self._wishes:
-            self._reactor.callLater(0, self._connect_all)
+            self._at_end_of_turn(self._connect_all)
         connecting: Deferred[Any] = Deferred()
         self._wishes.append((connecting, factory))
         return connecting.addCallback(self._outcome, factory)
