@@ -55,6 +55,9 @@ class ActivityRecorder:
         self._captures = captures
         self._tallies = tallies
         self._clock = clock
+        # What fields say, by their identity, beside the fields themselves: most requests have the same few.
+        self._saids: dict[int, tuple[Fields, Said]] = {}
+        self._contents: dict[int, tuple[Fields, Content]] = {}
         self.follow(session_headers)
         self._over: list[InFlightRequest] = []
         self._weight = 0
@@ -65,6 +68,7 @@ class ActivityRecorder:
         """Heed these headers from now on."""
         self._session_headers = tuple(name.lower().encode() for name in session_headers)
         self._lengths = frozenset(map(len, (CONTENT_TYPE, *self._session_headers)))
+        self._saids.clear()
 
     def recording(self, request: InFlightRequest) -> Recording | None:
         """See `Recorder.recording`."""
@@ -96,11 +100,12 @@ class ActivityRecorder:
     def _settle(self) -> None:
         over, self._over, self._weight, self._unpacked = iter(self._over), [], 0, 0
         settled: list[InFlightRequest] = []
-        saids: dict[int, Said] = {}
-        contents: dict[int, Content] = {}
+        for known in (self._saids, self._contents):
+            if len(known) > BATCH:
+                known.clear()
         for request in over:
             try:
-                self._look_at(request, saids, contents)
+                self._look_at(request)
             except Exception:  # noqa: BLE001 -- what is odd about one request must not cost the others their entry
                 self._log.failure("cannot record a request to {model}", model=request.model)
             else:
@@ -121,19 +126,17 @@ class ActivityRecorder:
         if self._over and self._timer is None:
             self._timer = self._clock.callLater(0, self._settle_in_time)
 
-    def _look_at(self, request: InFlightRequest, saids: dict[int, Said], contents: dict[int, Content]) -> None:
-        """Find out what came of a request.
-
-        In the two dictionaries is what fields say, by their identity: most requests have the same few.
-        """
+    def _look_at(self, request: InFlightRequest) -> None:
+        """Find out what came of a request."""
         fields, answer_fields = request.fields, request.answer_fields
-        said = saids.get(id(fields))
-        if said is None:
-            said = saids[id(fields)] = self._said(fields)
-        content = contents.get(id(answer_fields))
-        if content is None:
-            content = contents[id(answer_fields)] = content_of(answer_fields)
-        request.said, request.content = said, content
+        known = self._saids.get(id(fields))
+        if known is None:
+            known = self._saids[id(fields)] = fields, self._said(fields)
+        request.said = said = known[1]
+        answer_known = self._contents.get(id(answer_fields))
+        if answer_known is None:
+            answer_known = self._contents[id(answer_fields)] = answer_fields, content_of(answer_fields)
+        request.content = content = answer_known[1]
         first, last = request.take_answer()
         if not first:
             request.tokens = NOTHING_KNOWN

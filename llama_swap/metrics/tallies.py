@@ -91,10 +91,12 @@ class ModelTallies:
         statuses = [each.status for each in over]
         for status in set(statuses):
             self.requests[status] += statuses.count(status)
-        self.errors.update([each.error.code for each in over if each.error is not None])
         self.duration.add(*[each.ended - each.arrived for each in over])
         self.waiting.add(*[each.granted - each.arrived for each in over if each.granted is not None])
-        self.first_byte.add(*[each.first_byte - each.arrived for each in over if each.content.is_stream and each.size])
+        if errors := [each.error.code for each in over if each.error is not None]:
+            self.errors.update(errors)
+        if streams := [each for each in over if each.content.is_stream and each.size]:
+            self.first_byte.add(*[each.first_byte - each.arrived for each in streams])
         self.count_tokens([each.tokens for each in over if each.tokens is not NOTHING_KNOWN])
 
     def count_tokens(self, counts: Sequence[Counts]) -> None:
