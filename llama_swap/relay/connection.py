@@ -150,7 +150,7 @@ class UpstreamConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self._lost(cleanly=reason.check(ConnectionDone) is not None, delivered=True, reason=reason)
+        self._lost(cleanly=isinstance(reason.value, ConnectionDone), delivered=True, reason=reason)
 
     def _lost(self, *, cleanly: bool, delivered: bool, reason: Failure) -> None:
         carried, self._carried = self._carried, None
