@@ -52,6 +52,20 @@ class FilterTests(FindingsTestCase):
             (6, "models.m.filters.stripParams", "`model` says who is asked, and stays"),
         )
 
+    def test_if_absent(self) -> None:
+        """A `?` behind a path stays with it; it is nothing beside the same without one, by itself, or with `model`."""
+        lines = "setParams: {b.c?: 1, b: {}, a?: 2, d: 3}", "setParamsByID: {n: {a: 1, a?: 2, '?': 3, model?: x}}"
+        told = load(with_filters(*lines)).config.models["m"].filters
+        assert told is not None
+        self.assertEqual(list(told.set_params.items()), [("a?", 2), ("b", {}), ("b.c?", 1), ("d", 3)])
+        self.assertEqual(told.set_params_by_id, {"n": {"a": 1}})
+        self.assert_warnings(
+            with_filters(*lines),
+            (6, "models.m.filters.setParamsByID.n.?", "there is no name before the `?`"),
+            (6, "models.m.filters.setParamsByID.n.a?", "since a is set in any case"),
+            (6, "models.m.filters.setParamsByID.n.model?", "`model` says who is asked, and stays"),
+        )
+
     def test_own_name(self) -> None:
         """The model's own id may have parameters of its own; it needs no alias."""
         self.assertEqual(load(with_filters("setParamsByID: {m: {a: 1}}")).config.models["m"].aliases, ())

@@ -7,7 +7,8 @@ from typing import Any
 
 from attrs import evolve
 
-from llama_swap.config.model import Capabilities, Config, Peer, PinProfile, UIActivityConfig, UIConfig
+from llama_swap.config.model import Capabilities, Config, Peer, PinProfile
+from llama_swap.config.sections import UIActivityConfig, UIConfig
 from llama_swap.logs.broadcaster import Broadcaster
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Seen

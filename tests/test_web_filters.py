@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Filters
+from llama_swap.config.model import IF_ABSENT, Filters
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
 from llama_swap.web import spool
@@ -52,6 +52,7 @@ class Object(dict[str, Any]):
 PATHS = st.lists(st.sampled_from(["a", "b", "stream", "x\\.y", "ü", "0", "1", "-1"]), min_size=1, max_size=3).map(
     ".".join
 )
+PUT = PATHS | PATHS.map(lambda path: path + IF_ABSENT)
 KEYS = st.sampled_from(["a", "b", "stream", "x.y", "ü", "0", '\t"{é'])
 PLAIN = st.sampled_from([True, False, None, 1, "", "ü]", 'true"'])
 WRITTEN = st.recursive(
@@ -62,8 +63,8 @@ WRITTEN = st.recursive(
 ANY_FILTERS = st.builds(
     Filters,
     strip_params=st.lists(PATHS, max_size=2).map(tuple),
-    set_params=st.dictionaries(PATHS, WRITTEN, max_size=3),
-    set_params_by_id=st.dictionaries(st.sampled_from(["m", "n"]), st.dictionaries(PATHS, PLAIN, max_size=2)),
+    set_params=st.dictionaries(PUT, WRITTEN, max_size=3),
+    set_params_by_id=st.dictionaries(st.sampled_from(["m", "n"]), st.dictionaries(PUT, PLAIN, max_size=2)),
 )
 
 
@@ -113,6 +114,18 @@ def plainly_set(value: Any, path: list[str], new: Any) -> Any:
     return Object(members)
 
 
+def plainly_has(value: Any, path: list[str]) -> bool:
+    """Whether there is anything at a path."""
+    for name in path:
+        if isinstance(value, list) and name in map(str, range(len(value))):
+            value = value[int(name)]
+        elif isinstance(value, Object) and name in value:
+            value = next(inner for key, inner in reversed(value.members) if key == name)
+        else:
+            return False
+    return True
+
+
 def plainly(value: Any, filters: Filters, name: str) -> Any:
     """Do what filters do, the plain way."""
 
@@ -123,7 +136,9 @@ def plainly(value: Any, filters: Filters, name: str) -> Any:
         value = plainly_stripped(value, names(path))
     for params in (filters.set_params, filters.set_params_by_id.get(name, {})):
         for path, new in params.items():
-            value = plainly_set(value, names(path), new)
+            way = names(path.removesuffix(IF_ABSENT))
+            if not (path.endswith(IF_ABSENT) and plainly_has(value, way)):
+                value = plainly_set(value, way, new)
     return value
 
 
@@ -196,6 +211,22 @@ class FilterTests(SynchronousTestCase):
         )
         self.assertEqual(filtered(b'{"a":0}', filters, "m:high"), b'{"a":1,"b":2}')
         self.assertEqual(filtered(b'{"a":0}', filters, "m"), b'{"a":1,"b":1}')
+
+    def test_if_absent(self) -> None:
+        """A `?` spares what the client wrote, be it null, and what an earlier step put in; not what was stripped."""
+        deep = Filters(set_params={"k.x?": 1})
+        for body, changed in {
+            b"{}": b'{"k":{"x":1}}',
+            b'{"k":{"y":2}}': b'{"k":{"y":2,"x":1}}',
+            b'{"k":{"x":0}}': b'{"k":{"x":0}}',
+            b'{"k":5}': b'{"k":{"x":1}}',
+        }.items():
+            self.assertEqual(filtered(body, deep), changed)
+        filters = Filters(
+            strip_params=("s",), set_params={"a?": 1, "s?": 1}, set_params_by_id={"n": {"a?": 2, "b?": 2, "s": 2}}
+        )
+        self.assertEqual(filtered(b'{"s":0,"a":null}', filters), b'{"a":null,"s":1}')
+        self.assertEqual(filtered(b'{"b":0}', filters, "n"), b'{"b":0,"a":1,"s":2}')
 
     @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
     @given(OBJECTS, NAMES, VALUES, st.sampled_from([None, 1]))

@@ -13,8 +13,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from llama_swap.config.command import port_option, read_command, split, warn_misspelt_port, without_comments
+from llama_swap.config.fields import meant, read_keys
 from llama_swap.config.filters import read_filters
-from llama_swap.config.keys import MODEL, meant, read_keys
+from llama_swap.config.keys import AT_TOP, MODEL
 from llama_swap.config.kinds import is_name
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import COMFYUI_MODEL, PID, Compat, ModelConfig
@@ -159,7 +160,7 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
     scope = draft.scope if port is None else draft.scope.giving(PORT=str(port))
     env = draft.node.entries.get("env")  # where ${NAME} is often meant for a shell, which never sees it
     values = read_keys(
-        draft.node, MODEL, lambda node: (scope.leaving_unknown() if node is env else scope).expand(node), found
+        draft.node, MODEL, lambda node: (scope.leaving_unknown() if node is env else scope).expand(node), found, AT_TOP
     )
     del values["macros"]
     if draft.wants_port and port is None:

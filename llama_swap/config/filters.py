@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llama_swap.config.keys import Key, read_keys
+from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.kinds import Section, is_name
 from llama_swap.config.macros import Scope
-from llama_swap.config.model import Filters
+from llama_swap.config.model import IF_ABSENT, Filters
 from llama_swap.config.tree import ListNode, MapNode, Node, Scalar
 from llama_swap.config.values import plain_value
 
@@ -63,11 +63,17 @@ def _params(node: Node | None, scope: Scope) -> Mapping[str, Any]:
         scope.found.error(node, f"must be a mapping of parameters to values, not {node.summary}")
         return {}
     params = {}
-    for path, value in sorted(node.entries.items()):  # so that a path into an object follows the object itself
+    # sorted, so that a path into an object follows the object itself
+    for written, value in sorted(node.entries.items(), key=lambda entry: entry[0].removesuffix(IF_ABSENT)):
+        path = written.removesuffix(IF_ABSENT)
         if _is_protected(path):
             scope.found.warn(value, "`model` says who is asked, and stays; see useModelName")
+        elif written == IF_ABSENT:
+            scope.found.warn(value, "ignored, since there is no name before the `?`")
+        elif written != path and path in node.entries:
+            scope.found.warn(value, f"ignored, since {path} is set in any case")
         else:
-            params[path] = plain_value(scope.expand(value))
+            params[written] = plain_value(scope.expand(value))
     return params
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llama_swap.config.keys import Key, read_keys
+from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.kinds import Flag, Names, Section, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Group

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from llama_swap.config.keys import Key, read_keys
+from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.kinds import Names, Section, Text, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.references import Known

@@ -1,21 +1,15 @@
 """Every key of the file: its name, the kind of its value, and one sentence about it.
 
-A new key is one line here, an attribute of the same name in `llama_swap.config.model`, an entry in
+A new key is one line here, an attribute of the same name in `llama_swap.config.model` or `.sections`, an entry in
 `docs/configuration.md` and `config.example.yaml`; the JSON Schema is made from this table.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
-from functools import lru_cache
-from keyword import iskeyword
-from typing import Any, Final
-
-from attrs import field, frozen
+from typing import Final
 
 from llama_swap.config.access import Hosts, Origins, Secrets
+from llama_swap.config.fields import Elsewhere, Key, Nested
 from llama_swap.config.kinds import (
     Address,
     Assignments,
@@ -24,95 +18,21 @@ from llama_swap.config.kinds import (
     FilePath,
     Flag,
     Headers,
-    Kind,
     Names,
-    Schema,
     Section,
     Text,
 )
-from llama_swap.config.model import (
+from llama_swap.config.model import Capabilities, Compat, Timeouts
+from llama_swap.config.quantities import Duration, Seconds, Size, Whole
+from llama_swap.config.sections import (
     IGNORED_PATHS,
-    Capabilities,
-    Compat,
     PerformanceConfig,
     StoreConfig,
-    Timeouts,
     UIActivityConfig,
     UIConfig,
     UpstreamConfig,
 )
-from llama_swap.config.quantities import Duration, Seconds, Size, Whole
-from llama_swap.config.tree import Findings, MapNode, Node, Scalar
 from llama_swap.config.values import Logs, Patterns, Values, Words
-
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-
-
-@frozen(eq=False)
-class Key:
-    """One key of a section."""
-
-    name: str
-    kind: Kind
-    doc: str
-    attribute: str = field(init=False)
-    """The name of the value on our side: `globalTTL` is `global_ttl`."""
-
-    @attribute.default
-    def _attribute(self) -> str:
-        name = _CAMEL.sub("_", self.name).lower()
-        return f"{name}_" if iskeyword(name) else name
-
-
-@frozen
-class Nested:
-    """A mapping with keys of its own; its value has them as attributes."""
-
-    table: tuple[Key, ...]
-    make: Callable[..., Any]
-    default: Any = field(init=False)
-
-    @default.default
-    def _default(self) -> Any:
-        return self.make(**{key.attribute: key.kind.default for key in self.table})
-
-    def read(self, node: Node, found: Findings) -> Any:
-        if not isinstance(node, MapNode):
-            found.error(node, f"must be a mapping of {', '.join(key.name for key in self.table)}, not {node.summary}")
-            return self.default
-        return self.make(**read_keys(node, self.table, lambda value: value, found))
-
-    def show(self, value: Any) -> dict[str, Any]:
-        return dict(shown(self.table, value))
-
-    def schema(self) -> Schema:
-        return section_schema(self.table)
-
-
-def shown(table: Sequence[Key], values: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and values, as YAML would write them, of the keys that `values` has and that say something."""
-    for key in table:
-        if hasattr(values, key.attribute) and not isinstance(key.kind, Section):
-            value = key.kind.show(getattr(values, key.attribute))
-            if value is not None:
-                yield key.name, value
-
-
-def section_schema(table: Sequence[Key], **forms: Schema) -> Schema:
-    """Return the JSON Schema of a section; `forms` has those of the sections in it."""
-    return {
-        "type": ["object", "null"],
-        "properties": {key.name: {**_property(key), **forms.get(key.name, {})} for key in table},
-        "patternProperties": {"^x-|^<<$": {}},
-        "additionalProperties": False,
-    }
-
-
-def _property(key: Key) -> Schema:
-    default = key.kind.default
-    shown = {} if default is None or isinstance(key.kind, Nested) else {"default": key.kind.show(default)}
-    return {"description": key.doc, **key.kind.schema(), **shown}
-
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
 TIME_FORMATS: Final = (
@@ -227,68 +147,5 @@ MODEL: Final = (
 )
 # fmt: on
 
-_MEANT: Final = {
-    "address": ("listen",),
-    "host": ("listen",),
-    "port": ("listen",),
-    "readytimeout": ("healthCheckTimeout",),
-    "starttimeout": ("healthCheckTimeout",),
-    "idletimeout": ("globalTTL", "ttl"),
-    "command": ("cmd",),
-    "path": ("cmd",),
-    "environment": ("env",),
-    "url": ("proxy",),
-    "health": ("checkEndpoint",),
-}
-"""What people write, as `_plain_name` gives it, for what they mean."""
-
-
-def read_keys(
-    section: MapNode, table: tuple[Key, ...], expand: Callable[[Node], Node], found: Findings
-) -> dict[str, Any]:
-    """Return the value of every key of `table` by attribute; unknown keys are warnings.
-
-    Sections come as their nodes, with their macros still in them, since each has its own.
-    """
-    values = {key.attribute: _value(section.entries.get(key.name), key, expand, found) for key in table}
-    known = {key.name for key in table}
-    for name, node in section.entries.items():
-        if name not in known and not name.startswith("x-"):
-            found.warn(node, f"unknown key: ignored{_suggestion(name, table)}")
-    return values
-
-
-def _value(node: Node | None, key: Key, expand: Callable[[Node], Node], found: Findings) -> Any:
-    if node is not None and not isinstance(key.kind, Section):
-        node = expand(node)
-    if node is None or node.is_null or (isinstance(node, Scalar) and not found.knows(node.text)):
-        return key.kind.default
-    return key.kind.read(node, found)
-
-
-def meant(name: str, table: Sequence[Key]) -> str | None:
-    """Return the key of `table` that an unknown name most likely means, if any."""
-    known = {_plain_name(key.name): key.name for key in table}
-    for usual in _MEANT.get(_plain_name(name), ()):
-        if usual in known.values():
-            return usual
-    close = get_close_matches(_plain_name(name), known, n=1, cutoff=0.75)
-    return known[close[0]] if close else None
-
-
-@lru_cache(maxsize=1024)  # difflib is slow, and what is in one model is often in all
-def _suggestion(name: str, table: tuple[Key, ...]) -> str:
-    is_top = table is TOP
-    place = "inside a model" if is_top else "at the top level, beside `models`"
-    others = MODEL if is_top else TOP if table is MODEL else ()
-    elsewhere = {_plain_name(key.name): key.name for key in others}
-    here = meant(name, table)
-    if _plain_name(name) in elsewhere and _plain_name(name) != _plain_name(here or ""):
-        return f"; {elsewhere[_plain_name(name)]} belongs {place}"
-    if here is not None:
-        return f"; did you mean {here}?"
-    return "; keys that begin with x- are yours to use" if is_top else ""
-
-
-def _plain_name(name: str) -> str:
-    return name.replace("_", "").replace("-", "").lower()
+IN_MODELS: Final = Elsewhere(MODEL, "inside a model", is_inside=True)
+AT_TOP: Final = Elsewhere(TOP, "at the top level, beside `models`")

@@ -12,8 +12,9 @@ from attrs import evolve, fields_dict, frozen
 
 from llama_swap.config.assemble import indented, read_aliases, read_models
 from llama_swap.config.compose import compose
+from llama_swap.config.fields import read_keys
 from llama_swap.config.hooks import read_hooks
-from llama_swap.config.keys import TOP, read_keys
+from llama_swap.config.keys import IN_MODELS, TOP
 from llama_swap.config.macros import Scope
 from llama_swap.config.merge import merge
 from llama_swap.config.model import Config
@@ -130,7 +131,7 @@ def _decoded(text: str | bytes, found: Findings) -> str:
 def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     """Return the configuration; where an error was found, it is not to be used."""
     scope = Scope(found).defining(root.entries.get("macros"))
-    top = read_keys(root, TOP, scope.expand, found)
+    top = read_keys(root, TOP, scope.expand, found, IN_MODELS)
     section = indented(_models_section(root, found), found)
     models = read_models(section, top, scope, ports)
     peers = read_peers(top["peers"], scope)

@@ -10,7 +10,7 @@ from typing import Final
 from attrs import define, field
 
 from llama_swap.config.expressions import Budget, Combinations, ExpressionError, Meaning, combinations
-from llama_swap.config.keys import Key, read_keys
+from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.kinds import Section, Text
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Matrix

@@ -11,15 +11,15 @@ from typing import Any
 
 from attrs import field, frozen
 
-from llama_swap.config.patterns import compiled
 from llama_swap.config.ports import address_of, is_this_machine
+from llama_swap.config.sections import PerformanceConfig, StoreConfig, UIConfig, UpstreamConfig
 
 PID = "${PID}"
 """Stands in `cmd_stop` for what is known when the model runs."""
 COMFYUI_MODEL = "comfyui_auto"
 """The model that is served at `/comfyui/`, where browsers leave pages open that ask and ask."""
-IGNORED_PATHS = (r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$",)
-"""What browsers ask for by themselves, long after the page that needed it was closed."""
+IF_ABSENT = "?"
+"""Stands behind the path of a parameter that is put only into requests that have nothing there."""
 
 
 @frozen(kw_only=True)
@@ -55,7 +55,7 @@ class Filters:
     strip_params: tuple[str, ...] = ()
     """Paths that are taken out of requests."""
     set_params: Mapping[str, Any] = field(factory=dict)
-    """By path, what is put into them then."""
+    """By path, what is put into them then; only where nothing stands there, if `IF_ABSENT` is behind the path."""
     set_params_by_id: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     """By the name that was asked for, or the peer's own name for the model, what is put in last."""
 
@@ -200,49 +200,6 @@ class PinProfile:
 
 
 @frozen(kw_only=True)
-class UpstreamConfig:
-    """`upstream`."""
-
-    ignore_paths: tuple[str, ...] = IGNORED_PATHS
-    """Regular expressions of Go."""
-
-    def ignores(self, path: str) -> bool:
-        """Whether no model is to be loaded for the sake of `path`."""
-        return any(compiled(pattern).search(path) for pattern in self.ignore_paths)
-
-
-@frozen(kw_only=True)
-class StoreConfig:
-    """`store`."""
-
-    path: str | None = None
-    """A file of SQLite for the activity; None: it is kept in memory."""
-
-
-@frozen(kw_only=True)
-class PerformanceConfig:
-    """`performance`: how the hardware is watched."""
-
-    disabled: bool = False
-    every: float = 5.0
-
-
-@frozen(kw_only=True)
-class UIActivityConfig:
-    """`ui.activity`."""
-
-    session_id: tuple[str, ...] = ("X-Session-ID", "X-Litellm-Session-Id")
-    """Names of headers; the first that a request has says to which session of a client it belongs."""
-
-
-@frozen(kw_only=True)
-class UIConfig:
-    """`ui`."""
-
-    activity: UIActivityConfig = field(factory=UIActivityConfig)
-
-
-@frozen(kw_only=True)
 class Config:
     """A whole file."""
 
@@ -284,7 +241,7 @@ class Config:
     log_to_stdout: str = "proxy"
     """Whose lines are printed: proxy, upstream, both or none."""
     include_aliases_in_list: bool = False
-    upstream: UpstreamConfig = UpstreamConfig()
+    upstream: UpstreamConfig = field(factory=UpstreamConfig)
     preload: tuple[str, ...] = ()
     """Ids of the models that are loaded at the start, one after the other."""
     startup_profile: str | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from llama_swap.config.access import Secret
+from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.filters import read_filters
-from llama_swap.config.keys import Key, read_keys, timeouts
+from llama_swap.config.keys import timeouts
 from llama_swap.config.kinds import Names, Section, Text, named_settings, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Peer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from llama_swap.config.keys import Key, read_keys
+from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.kinds import Section, Text, is_name, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import PinProfile

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.groups import read_groups
-from llama_swap.config.keys import Key, read_keys
 from llama_swap.config.kinds import Section, Text
 from llama_swap.config.macros import Scope
 from llama_swap.config.matrix import read_matrix

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from llama_swap.config.fields import section_schema
 from llama_swap.config.groups import GROUP
-from llama_swap.config.keys import MODEL, TOP, section_schema
+from llama_swap.config.keys import MODEL, TOP
 from llama_swap.config.kinds import Names, Schema
 from llama_swap.config.matrix import MATRIX
 from llama_swap.config.peers import PEER

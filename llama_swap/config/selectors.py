@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Set
 from typing import Final
 
-from llama_swap.config.keys import Key, read_keys
+from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.kinds import Choice, Flag, Names, Section, Text, named_settings, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Routing, Selector

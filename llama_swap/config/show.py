@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from llama_swap.config.fields import shown
 from llama_swap.config.groups import GROUP
-from llama_swap.config.keys import MODEL, TOP, shown
+from llama_swap.config.keys import MODEL, TOP
 from llama_swap.config.masking import masked, masked_members
 from llama_swap.config.model import Config, Filters, ModelConfig, Peer, Routing, Selector
 from llama_swap.config.peers import PEER

@@ -19,7 +19,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from llama_swap.config.model import ModelConfig, UIConfig
+from llama_swap.config.model import ModelConfig
+from llama_swap.config.sections import UIConfig
 from llama_swap.errors import Unavailable
 from llama_swap.logs.broadcaster import PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import Chunk

@@ -1,7 +1,7 @@
 """Changes the parameters of requests as `filters` of a model or a peer says.  Pure.
 
 Paths are those of the original llama-swap: names with dots between them, numbers for elements of lists, and a backslash
-before a dot that is part of a name.
+before a dot that is part of a name.  A `?` behind a path makes the value one for requests that have nothing there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from llama_swap.config.model import Filters
+from llama_swap.config.model import IF_ABSENT, Filters
 from llama_swap.web.json_edit import JsonEdit
 
 AT_ONCE: Final = 16 * 1024
@@ -28,7 +28,9 @@ def apply(filters: Filters, name: str, body: JsonEdit) -> None:
         body.strip(_names(path))
     for params in (filters.set_params, filters.set_params_by_id.get(name, {})):
         for path, value in params.items():
-            body.set(_names(path), value)
+            names = _names(path.removesuffix(IF_ABSENT))
+            if not (path.endswith(IF_ABSENT) and body.has(names)):
+                body.set(names, value)
 
 
 def change_anything(filters: Filters, name: str) -> bool:
@@ -43,8 +45,8 @@ def takes_long(filters: Filters, name: str, body: JsonEdit) -> bool:
 
 def _paths(filters: Filters, name: str) -> Iterator[str]:
     yield from filters.strip_params
-    yield from filters.set_params
-    yield from filters.set_params_by_id.get(name, ())
+    for params in (filters.set_params, filters.set_params_by_id.get(name, {})):
+        yield from (path.removesuffix(IF_ABSENT) for path in params)
 
 
 @cache

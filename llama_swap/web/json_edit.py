@@ -73,6 +73,19 @@ class JsonEdit:
         if not self._is_array or key in {"-1", str(len(self._items))}:  # an array has no other place for it
             self._items.append(_Item(key, None, _with(b"{}", rest, value)))
 
+    def has(self, path: Sequence[str]) -> bool:
+        """Whether there is anything, `null` included, where `set` would put a value.
+
+        @raise BadRequest: there are too many members to tell.
+        """
+        self._check()
+        key, *rest = path
+        item = next((item for item in reversed(self._items) if item.key == key), None)
+        if item is None or not rest:
+            return item is not None
+        value = self._value(item)
+        return value.startswith((b"{", b"[")) and _inside(value).has(rest)
+
     def is_true(self, key: str) -> bool:
         """Whether the member with this key is `true`."""
         item = next((item for item in reversed(self._items) if item.key == key), None)

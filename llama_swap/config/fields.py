@@ -1,0 +1,161 @@
+"""Keys of a configuration file: what one is, and how the values of a table of them are read and shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from keyword import iskeyword
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from llama_swap.config.kinds import Kind, Schema, Section
+from llama_swap.config.tree import Findings, MapNode, Node, Scalar
+
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_MEANT: Final = {
+    "address": ("listen",),
+    "host": ("listen",),
+    "port": ("listen",),
+    "readytimeout": ("healthCheckTimeout",),
+    "starttimeout": ("healthCheckTimeout",),
+    "idletimeout": ("globalTTL", "ttl"),
+    "command": ("cmd",),
+    "path": ("cmd",),
+    "environment": ("env",),
+    "url": ("proxy",),
+    "health": ("checkEndpoint",),
+}
+"""What people write, as `_plain_name` gives it, for what they mean."""
+
+
+@frozen(eq=False)
+class Key:
+    """One key of a section."""
+
+    name: str
+    kind: Kind
+    doc: str
+    attribute: str = field(init=False)
+    """The name of the value on our side: `globalTTL` is `global_ttl`."""
+
+    @attribute.default
+    def _attribute(self) -> str:
+        name = _CAMEL.sub("_", self.name).lower()
+        return f"{name}_" if iskeyword(name) else name
+
+
+@frozen
+class Nested:
+    """A mapping with keys of its own; its value has them as attributes."""
+
+    table: tuple[Key, ...]
+    make: Callable[..., Any]
+    default: Any = field(init=False)
+
+    @default.default
+    def _default(self) -> Any:
+        return self.make(**{key.attribute: key.kind.default for key in self.table})
+
+    def read(self, node: Node, found: Findings) -> Any:
+        if not isinstance(node, MapNode):
+            found.error(node, f"must be a mapping of {', '.join(key.name for key in self.table)}, not {node.summary}")
+            return self.default
+        return self.make(**read_keys(node, self.table, lambda value: value, found))
+
+    def show(self, value: Any) -> dict[str, Any]:
+        return dict(shown(self.table, value))
+
+    def schema(self) -> Schema:
+        return section_schema(self.table)
+
+
+def shown(table: Sequence[Key], values: Any) -> Iterator[tuple[str, Any]]:
+    """Yield names and values, as YAML would write them, of the keys that `values` has and that say something."""
+    for key in table:
+        if hasattr(values, key.attribute) and not isinstance(key.kind, Section):
+            value = key.kind.show(getattr(values, key.attribute))
+            if value is not None:
+                yield key.name, value
+
+
+def section_schema(table: Sequence[Key], **forms: Schema) -> Schema:
+    """Return the JSON Schema of a section; `forms` has those of the sections in it."""
+    return {
+        "type": ["object", "null"],
+        "properties": {key.name: {**_property(key), **forms.get(key.name, {})} for key in table},
+        "patternProperties": {"^x-|^<<$": {}},
+        "additionalProperties": False,
+    }
+
+
+def _property(key: Key) -> Schema:
+    default = key.kind.default
+    shown = {} if default is None or isinstance(key.kind, Nested) else {"default": key.kind.show(default)}
+    return {"description": key.doc, **key.kind.schema(), **shown}
+
+
+@frozen(eq=False)
+class Elsewhere:
+    """The keys of another place of the file, and where that is."""
+
+    table: tuple[Key, ...]
+    place: str
+    is_inside: bool = False
+    """Whether that place is inside of the one that is read."""
+
+
+def read_keys(
+    section: MapNode,
+    table: tuple[Key, ...],
+    expand: Callable[[Node], Node],
+    found: Findings,
+    elsewhere: Elsewhere | None = None,
+) -> dict[str, Any]:
+    """Return the value of every key of `table` by attribute; unknown keys are warnings.
+
+    Sections come as their nodes, with their macros still in them, since each has its own.  `elsewhere` are keys that
+    people put here, and belong to another place.
+    """
+    values = {key.attribute: _value(section.entries.get(key.name), key, expand, found) for key in table}
+    known = {key.name for key in table}
+    for name, node in section.entries.items():
+        if name not in known and not name.startswith("x-"):
+            found.warn(node, f"unknown key: ignored{_suggestion(name, table, elsewhere)}")
+    return values
+
+
+def _value(node: Node | None, key: Key, expand: Callable[[Node], Node], found: Findings) -> Any:
+    if node is not None and not isinstance(key.kind, Section):
+        node = expand(node)
+    if node is None or node.is_null or (isinstance(node, Scalar) and not found.knows(node.text)):
+        return key.kind.default
+    return key.kind.read(node, found)
+
+
+def meant(name: str, table: Sequence[Key]) -> str | None:
+    """Return the key of `table` that an unknown name most likely means, if any."""
+    known = {_plain_name(key.name): key.name for key in table}
+    for usual in _MEANT.get(_plain_name(name), ()):
+        if usual in known.values():
+            return usual
+    close = get_close_matches(_plain_name(name), known, n=1, cutoff=0.75)
+    return known[close[0]] if close else None
+
+
+@lru_cache(maxsize=1024)  # difflib is slow, and what is in one model is often in all
+def _suggestion(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) -> str:
+    here = meant(name, table)
+    if elsewhere is not None and _plain_name(name) != _plain_name(here or ""):
+        for key in elsewhere.table:
+            if _plain_name(key.name) == _plain_name(name):
+                return f"; {key.name} belongs {elsewhere.place}"
+    if here is not None:
+        return f"; did you mean {here}?"
+    return "; keys that begin with x- are yours to use" if elsewhere is not None and elsewhere.is_inside else ""
+
+
+def _plain_name(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
