@@ -85,7 +85,7 @@ class HeadTooLarge(RequestError):
 
 
 class TooManyRequests(SwapError):
-    """A model has as many requests in flight and waiting as its `concurrencyLimit` allows."""
+    """As many requests are in flight and waiting as `concurrencyLimit` of the model, or of all, allows."""
 
     status = 429
     type = "rate_limit_error"

@@ -27,6 +27,18 @@ class KeyTests(SynchronousTestCase):
             wait_until(lambda: proxy.running() == {"c": "ready"}, 5, "c")
             self.assertEqual([event["model"] for event in proxy.journal.events("start")], ["a", "b", "c"])
 
+    def test_global_concurrency_limit(self) -> None:
+        """Of all models together, so many requests are served at a time; a reload changes that."""
+        models = {"a": fake_model("a", "--stream 10@100"), "b": fake_model("b")}
+        config = {"models": models, "globalConcurrencyLimit": 1}
+        with ProxyUnderTest(config) as proxy, proxy.stream("a"):
+            refused = proxy.chat("b")
+            self.assertEqual((refused.status, refused.error()["code"]), (429, "concurrency_limit"))
+            self.assertEqual(refused.headers["Retry-After"], "1")
+            self.assertEqual(proxy.get("/v1/models").status, 200)
+            reload(proxy, {**config, "globalConcurrencyLimit": 0})
+            self.assertEqual(proxy.served("b"), "b")
+
     def test_startup_profile(self) -> None:
         """Its pins hold from the start on, and again after a reload."""
         profiles = {"p": {"pins": {"editor": "a"}}, "q": {"pins": {"editor": "b"}}}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -236,6 +237,19 @@ class InferenceTests(SynchronousTestCase):
             self.client.ask("POST", CHAT, b'{"model":"a"}')
             self.router.waiting.pop()[1].errback(error)
             self.assertEqual(self.client.error(), (status, str(error)))
+
+    def test_global_limit(self) -> None:
+        """So many inferences may be under way, of all models; what is passed on only does not count."""
+        self.router.config = evolve(CONFIG, global_concurrency_limit=2)
+        for metered in (True, False, True):
+            about = {"method": b"GET", "path": b"/", "fields": (), "client": None, "body": None}
+            noted = self.in_flight.add("strict", **about, metered=metered)
+        self.client.ask("POST", CHAT, b'{"model":"a"}')
+        refused = "Too many requests: 2 are in flight or waiting already (globalConcurrencyLimit)"
+        self.assertEqual(self.client.error(), (429, refused))
+        noted.over(None)
+        self.client.ask("POST", CHAT, b'{"model":"a"}')
+        self.assertTrue(self.sent())
 
     def test_client_leaves_while_waiting(self) -> None:
         """Who leaves while the model loads does not hold up those behind, and nothing goes upstream."""

@@ -101,6 +101,7 @@ TOP: Final = (
     Key("maxWait", Seconds(10.0), "How long a queued request lets other requests keep models busy."),
     Key("globalTTL", Whole(0, "seconds"), "Unload models after this long without a request; 0: never."),
     Key("unloadTimeout", Whole(10, "seconds", zero_is_default=True), "Time from SIGTERM to SIGKILL."),
+    Key("globalConcurrencyLimit", Whole(0, "requests"), "Inferences of all models together, waiting ones too; 0: any."),
     Key("startPort", Whole(5800, least=1, most=65535), "The first port that ${PORT} gives."),
     Key("listen", Address(), "Where to listen, unless the command line says so."),
     Key("maxRequestBody", Size(256 * 1024 * 1024), "The largest request body, in bytes or as 64M."),

@@ -225,6 +225,8 @@ class Config:
     """Origins of pages that may use the proxy besides those of this machine; `*` stands for all."""
     allowed_hosts: tuple[str, ...] = ()
     """Names by which the proxy may be addressed, besides those of this machine, if it listens only to that."""
+    global_concurrency_limit: int = 0
+    """Inferences under way, of all models and peers together; 0: any number."""
     max_wait: float = 10.0
     """How long a queued request lets busier models go first."""
     max_request_body: int = 256 * 1024 * 1024

@@ -237,6 +237,10 @@ class InFlight:
         request.arrived = self.now()
         return request
 
+    def inferences(self) -> int:
+        """Return how many of them ask a model for an inference."""
+        return sum(request.metered for request in self.requests.values())
+
     def cancel(self, number: int) -> bool:
         """Make an end of a request; return whether there was one to be ended."""
         request = self.requests.get(number)

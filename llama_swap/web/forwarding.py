@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import ModelConfig
-from llama_swap.errors import Cancelled, NobodyListens, NotFound, SwapError
+from llama_swap.errors import Cancelled, NobodyListens, NotFound, SwapError, TooManyRequests
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
 from llama_swap.relay.headers import Body, OutboundRequest
 from llama_swap.relay.resource import ResponseSink, ReverseProxyResource
@@ -65,9 +65,15 @@ class Forwarder:
         If it is not `metered`, what becomes of it is nobody's concern once it is over.
 
         @raise NotFound: it is for a peer that is not known any more.
+        @raise TooManyRequests: so many are under way already that no other may be.
         """
         if isinstance(target, PeerModel) and target.peer not in self.router.peers.configured:
             raise NotFound(f"peer {target.peer} was taken out of the configuration")
+        limit = self.router.config.global_concurrency_limit
+        if limit and metered and self._in_flight.inferences() >= limit:
+            raise TooManyRequests(
+                f"Too many requests: {limit} are in flight or waiting already (globalConcurrencyLimit)"
+            )
         client = client_host(request)
         noted = self._in_flight.add(
             target.model if isinstance(target, Target) else str(target),
