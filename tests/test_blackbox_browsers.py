@@ -78,6 +78,20 @@ class AllowedPageTests(SynchronousTestCase):
             missing = proxy.ask("POST", CHAT, {"model": "nobody"}, page)
             self.assertEqual((missing.status, missing.headers["Access-Control-Allow-Origin"]), (404, page["Origin"]))
 
+    def test_dashboard(self) -> None:
+        """A page that may read everything sees what runs, and can stop it; others still cannot."""
+        cors = {"allowedOrigins": ["https://dash.example"], "allowCredentials": True}
+        with ProxyUnderTest(fake_models("a", security={"cors": cors})) as proxy:
+            page = {"Origin": "https://dash.example", "Sec-Fetch-Site": "cross-site"}
+            self.assertEqual(proxy.served("a"), "a")
+            running = proxy.get("/running", page)
+            self.assertEqual(running.json()["running"][0]["model"], "a")
+            self.assertEqual(running.headers.get_all("Access-Control-Allow-Origin"), ["https://dash.example"])
+            self.assertEqual(running.headers["Access-Control-Allow-Credentials"], "true")
+            self.assertEqual(proxy.get("/unload", {"Origin": "https://evil.example"}).status, 403)
+            self.assertEqual(proxy.get("/unload", page).status, 200)
+            self.assertEqual(proxy.running(), {})
+
     def test_preflight(self) -> None:
         """The question before a question is answered with no more than names, and starts nothing."""
         with ProxyUnderTest(fake_models("a", allowedOrigins=["https://chat.example"], apiKeys=["sk-1"])) as proxy:

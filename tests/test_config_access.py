@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from llama_swap.config.load import load_config
+from llama_swap.config.sections import CorsConfig
 from llama_swap.config.show import render_effective
 from tests.support_config import FindingsTestCase, errors, load, one_model
 
@@ -96,3 +97,29 @@ class BrowserKeysTests(FindingsTestCase):
             text = f"allowedHosts: [{host}]\n{FILE}"
             self.assert_errors(text, (1, "allowedHosts[0]", "the name of a host, such as gpu.example"))
         self.assert_errors(f"allowedOrigins: '*'\n{FILE}", (1, "allowedOrigins", "must be a list of names"))
+
+
+class CorsTests(FindingsTestCase):
+    """`security.cors`."""
+
+    def test_keys(self) -> None:
+        """What is there is read, the rest has defaults; names of headers and methods are checked."""
+        text = "security:\n  cors: {allowedOrigins: [HTTPS://A.example/], maxAge: 0, allowedMethods: [GET]}\n" + FILE
+        self.assertEqual(
+            load(text).config.security.cors,
+            CorsConfig(allowed_origins=("https://a.example",), allowed_methods=("GET",)),
+        )
+        text = "security:\n  cors:\n    allowedHeaders: [a b]\n    allowedMethods: [get]\n    maxAge: -1\n" + FILE
+        self.assert_errors(
+            text,
+            (3, "security.cors.allowedHeaders[0]", "must be the name of a header"),
+            (4, "security.cors.allowedMethods[0]", "must be one of GET, POST"),
+            (5, "security.cors.maxAge", "not -1"),
+        )
+
+    def test_all(self) -> None:
+        """`*` is worth a warning, and does not go with what only those may do who are trusted."""
+        text = f"security:\n  cors: {{allowedOrigins: ['*']}}\n{FILE}"
+        self.assert_warnings(text, (1, "security", "every page on the web may use, stop and watch the models"))
+        for name in ("allowCredentials", "allowPrivateNetwork"):
+            self.assert_errors(text.replace("']", f"'], {name}: true"), (1, "security", f"if {name} is true"))

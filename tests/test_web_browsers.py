@@ -13,6 +13,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 
 from llama_swap.config.model import Config
+from llama_swap.config.sections import CorsConfig, SecurityConfig
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.gate import MOST_NOTED
@@ -211,6 +212,36 @@ class OriginTests(GateTestCase):
                 self.assertIsNone(self.ask("GET", path, Origin=PAGE)["Access-Control-Allow-Origin"], path)
             self.assertIsNone(self.ask("GET", "/v1/models", Origin=PAGE)["Access-Control-Allow-Credentials"])
 
+    def test_readers(self) -> None:
+        """Pages that `security.cors` lists may read everything, errors included; others are what they were."""
+        self.configure(
+            security=SecurityConfig(cors=CorsConfig(allowed_origins=(PAGE,))), allowed_origins=("http://x:1",)
+        )
+        for path in ("/running", "/api/events", CHAT, "/unload"):
+            answer = self.ask("GET", path, Origin=PAGE.upper())
+            self.assertEqual((answer["Access-Control-Allow-Origin"], answer["Vary"]), (PAGE.upper(), "Origin"))
+            self.assertIsNone(answer["Access-Control-Allow-Credentials"])
+        for origin in ("http://x:1", "http://localhost:3000"):
+            self.assertIsNone(self.ask("GET", "/running", Origin=origin)["Access-Control-Allow-Origin"])
+            self.assertEqual(self.ask("POST", CHAT, Origin=origin)["Access-Control-Allow-Origin"], origin)
+        self.assert_refused(self.ask("POST", CHAT, Origin="https://evil.test"), "allowedOrigins")
+        self.configure(security=SecurityConfig(cors=CorsConfig(allowed_origins=("*",))))
+        self.assertEqual(self.ask("GET", "/running", Origin="https://any.test")["Access-Control-Allow-Origin"], "*")
+
+    def test_trusted_readers(self) -> None:
+        """Credentials and more headers are for them alone, and never for all."""
+        trusting = CorsConfig(allowed_origins=(PAGE,), allow_credentials=True, exposed_headers=("X-A", "X-B"))
+        self.configure(security=SecurityConfig(cors=trusting), allowed_origins=("*",))
+        answer = self.ask("GET", "/running", Origin=PAGE)
+        self.assertEqual(
+            (answer["Access-Control-Allow-Origin"], answer["Access-Control-Allow-Credentials"]), (PAGE, "true")
+        )
+        self.assertEqual(answer["Access-Control-Expose-Headers"], "X-A, X-B")
+        answer = self.ask("POST", CHAT, Origin="https://any.test")
+        self.assertEqual(
+            (answer["Access-Control-Allow-Origin"], answer["Access-Control-Allow-Credentials"]), ("*", None)
+        )
+
     def test_errors_can_be_read(self) -> None:
         """An allowed page learns why it got nothing."""
         self.configure(allowed_origins=(PAGE,), api_keys=["sk-1"])
@@ -304,6 +335,27 @@ class PreflightTests(GateTestCase):
             self.assertEqual(answer["Access-Control-Allow-Headers"], "authorization, x-stainless-os")
             self.assertEqual(answer["Access-Control-Max-Age"], "86400")
             self.assertIsNone(answer["Access-Control-Allow-Credentials"])
+
+    def test_configured(self) -> None:
+        """What pages are told is as the configuration has it; a private network opens to those listed there only."""
+        cors = CorsConfig(
+            allowed_origins=(PAGE,),
+            allow_private_network=True,
+            allowed_methods=("GET", "POST"),
+            allowed_headers=("X-A", "X-B"),
+            max_age=60,
+        )
+        self.configure(security=SecurityConfig(cors=cors))
+        outside = {**PREFLIGHT, "Access-Control-Request-Private-Network": "true"}
+        answer = self.ask("OPTIONS", "/api/models/unload", Origin=PAGE, **outside)
+        told = [
+            answer[f"Access-Control-{name}"] for name in ("Allow-Origin", "Allow-Methods", "Allow-Headers", "Max-Age")
+        ]
+        self.assertEqual(told, [PAGE, "GET, POST", "X-A, X-B", "60"])
+        self.assertEqual(answer["Access-Control-Allow-Private-Network"], "true")
+        self.assertIsNone(self.preflight()["Access-Control-Allow-Private-Network"])
+        answer = self.ask("OPTIONS", CHAT, Origin="http://localhost:3000", **outside)
+        self.assertEqual((answer.status, answer["Access-Control-Allow-Private-Network"]), (204, None))
 
     def test_odd_fields(self) -> None:
         """Names that are none are dropped; where none is left, the usual ones are allowed."""

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from llama_swap.config.kinds import Plain, Schema, read_names
 from llama_swap.config.masking import MASK
+from llama_swap.config.sections import CorsConfig
 from llama_swap.config.tree import Findings, ListNode, Node, Scalar
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(:\d+)?")
@@ -100,6 +101,22 @@ class Hosts(Plain):
 
     def schema(self) -> Schema:
         return _list_schema(r"^[^/]+$")
+
+
+def judge_cors(cors: CorsConfig, node: Node, found: Findings) -> None:
+    """Find what is unsafe in `security.cors`; `node` is the section `security`."""
+    if "*" not in cors.allowed_origins:
+        return
+    for name, value in (
+        ("allowCredentials", cors.allow_credentials),
+        ("allowPrivateNetwork", cors.allow_private_network),
+    ):
+        if value:
+            found.error(node, f"cors.allowedOrigins must list the origins, instead of `*`, if {name} is true")
+    found.warn(
+        node,
+        "cors.allowedOrigins has `*`: every page on the web may use, stop and watch the models of those who visit it",
+    )
 
 
 def _read(node: Node, found: Findings, normal: Callable[[str], str | None], wanted: str) -> tuple[str, ...]:

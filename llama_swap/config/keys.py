@@ -26,7 +26,10 @@ from llama_swap.config.model import Capabilities, Compat, Timeouts
 from llama_swap.config.quantities import Duration, Seconds, Size, Whole
 from llama_swap.config.sections import (
     IGNORED_PATHS,
+    METHODS,
+    CorsConfig,
     PerformanceConfig,
+    SecurityConfig,
     StoreConfig,
     UIActivityConfig,
     UIConfig,
@@ -76,6 +79,18 @@ _UPSTREAM: Final = (
     Key("ignorePaths", Patterns(IGNORED_PATHS), "Paths, as regular expressions, for which no model is loaded."),
 )
 
+_CORS: Final = (
+    Key("allowedOrigins", Origins(), "Origins of web pages that may use llama-swap, and read whatever it answers."),
+    Key("allowCredentials", Flag(), "Whether those pages may send cookies and the like."),
+    Key("allowPrivateNetwork", Flag(), "Whether those pages may reach a private network from the public one."),
+    Key("allowedMethods", Words(METHODS, METHODS), "Methods that pages may use."),
+    Key("allowedHeaders", Headers(()), "Headers that pages may send; none: those that they ask for."),
+    Key("exposedHeaders", Headers(()), "Headers of answers that pages may read besides the usual ones."),
+    Key("maxAge", Whole(86400, "seconds", zero_is_default=True), "How long browsers may remember all this."),
+)
+
+_SECURITY: Final = (Key("cors", Nested(_CORS, CorsConfig), "What the pages of other sites may do."),)
+
 _CAPABILITIES: Final = (
     Key("in", Words(MODALITIES), "What it reads."),
     Key("out", Words(MODALITIES), "What it writes."),
@@ -110,6 +125,7 @@ TOP: Final = (
     Key("apiKeys", Secrets(), "Keys of which clients must show one; none: everybody may come in."),
     Key("allowedOrigins", Origins(), "Origins of web pages that may use llama-swap, such as https://chat.example."),
     Key("allowedHosts", Hosts(), "Names by which browsers may address a llama-swap that listens on loopback only."),
+    Key("security", Nested(_SECURITY, SecurityConfig), "Who may do what by way of a browser."),
     Key("metricsMaxInMemory", Whole(1000, "entries", raise_to=0, zero_is_default=True), "Activity in memory."),
     Key("captureBuffer", Whole(5, "MB", most=4096, raise_to=0), "Memory for whole requests and answers; 0: none."),
     Key("store", Nested(_STORE, StoreConfig), "Where the activity is kept."),

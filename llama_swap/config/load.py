@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import evolve, fields_dict, frozen
 
+from llama_swap.config.access import judge_cors
 from llama_swap.config.assemble import indented, read_aliases, read_models
 from llama_swap.config.compose import compose
 from llama_swap.config.fields import read_keys
@@ -132,6 +133,8 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     """Return the configuration; where an error was found, it is not to be used."""
     scope = Scope(found).defining(root.entries.get("macros"))
     top = read_keys(root, TOP, scope.expand, found, IN_MODELS)
+    if (security := root.entries.get("security")) is not None:
+        judge_cors(top["security"].cors, security, found)
     section = indented(_models_section(root, found), found)
     models = read_models(section, top, scope, ports)
     peers = read_peers(top["peers"], scope)

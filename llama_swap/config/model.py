@@ -12,7 +12,7 @@ from typing import Any
 from attrs import field, frozen
 
 from llama_swap.config.ports import address_of, is_this_machine
-from llama_swap.config.sections import PerformanceConfig, StoreConfig, UIConfig, UpstreamConfig
+from llama_swap.config.sections import PerformanceConfig, SecurityConfig, StoreConfig, UIConfig, UpstreamConfig
 
 PID = "${PID}"
 """Stands in `cmd_stop` for what is known when the model runs."""
@@ -227,6 +227,7 @@ class Config:
     """Names by which the proxy may be addressed, besides those of this machine, if it listens only to that."""
     global_concurrency_limit: int = 0
     """Inferences under way, of all models and peers together; 0: any number."""
+    security: SecurityConfig = field(factory=SecurityConfig)
     max_wait: float = 10.0
     """How long a queued request lets busier models go first."""
     max_request_body: int = 256 * 1024 * 1024

@@ -9,20 +9,19 @@ ours where a foreign name was bent to our address (DNS rebinding).  Clients that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from twisted.web.http import Request
 
+from llama_swap.config.sections import CorsConfig
 from llama_swap.errors import Forbidden
+from llama_swap.relay.headers import Fields
 
 if TYPE_CHECKING:
     from llama_swap.web.site import SwapRequest
 
-PREFLIGHT_MAX_AGE = 86400
-"""How long browsers may remember the answer to a preflight, in seconds."""
-METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 USUAL_FIELDS = b"Content-Type, Authorization, Accept, X-Requested-With"
 
 _HARMLESS = frozenset(b"api favicon.ico health log logs metrics models running ui wol-health".split())
@@ -38,18 +37,21 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 class BrowserRules:
     """Tells requests that a foreign page is behind from all others.
 
-    `origins` and `hosts` are as the configuration has them; `*` among them stands for all.  `is_loopback` says that we
-    listen for this machine only, and so must be addressed as such.
+    `origins`, `hosts` and `cors` are as the configuration has them; `*` stands for all.  Pages of the origins in `cors`
+    may read everything, others only what is about models.  `is_loopback` says that we listen for this machine only, and
+    so must be addressed as such.
     """
 
-    def __init__(self, origins: Iterable[str], hosts: Iterable[str], *, is_loopback: bool) -> None:
-        self._origins = frozenset(origin.encode() for origin in origins)
+    def __init__(self, origins: Iterable[str], hosts: Iterable[str], cors: CorsConfig, *, is_loopback: bool) -> None:
+        self._cors = cors
+        self._readers = frozenset(origin.encode() for origin in cors.allowed_origins)
+        self._origins = self._readers | {origin.encode() for origin in origins}
         self._hosts = frozenset(host.encode() for host in hosts)
         self._opens_all = b"*" in self._origins
         self._checks_host = is_loopback and b"*" not in self._hosts
 
-    def check(self, request: SwapRequest) -> bytes | None:
-        """Return the value of `Access-Control-Allow-Origin` for the answer, or None if it is to have none.
+    def check(self, request: SwapRequest) -> Fields:
+        """Return the fields for the answer that let a page read it, or none.
 
         @raise Forbidden: a foreign page is behind the request, and could do harm with it.
         """
@@ -68,13 +70,13 @@ class BrowserRules:
         elif value(b"sec-fetch-site") == b"cross-site" and not self._opens_all:
             whose = "a page of another site"
         else:
-            return None
+            return ()
         if _may_do_harm(request.method, request.path) and not is_preflight(request):
             raise Forbidden(
                 f"{whose} is behind this request, and such pages may not start, stop or change anything; if you trust "
                 "it, add its origin to allowedOrigins in the configuration"
             )
-        return None
+        return ()
 
     def _is_ours(self, name: bytes) -> bool:
         return _is_loopback(name) or name in self._hosts
@@ -87,10 +89,38 @@ class BrowserRules:
         name = _name(match["host"]) if match else b""
         return bool(name) and (_is_loopback(name) or name == _name(host or b""))
 
-    def _shares(self, path: bytes, origin: bytes) -> bytes | None:
-        if _first_segment(path) not in _SHARED:
-            return None
-        return b"*" if self._opens_all else origin
+    def _shares(self, path: bytes, origin: bytes) -> Fields:
+        reads_all = self._reads_all(origin)
+        if not reads_all and _first_segment(path) not in _SHARED:
+            return ()
+        trusted = reads_all and self._cors.allow_credentials
+        fields = [(b"Access-Control-Allow-Origin", origin if trusted or not self._opens_all else b"*")]
+        fields.append((b"Vary", b"Origin"))
+        if trusted:
+            fields.append((b"Access-Control-Allow-Credentials", b"true"))
+        if reads_all and self._cors.exposed_headers:
+            fields.append((b"Access-Control-Expose-Headers", _listed(self._cors.exposed_headers)))
+        return tuple(fields)
+
+    def _reads_all(self, origin: bytes) -> bool:
+        return origin.lower() in self._readers or b"*" in self._readers
+
+    def answer_preflight(self, request: Request) -> None:
+        """Say what may be asked, to those whose origin is allowed; without that header, the rest means nothing."""
+        value = request.requestHeaders.getRawHeaders
+        asked = b",".join(value(b"Access-Control-Request-Headers", ()))
+        names = [name.strip() for name in asked.split(b",")]
+        fields = _listed(self._cors.allowed_headers) or b", ".join(name for name in names if _TOKEN.fullmatch(name))
+        request.setResponseCode(204)
+        request.setHeader(b"Access-Control-Allow-Methods", _listed(self._cors.allowed_methods))
+        request.setHeader(b"Access-Control-Allow-Headers", fields or USUAL_FIELDS)
+        request.setHeader(b"Access-Control-Max-Age", b"%d" % self._cors.max_age)
+        if value(b"Access-Control-Request-Private-Network") and self._may_come_from_outside(value(b"Origin", ())):
+            request.setHeader(b"Access-Control-Allow-Private-Network", b"true")
+        request.finish()
+
+    def _may_come_from_outside(self, origins: Sequence[bytes]) -> bool:
+        return self._cors.allow_private_network and len(origins) == 1 and self._reads_all(origins[0])
 
 
 def is_preflight(request: SwapRequest) -> bool:
@@ -108,16 +138,8 @@ def asks_what_is_allowed(request: SwapRequest) -> bool:
     return is_preflight(request) or _first_segment(request.path) not in (b"upstream", b"comfyui")
 
 
-def answer_preflight(request: Request) -> None:
-    """Say what may be asked, to those whose origin is allowed; without that header, the rest means nothing."""
-    asked = b",".join(request.requestHeaders.getRawHeaders(b"Access-Control-Request-Headers", ()))
-    names = [name.strip() for name in asked.split(b",")]
-    fields = b", ".join(name for name in names if _TOKEN.fullmatch(name))
-    request.setResponseCode(204)
-    request.setHeader(b"Access-Control-Allow-Methods", METHODS)
-    request.setHeader(b"Access-Control-Allow-Headers", fields or USUAL_FIELDS)
-    request.setHeader(b"Access-Control-Max-Age", b"%d" % PREFLIGHT_MAX_AGE)
-    request.finish()
+def _listed(words: Iterable[str]) -> bytes:
+    return ", ".join(words).encode()
 
 
 def _may_do_harm(method: bytes, path: bytes) -> bool:

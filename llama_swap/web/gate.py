@@ -13,7 +13,7 @@ from llama_swap.config.model import Config
 from llama_swap.errors import Forbidden, SwapError
 from llama_swap.listen import is_loopback
 from llama_swap.web.auth import ApiKeys
-from llama_swap.web.browsers import BrowserRules, answer_preflight, asks_what_is_allowed, is_preflight
+from llama_swap.web.browsers import BrowserRules, asks_what_is_allowed, is_preflight
 from llama_swap.web.errors import refuse
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Gate(Resource):
         """Judge by `config` from now on."""
         self._config = config
         self._keys = ApiKeys(config.api_keys) if config.api_keys else None
-        self._browsers = BrowserRules(config.allowed_origins, config.allowed_hosts, is_loopback=self._is_loopback)
+        self._browsers = BrowserRules(
+            config.allowed_origins, config.allowed_hosts, config.security.cors, is_loopback=self._is_loopback
+        )
 
     def listens_at(self, address: IAddress) -> None:
         """Judge as is right for those who come to `address`."""
@@ -53,9 +55,9 @@ class Gate(Resource):
     def judge(self, request: SwapRequest) -> SwapError | None:
         """Return why `request` is refused, if it is; else take from its head what is nobody's business behind here."""
         try:
-            origin = self._browsers.check(request)
-            if origin is not None:
-                request.allow_origin(origin)
+            fields = self._browsers.check(request)
+            if fields:
+                request.share(fields)
             if self._keys is not None and not is_preflight(request):
                 self._keys.check(request)
         except SwapError as error:
@@ -68,7 +70,7 @@ class Gate(Resource):
         if request.refusal is not None:
             refuse(request, request.refusal)
         elif asks_what_is_allowed(request):
-            answer_preflight(request)
+            self._browsers.answer_preflight(request)
         else:
             return self._inner.render(request)
         return NOT_DONE_YET

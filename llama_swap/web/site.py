@@ -20,7 +20,7 @@ from twisted.web.server import Site
 from llama_swap.config.masking import masked_query
 from llama_swap.config.model import Config
 from llama_swap.errors import BodyTooLarge, SwapError
-from llama_swap.relay.headers import Body
+from llama_swap.relay.headers import Body, Fields
 from llama_swap.web.body import LargeBody
 from llama_swap.web.channel import SwapChannel
 from llama_swap.web.gate import Gate
@@ -196,11 +196,11 @@ class SwapRequest(ServerRequest):
         if left is not None:
             left()
 
-    def allow_origin(self, origin: bytes) -> None:
-        """Let pages of `origin` read the answer (https://fetch.spec.whatwg.org/#http-access-control-allow-origin)."""
-        self.setHeader(b"Access-Control-Allow-Origin", origin)
-        self.setHeader(b"Vary", b"Origin")
-        self.cors = b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n" % origin
+    def share(self, fields: Fields) -> None:
+        """Let pages read the answer, by these fields (https://fetch.spec.whatwg.org/#http-responses)."""
+        for name, value in fields:
+            self.setHeader(name, value)
+        self.cors = b"".join(b"%b: %b\r\n" % field for field in fields)
 
     def getRequestHostname(self) -> bytes:  # noqa: N802  # twisted.web's name
         """Return what Klein may build absolute URLs on: it builds none here, and must not stumble over an odd Host."""
