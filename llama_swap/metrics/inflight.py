@@ -61,7 +61,7 @@ class InFlightRequest:
     As an `AnswerObserver` of the relay it sees each part of the answer; so it only takes notes.  What can be made of
     them is made when the request is over, or when somebody looks, and others are not kept waiting.
 
-    `InFlight.add` makes it: a constructor with as many arguments would take twice as long.
+    `InFlight.add` makes it: a constructor with as many arguments would take a third longer.
     """
 
     registry: InFlight

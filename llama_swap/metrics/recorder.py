@@ -27,7 +27,7 @@ HEAVY = 1024 * 1024
 """So many bytes of requests and answers, at most: that is how much of them waits, and has to be looked through.  So
 much is unpacked together of what was compressed, or one answer more."""
 LEAST = HEAVY // BATCH
-"""What a request weighs beside its bytes."""
+"""What a request weighs beside its bytes, so that as many as a batch has are heavy, however small they are."""
 SOON = 0.2
 """Seconds that a request waits for others to be settled with, at most."""
 SESSION = "session_id"

@@ -24,8 +24,8 @@ _PLAIN = re.compile(
     rb'"completion_tokens": ?+([0-9]{1,9}+)(?:, ?+"total_tokens": ?+[0-9]{1,9}+|)'
     rb'(?:, ?+"prompt_tokens_details": ?+null|)\}[^"]*+(?:"(?!timings")[^"]*+)*+\Z'
 )
-"""What servers write that know no more, up to the end.  Nothing of it is tried twice, and so it is read in a fourth of
-the time that any other object takes."""
+"""What servers write that know no more, up to the end.  Nothing of it is tried twice, which takes a third off
+the time for it."""
 _CHUNK_BORDER = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}(?:;[^\r\n]*)?\r\n")
 
 
