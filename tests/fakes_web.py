@@ -55,6 +55,7 @@ class FakeRouter:
         self.cancelled = 0
         self.unheard: list[SwapError] = []
         self.alive: dict[str, str] = {}
+        self.since: dict[str, float] = {}
         self.unloading: Deferred[None] = Deferred()
         self.unloads = 0
         self.unloaded: list[list[str]] = []
@@ -95,6 +96,10 @@ class FakeRouter:
     def states(self) -> dict[str, str]:
         """See `Router.states`."""
         return self.alive
+
+    def ready_since(self) -> dict[str, float]:
+        """See `Router.ready_since`."""
+        return self.since
 
     def running(self) -> list[tuple[ModelConfig, str]]:
         """See `Router.running`."""

@@ -99,6 +99,8 @@ EVENTS = {
             "aliases?": [str],
             "capabilities?": MODEL["capabilities?"],
             "context_length?": int,
+            "readySince?": str,
+            "uptimeMs?": int,
         }
     ],
     "uiConfig": {"activity": {"session_id": [str]}},
@@ -224,6 +226,9 @@ class ShapeTests(SynchronousTestCase):
             self.assertEqual([kind for kind, all_ in seen.items() if not all_], [])
             states = {model["id"]: model["state"] for model in seen["modelStatus"][-1]}
             self.assertEqual(states, {"a": "stopped", "org/b:7b": "ready", "far/m": states["far/m"]})
+            uptimes = {model["id"]: model["uptimeMs"] for model in seen["modelStatus"][-1] if "uptimeMs" in model}
+            self.assertEqual(list(uptimes), ["org/b:7b"])
+            self.assertLess(uptimes["org/b:7b"], 60_000)
             operations = {data["operation"] for data in seen["inflight"]}
             self.assertEqual(operations, {"snapshot", "upsert", "remove"})
 

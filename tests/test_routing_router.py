@@ -284,6 +284,16 @@ class ErrorTests(RouterCase):
         self.make_ready("a")
         self.successResultOf(again).release()
 
+    def test_ready_since(self) -> None:
+        """It is known since when a model is ready, for as long as it is."""
+        self.clock.advance(5)
+        self.load("a").release()
+        self.clock.advance(1)
+        self.assertEqual(self.router.ready_since(), {"a": 5.0})
+        self.router.unload(["a"])
+        self.assertEqual(self.router.ready_since(), {})
+        self.child("a").exit()
+
     def test_cannot_be_launched(self) -> None:
         """The error comes at once, and does not concern other models."""
         self.launcher.refusals["a"] = StartFailed("no such program")

@@ -75,6 +75,10 @@ class Router:
         """Return the state of every model that is not stopped."""
         return self._upstreams.states()
 
+    def ready_since(self) -> dict[str, float]:
+        """Return since when each model that is ready is so, in seconds of the clock."""
+        return self._upstreams.ready_since()
+
     def running(self) -> list[tuple[ModelConfig, str]]:
         """Return every model that is not stopped, as it was started, and its state; sorted by id."""
         return self._upstreams.running()
@@ -191,6 +195,7 @@ class Router:
         """See `Listener.ready`."""
         self._observer.ready(model)
         upstream = self._upstreams[model]
+        upstream.ready_since = self.clock.seconds()
         upstream.backoff.reset()
         upstream.idle.start()
         self._execute(self._scheduler.ready(model))

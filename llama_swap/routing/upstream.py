@@ -25,6 +25,8 @@ class Upstream:
     backoff: Backoff = field(factory=Backoff)
     crashes: int = 0
     """How often it has ended by itself when it was ready."""
+    ready_since: float = 0.0
+    """When it became ready for the last time, in seconds of the clock."""
     deadline: IDelayedCall | None = None
     """When the last answers are cut of a process that is no longer configured."""
     _awaiting_crash: list[Deferred[None]] = field(factory=list, init=False)

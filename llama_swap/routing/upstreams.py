@@ -48,6 +48,10 @@ class Upstreams:
         """Return the state of every model that is not stopped."""
         return {name: upstream.state for name, upstream in self._by_id.items() if upstream.state != "stopped"}
 
+    def ready_since(self) -> dict[str, float]:
+        """Return since when each model that is ready is so, in seconds of the clock."""
+        return {name: upstream.ready_since for name, upstream in self._by_id.items() if upstream.state == "ready"}
+
     def running(self) -> list[tuple[ModelConfig, str]]:
         """Return every model that is not stopped, as it was started, and its state; sorted by id."""
         return [(self._by_id[name].core.model, state) for name, state in sorted(self.states().items())]

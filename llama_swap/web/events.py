@@ -25,6 +25,7 @@ from llama_swap.errors import Unavailable
 from llama_swap.logs.broadcaster import PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import Chunk
 from llama_swap.metrics.records import Records
+from llama_swap.metrics.rfc3339 import text_of
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.router import Router
 from llama_swap.web.listing import abilities
@@ -43,13 +44,13 @@ class EventRoutes:
         self._router = router
         self._records = records
         self._logs = logs
+        self._clock = clock
         self._feeds: set[_Feed] = set()
         self._closed = False
         self._ticks = 0
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
-        self._known_models: object = None
-        self._models = b""
+        self._models: object = None
         self._ui: UIConfig | None = None
         self._profile: str | None = None
         self._activity = 0
@@ -109,9 +110,9 @@ class EventRoutes:
     def _news(self) -> bytes:
         """Return what has changed since the last call."""
         news = list(self._in_flight_news())
-        models = self._models
-        if self._model_status() is not models:
-            news.insert(0, self._models)
+        if self._models != (models := (self._router.states(), self._router.config, self._router.peers.seen)):
+            self._models = models
+            news.insert(0, self._model_status())
         if self._ui != (ui := self._router.config.ui):
             self._ui = ui
             news.append(self._ui_config())
@@ -124,14 +125,13 @@ class EventRoutes:
         return b"".join(news)
 
     def _model_status(self) -> bytes:
-        """Return the state of every model, made anew only if it has changed."""
-        states, config, peers = self._router.states(), self._router.config, self._router.peers
-        known = (states, config, peers.seen)
-        if self._known_models != known:
-            self._known_models = known
-            own = [_own_status(model, states) for _, model in sorted(config.models.items())]
-            self._models = _message("modelStatus", own + [_status_at_peer(model, peers) for model in peers.models()])
-        return self._models
+        states, ready, peers = self._router.states(), self._router.ready_since(), self._router.peers
+        now = self._clock.seconds()
+        own = [
+            {**_own_status(model, states), **_readiness(ready.get(id_), now)}
+            for id_, model in sorted(self._router.config.models.items())
+        ]
+        return _message("modelStatus", own + [_status_at_peer(model, peers) for model in peers.models()])
 
     def _ui_config(self) -> bytes:
         return _message("uiConfig", {"activity": {"session_id": list(self._router.config.ui.activity.session_id)}})
@@ -242,6 +242,13 @@ def _own_status(model: ModelConfig, states: Mapping[str, str]) -> dict[str, Any]
         "aliases": list(model.aliases),
         **{key: told[key] for key in ("capabilities", "context_length") if key in told},
     }
+
+
+def _readiness(since: float | None, now: float) -> dict[str, Any]:
+    """Say since when a model is ready, also in milliseconds: not everybody's clock is right."""
+    if since is None:
+        return {}
+    return {"readySince": text_of(since), "uptimeMs": round((now - since) * 1000)}
 
 
 def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:
