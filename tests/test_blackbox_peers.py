@@ -52,6 +52,15 @@ class PeerTests(SynchronousTestCase):
             self.assertEqual(proxy.served("a"), "a")
             self.assertLess(proxy.stop(), 5)
 
+    def test_tailcat(self) -> None:
+        """Nor can one be that is reached by way of Tailcat only; our own models are served."""
+        peers = {"far": {"proxy": "tailcat://tcABC", "tailcatKey": "ephemeral", "models": ["x"]}}
+        with ProxyUnderTest({**fake_models("a"), "peers": peers}) as proxy:
+            answer = proxy.chat("far/x")
+            self.assertEqual(answer.status, 502)
+            self.assertIn("peer proxy error", answer.error()["message"])
+            self.assertEqual(proxy.served("a"), "a")
+
     def test_down_and_up_again(self) -> None:
         """Whether a peer is there is listed, and it is served again as soon as it is back."""
         port = free_port()

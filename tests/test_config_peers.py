@@ -69,6 +69,15 @@ class PeerTests(FindingsTestCase):
         )
         self.assert_errors(MODELS + "peers: [a]", (2, "peers", "must be a mapping"))
 
+    def test_tailcat(self) -> None:
+        """A peer of a kind that we cannot reach is no reason to refuse all the rest; its names stay names."""
+        text = (
+            "peers: {far: {proxy: 'tailcat://tcABC', models: [x]}}\n"
+            "selectors: {any: {strategy: pin, targets: [far/x]}}\nmodels: {m: {cmd: x --port 1}}\n"
+        )
+        self.assert_warnings(text, (1, "peers.far.proxy", "Tailcat is not spoken here"))
+        self.assertEqual(load(text).config.peers["far"].proxy, "http://tailcat.invalid")
+
     def test_references(self) -> None:
         """Selectors and pins may name a peer's models; a selector may not have the name of one."""
         peers = "peers: {p: {proxy: http://other, models: [org/m]}, q: {proxy: http://other}}\n"

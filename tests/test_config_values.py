@@ -30,7 +30,7 @@ class ValueTests(FindingsTestCase):
         )
         able = Capabilities(in_=("text", "image"), out=("text",), tools=True, context=32768)
         self.assertEqual(made.capabilities, able)
-        bad = "capabilities: {in: [video], context: -1, tools: maybe}, cmd"
+        bad = "capabilities: {in: [smell], context: -1, tools: maybe}, cmd"
         self.assert_errors(
             ONE.replace("cmd", bad),
             (1, "models.m.capabilities.in[0]", "one of text, audio, image"),
@@ -44,6 +44,11 @@ class ValueTests(FindingsTestCase):
         made = model(f"cmd: x --port 1\n{timeouts}\ncompat: {{ignoreWebsockets: yes}}")
         self.assertEqual(made.timeouts, Timeouts(connect=5, response_header=0.5, keepalive=1, idle_conn=2))
         self.assertTrue(made.compat.ignore_websockets)
+
+    def test_without_effect(self) -> None:
+        """What is better left to the pool of connections is read all the same."""
+        self.assertTrue(model("cmd: x --port 1\ndisableKeepAlives: true").disable_keep_alives)
+        self.assertFalse(model("cmd: x --port 1").disable_keep_alives)
 
     def test_comfyui(self) -> None:
         """The model behind `/comfyui/` has room for the requests of a page, and its WebSockets never count."""

@@ -42,6 +42,7 @@ class StaleTests(SynchronousTestCase):
             "metadata": {"a": 1},
             "capabilities": Capabilities(tools=True),
             "timeouts": Timeouts(connect=1),
+            "disable_keep_alives": True,
             "compat": Compat(ignore_websockets=True),
             "send_loading_state": True,
             "filters": Filters(strip_params=("a",)),

@@ -42,7 +42,7 @@ class ListingTests(SynchronousTestCase):
             (("text",), ("audio",), {"audio_speech"}),
             (("text",), ("image",), {"image_generation"}),
             (("image",), ("image",), {"vision", "image_to_image"}),
-            (("text",), ("text",), set()),
+            (("text", "video"), ("text",), set()),
         ):
             told = abilities(Capabilities(in_=reads, out=writes))
             self.assertEqual(told.get("capabilities", {}), dict.fromkeys(uses, True))

@@ -42,7 +42,7 @@ TIME_FORMATS: Final = (
     *("ansic", "unixdate", "rubydate", "rfc822", "rfc822z", "rfc850", "rfc1123", "rfc1123z", "rfc3339", "rfc3339nano"),
     *("kitchen", "stamp", "stampmilli", "stampmicro", "stampnano"),
 )
-MODALITIES: Final = ("text", "audio", "image")
+MODALITIES: Final = ("text", "audio", "image", "video")
 _TEXTS: Final = {"type": ["object", "null"], "additionalProperties": Text().schema()}
 
 
@@ -158,6 +158,7 @@ MODEL: Final = (
     Key("metadata", Values(), "Whatever clients are to be told about the model."),
     Key("capabilities", Nested(_CAPABILITIES, Capabilities), "What the model can do, for clients that ask."),
     Key("timeouts", timeouts(response_header=0.0), "How long the model's server may take."),
+    Key("disableKeepAlives", Flag(), "Accepted, without effect: the pool knows what can be kept."),
     Key("compat", Nested(_COMPAT, Compat), "Exceptions for servers that need them."),
     Key("filters", Section({"type": ["object", "null"]}), "What is taken out of requests, and put in."),
     Key("sendLoadingState", Flag(None), "The same for this model; none: as at the top level."),

@@ -27,7 +27,7 @@ class Capabilities:
     """`capabilities` of a model, for those who ask."""
 
     in_: tuple[str, ...] = ()
-    """What it reads: text, audio, image."""
+    """What it reads: text, audio, image, video."""
     out: tuple[str, ...] = ()
     tools: bool = False
     reranker: bool = False
@@ -101,6 +101,8 @@ class ModelConfig:
     """Told to clients as it is."""
     capabilities: Capabilities = Capabilities()
     timeouts: Timeouts = Timeouts()
+    disable_keep_alives: bool = False
+    """Without effect: the pool finds out by itself what can be kept."""
     compat: Compat = Compat()
     filters: Filters | None = None
     """What is changed in the JSON of requests."""

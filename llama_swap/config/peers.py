@@ -12,8 +12,10 @@ from llama_swap.config.kinds import Names, Section, Text, named_settings, read_n
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Peer
 from llama_swap.config.ports import base_url
-from llama_swap.config.tree import MapNode, Node
+from llama_swap.config.tree import Findings, MapNode, Node
 
+NOWHERE: Final = "http://tailcat.invalid"
+"""No such host can be (RFC 6761)."""
 PEER: Final = (
     Key("proxy", Text(None), "The URL of the other server."),
     Key("models", Section(Names().schema()), "Its models; without them, it is asked what it has."),
@@ -28,14 +30,24 @@ def read_peers(section: Node | None, scope: Scope) -> dict[str, Peer]:
     return {name: _peer(node, scope) for name, node in named_settings(section, "peer", "`proxy`", scope.found)}
 
 
+def _proxy(url: str, node: MapNode, found: Findings) -> str:
+    written = node.entries.get("proxy")
+    if written is not None and url.lower().startswith("tailcat://"):
+        found.warn(
+            written, "Tailcat is not spoken here: requests for this peer's models get 502; write an http:// address"
+        )
+        return NOWHERE
+    try:
+        return base_url(url)
+    except ValueError as error:
+        found.error(written or node, f"{error}" if written else f"`proxy` {error}")
+        return url
+
+
 def _peer(node: MapNode, scope: Scope) -> Peer:
     found = scope.found
     values = read_keys(node, PEER, scope.expand, found)
-    try:
-        values["proxy"] = base_url((values["proxy"] or "").strip())
-    except ValueError as error:
-        written = node.entries.get("proxy")
-        found.error(written or node, f"{error}" if written else f"`proxy` {error}")
+    values["proxy"] = _proxy((values["proxy"] or "").strip(), node, found)
     models = values["models"]
     if models is not None:
         values["models"] = tuple(dict.fromkeys(item.text for item in read_names(scope.expand(models), found)))

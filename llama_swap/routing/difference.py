@@ -22,6 +22,7 @@ LIVE: Final = (
     "metadata",
     "capabilities",
     "timeouts",
+    "disable_keep_alives",
     "compat",
     "filters",
     "send_loading_state",
