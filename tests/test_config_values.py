@@ -46,13 +46,14 @@ class ValueTests(FindingsTestCase):
         self.assertTrue(made.compat.ignore_websockets)
 
     def test_without_effect(self) -> None:
-        """What is better left to the pool of connections is read all the same."""
+        """What is better left to the pool of connections is read all the same, and so is what nobody asks for."""
         self.assertTrue(model("cmd: x --port 1\ndisableKeepAlives: true").disable_keep_alives)
         self.assertFalse(model("cmd: x --port 1").disable_keep_alives)
+        self.assertTrue(model("cmd: x --port 1\ncapabilities: {disableAuto: true}").capabilities.disable_auto)
 
     def test_comfyui(self) -> None:
         """The model behind `/comfyui/` has room for the requests of a page, and its WebSockets never count."""
-        for written, limit in (("concurrencyLimit: 20", 50), ("concurrencyLimit: 51", 51), ("ttl: 5", 50)):
+        for written, limit in (("concurrencyLimit: 20", 999), ("concurrencyLimit: 1000", 1000), ("ttl: 5", 999)):
             [made] = load(
                 f"models: {{comfyui_auto: {{cmd: x --port 1, {written}, compat: {{ignoreWebsockets: false}}}}}}"
             ).config.models.values()

@@ -22,7 +22,7 @@ from llama_swap.config.model import COMFYUI_MODEL, PID, Compat, ModelConfig
 from llama_swap.config.ports import MOST, assign_ports, base_url, host_of, is_this_machine, port_of
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 
-COMFYUI_REQUESTS: Final = 50
+COMFYUI_REQUESTS: Final = 999
 """The least `concurrencyLimit` with which the pages of ComfyUI work."""
 _PORT = "${PORT}"
 _KEYS: Final = frozenset(key.name for key in MODEL)

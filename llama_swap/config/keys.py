@@ -97,6 +97,7 @@ _CAPABILITIES: Final = (
     Key("tools", Flag(), "Whether it can call tools."),
     Key("reranker", Flag(), "Whether it ranks documents."),
     Key("context", Whole(0, "tokens"), "The size of its context; 0: not told."),
+    Key("disableAuto", Flag(), "Accepted, without effect: nothing is told but what stands here."),
 )
 
 _COMPAT: Final = (

@@ -33,6 +33,8 @@ class Capabilities:
     reranker: bool = False
     context: int = 0
     """In tokens; 0: not told."""
+    disable_auto: bool = False
+    """Without effect: servers are not asked what their models can do."""
 
 
 @frozen(kw_only=True)
