@@ -136,6 +136,7 @@ def figures_of(peer: Peer) -> dict[str, float]:
     return {
         "c=16, requests/s": small["requests"] / small["seconds"],
         "c=16, CPU per request": (between - before) / small["requests"],
+        "16 streams, events/s": streams["events_per_second"],
         "16 streams, CPU per event": (after - between) / streams["events"],
     }
 
