@@ -16,6 +16,8 @@ from zope.interface import implementer
 
 AT_ONCE = 256 * 1024
 """Larger pieces never fit the socket whole, and would be copied for what is left of them."""
+PIECES = 4
+"""So many of a large body are sent in a row, at most, before others have their turn."""
 
 
 def send_now(transport: Any, data: bytes) -> None:
@@ -52,16 +54,27 @@ class Upload:
 
     def resumeProducing(self) -> None:
         """See `IPullProducer.resumeProducing`."""
+        transport = self._transport
+        for _ in range(PIECES):
+            if (piece := self._next()) is None:
+                return
+            send_now(transport, piece)
+            if not has_sent_all(transport):
+                return
+        if (piece := self._next()) is not None:
+            transport.write(piece)  # which asks for more in another turn
+
+    def _next(self) -> bytes | None:
+        """Return the next piece; None: it is not for this connection to have one."""
         try:
             piece = next(self._pieces, None)
         except OSError:  # nobody can have this body any more
             self._transport.abortConnection()
-            return
+            return None
         if piece is None:
             self.complete = True
             self._transport.unregisterProducer()
-        else:
-            self._transport.write(piece)
+        return piece
 
     def stopProducing(self) -> None:
         """See `IPullProducer.stopProducing`."""

@@ -14,9 +14,7 @@ from functools import cache
 _SPACE = r"[ \t\r\n]*+"
 _PLAIN = r"[ !#-\[\]-\xff]*+"
 _LINES = rf'{_PLAIN}(?>(?:\\["\\/bfnrt]{_PLAIN})*)'
-_CHARS = (
-    rf"{_LINES}(?>(?:\\u[0-9A-Fa-f]{{4}}{_LINES})*)"  # one choice between both kinds of escapes takes twice as long
-)
+_CHARS = rf"{_LINES}(?>(?:\\u[0-9A-Fa-f]{{4}}{_LINES})*)"  # to choose among all escapes each time takes twice as long
 _STRING = r'"' + _CHARS + r'"'
 _SCALAR = r"(?:-?+(?:0|[1-9][0-9]*+)(?>(?:\.[0-9]++)?)(?>(?:[eE][-+]?+[0-9]++)?)|true|false|null)(?=[ \t\r\n,\]}])"
 
