@@ -142,6 +142,18 @@ class EventTests(EventCase):
         [model] = dict(self.listener("?no-logs").told())["modelStatus"]
         self.assertEqual(model.keys() & {"readySince", "uptimeMs"}, set())
 
+    def test_ready_again(self) -> None:
+        """A model that went and came back between two looks is told anew: it is ready since later."""
+        self.router.alive, self.router.since = {"a": "ready"}, {"a": self.clock.seconds()}
+        listener = self.listener()
+        listener.told()
+        self.clock.advance(EVERY)
+        self.assertEqual(listener.told(), [])
+        self.router.since = {"a": self.clock.seconds() - EVERY / 2}
+        self.clock.pump([EVERY] * 2)
+        [model] = self.told_models(listener)
+        self.assertEqual(model["readySince"], text_of(self.router.since["a"]))
+
     def test_page_settings(self) -> None:
         """What the configuration has for pages is told at first, and once when it has changed."""
         listener = self.listener()

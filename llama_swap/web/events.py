@@ -110,7 +110,9 @@ class EventRoutes:
     def _news(self) -> bytes:
         """Return what has changed since the last call."""
         news = list(self._in_flight_news())
-        if self._models != (models := (self._router.states(), self._router.config, self._router.peers.seen)):
+        router = self._router
+        models = (router.states(), router.ready_since(), router.config, router.peers.seen)
+        if self._models != models:
             self._models = models
             news.insert(0, self._model_status())
         if self._ui != (ui := self._router.config.ui):
