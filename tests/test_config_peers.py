@@ -60,12 +60,14 @@ class PeerTests(FindingsTestCase):
         self.assert_errors(
             MODELS
             + "peers:\n  p: {models: [m]}\n  q: {proxy: other}\n  r: http://other\n"
-            + "  s: {proxy: http://other, models: []}\n  t: {proxy: http://other, apiKey: a b}",
+            + "  s: {proxy: http://other, models: []}\n  t: {proxy: http://other, apiKey: a b}\n"
+            + "  u: {proxy: 'https://my_gpu.example'}\n  v: {proxy: 'http://my_gpu.example'}",
             (3, "peers.p", "must be a URL"),
             (4, "peers.q.proxy", "must be a URL"),
             (5, "peers.r", "must be a mapping with `proxy`"),
             (6, "peers.s.models", "names no model"),
             (7, "peers.t.apiKey", "cannot contain spaces"),
+            (8, "peers.u.proxy", "has a host that https cannot be spoken with, 'my_gpu.example' (Codepoint U+005F"),
         )
         self.assert_errors(MODELS + "peers: [a]", (2, "peers", "must be a mapping"))
 

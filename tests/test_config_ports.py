@@ -37,3 +37,13 @@ class URLTests(SynchronousTestCase):
     def test_trailing_slashes(self) -> None:
         """A base URL ends without a slash, so that paths can be added."""
         self.assertEqual(base_url("http://a/b//"), "http://a/b")
+
+    def test_hosts_for_tls(self) -> None:
+        """A host that TLS cannot name is refused for https only; addresses and other names are not."""
+        for host in ("my_gpu.example", "a..b", "a" * 64, "a-.example", "-a"):
+            self.assertEqual(base_url(f"http://{host}:1"), f"http://{host}:1")
+            with self.assertRaises(ValueError) as refused:
+                base_url(f"https://{host}:1/x")
+            self.assertIn("write a name of letters, digits, dots and hyphens", str(refused.exception))
+        for host in ("gpu", "My-GPU.example.", "127.0.0.1", "[::1]", "[fe80::1%25eth0]"):
+            self.assertEqual(base_url(f"https://{host}:1/x"), f"https://{host}:1/x")

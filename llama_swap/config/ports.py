@@ -40,7 +40,23 @@ def base_url(text: str) -> str:
         raise ValueError(f"has no usable port: write a number from 1 to {MOST}, or ${{PORT}}, after the host")
     if url.query or url.fragment or url.username is not None:
         raise ValueError("must be a base URL: no user, no `?` and no `#`")
+    if url.scheme == "https" and (why := _unfit_for_tls(url.hostname)):
+        remedy = "write a name of letters, digits, dots and hyphens, the IP address, or http://"
+        host = masked_text(url.hostname)
+        raise ValueError(f"has a host that https cannot be spoken with, {host!r} ({why}); {remedy}")
     return text.rstrip("/")
+
+
+def _unfit_for_tls(host: str) -> str | None:
+    """Return why no certificate can be asked for in the name of `host` (RFC 5891), as it must be for https, if so."""
+    import idna  # large, and TLS needs it anyway
+
+    try:
+        if ":" not in host:  # else it is an IPv6 address
+            idna.encode(host)
+    except UnicodeError as error:
+        return str(error).rstrip(".")
+    return None
 
 
 def address_of(url: str) -> tuple[str, int]:
