@@ -20,7 +20,7 @@ from llama_swap.web.json_outline import MOST_MEMBERS
 from llama_swap.web.paths import GET, POST
 from llama_swap.web.site import SMALL
 from llama_swap.web.spool import IN_MEMORY
-from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
+from tests.fakes_web import Endpoints, FakeLease, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 
 CHAT = "/v1/chat/completions"
@@ -47,10 +47,11 @@ class InferenceTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make the proxy and a client."""
         self.router = FakeRouter(CONFIG)
-        self.upstream = (endpoints := Endpoints()).upstream
+        self.endpoints = Endpoints()
+        self.upstream = self.endpoints.upstream
         self.in_flight = unwatched()
         self.threads: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-        routes = InferenceRoutes(Forwarder(self.router, endpoints, self.in_flight), self.in_thread)
+        routes = InferenceRoutes(Forwarder(self.router, self.endpoints, self.in_flight), self.in_thread)
         self.client = Client(site_of(Front(app_with(routes.add_to)), max_body=4_000_000))
 
     def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
@@ -250,6 +251,19 @@ class InferenceTests(SynchronousTestCase):
         noted.over(None)
         self.client.ask("POST", CHAT, b'{"model":"a"}')
         self.assertTrue(self.sent())
+
+    def test_nowhere_to_send(self) -> None:
+        """If it cannot be said where a model is, its lease is given back, and the request is over, with an error."""
+        lease = FakeLease(CONFIG.models["a"])
+        for waits in (True, False):
+            self.endpoints.defects.append(ZeroDivisionError())
+            if not waits:
+                self.patch(self.router, "acquire_now", lambda _: lease)
+            self.client.ask("POST", CHAT, b'{"model":"a"}')
+            released = self.router.grant() if waits else lease
+            self.assertEqual(self.client.error()[0], 500)
+            self.assertEqual((released.released, list(self.in_flight)), (1, []))
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_client_leaves_while_waiting(self) -> None:
         """Who leaves while the model loads does not hold up those behind, and nothing goes upstream."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,6 +26,7 @@ CONFIG = Config(
     peers={
         "p": Peer(proxy="http://peer.example:9/base", models=("m",), api_key="theirs"),
         "open": Peer(proxy="http://open.example", models=("n",)),
+        "odd": Peer(proxy="http://odd.example", models=("o",), api_key="\ud800"),
         "any": Peer(proxy="http://any.example"),
         "deep": Peer(proxy="http://deep.example", models=("d",), filters=Filters(set_params={"x.n": 1})),
         "strict": Peer(
@@ -37,6 +39,7 @@ CONFIG = Config(
 )
 CHAT = "/v1/chat/completions"
 TOO_LATE = 60
+DEFECT = "an unexpected error inside llama-swap; its log has the details"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 KEYS = {"Authorization": "Bearer ours", "X-API-Key": "ours", "X-Other": "x"}
 
@@ -48,7 +51,8 @@ class PeerTests(SynchronousTestCase):
         self.router: Any = FakeRouter(CONFIG)
         self.peers = self.router.peers
         self.endpoints = Endpoints()
-        forwarder = Forwarder(self.router, self.endpoints, unwatched())
+        self.in_flight = unwatched()
+        forwarder = Forwarder(self.router, self.endpoints, self.in_flight)
         app = app_with(InferenceRoutes(forwarder, Inline()).add_to, PassThrough(forwarder).add_to)
         self.client = Client(site_of(Front(app)))
         self.upstream = self.endpoints.upstream
@@ -81,6 +85,18 @@ class PeerTests(SynchronousTestCase):
         client.ask("POST", CHAT, b'{"model": "d", "x": {"y": "%b"}}' % (b"y" * 20_000))
         self.assertEqual(client.error(), (404, "peer deep was taken out of the configuration"))
         self.assertEqual(list(in_flight), [])
+
+    def test_nowhere_to_send(self) -> None:
+        """A request that cannot even be begun is none of those under way, so that it does not stand in others' way."""
+        self.router.config = evolve(CONFIG, global_concurrency_limit=1)
+        for peer, name in (("p", "m"), ("odd", "o")):
+            if peer == "p":
+                self.endpoints.defects.append(ZeroDivisionError())
+            self.client.ask("POST", CHAT, b'{"model": "%b"}' % name.encode())
+            self.assertEqual(self.client.error(), (500, DEFECT))
+            self.assertEqual((list(self.in_flight), len(self.flushLoggedErrors())), ([], 1))
+        self.client.ask("POST", CHAT, b'{"model": "m"}')
+        self.sent()
 
     def test_what_a_peer_gets(self) -> None:
         """Its own host and key, its own name for the model, and nothing about the client."""

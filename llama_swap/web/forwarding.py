@@ -12,15 +12,15 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.config.model import ModelConfig
+from llama_swap.config.model import ModelConfig, Peer
 from llama_swap.errors import Cancelled, NobodyListens, NotFound, SwapError, TooManyRequests
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
-from llama_swap.relay.headers import Body, OutboundRequest
+from llama_swap.relay.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.relay.resource import ResponseSink, ReverseProxyResource
 from llama_swap.relay.response import ResponseRelay
 from llama_swap.routing.lease import Lease
 from llama_swap.routing.names import Names
-from llama_swap.routing.peers import PeerModel
+from llama_swap.routing.peers import PeerModel, with_key
 from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.destinations import Destination, Pools
@@ -67,27 +67,39 @@ class Forwarder:
         @raise NotFound: it is for a peer that is not known any more.
         @raise TooManyRequests: so many are under way already that no other may be.
         """
-        if isinstance(target, PeerModel) and target.peer not in self.router.peers.configured:
+        if isinstance(target, Target):
+            noted = self._note(request, target.model, uri, body, metered)
+            return Forwarding(self, target, uri, body=body, noted=noted, upgrade=upgrade)
+        peers = self.router.peers
+        peer = peers.configured.get(target.peer)
+        if peer is None:
             raise NotFound(f"peer {target.peer} was taken out of the configuration")
+        # Before the note is taken, whatever could fail: only the resource makes an end of the note.
+        destination = self._peer(target.peer, peer)
+        fields = OutboundFields(with_key(peer, request.head.outbound.kept))
+        noted = self._note(request, str(target), uri, body, metered)
+        return PeerForwarding(
+            target, peers, destination, uri=uri, fields=fields, body=body, noted=noted, upgrade=upgrade
+        )
+
+    def _note(
+        self, request: SwapRequest, model: str, uri: bytes, body: bytes | Body | None, metered: bool
+    ) -> InFlightRequest:
+        """Count `request` among those under way, if there may be another one."""
         limit = self.router.config.global_concurrency_limit
         if limit and metered and self._in_flight.inferences() >= limit:
             raise TooManyRequests(
                 f"Too many requests: {limit} are in flight or waiting already (globalConcurrencyLimit)"
             )
         client = client_host(request)
-        noted = self._in_flight.add(
-            target.model if isinstance(target, Target) else str(target),
+        return self._in_flight.add(
+            model,
             method=request.method,
             path=uri.partition(b"?")[0],
             fields=request.head.outbound.kept,
             client=None if client is None else client.encode(),
             body=body if isinstance(body, bytes) else None,  # nobody will want to look at a larger one
             metered=metered,
-        )
-        if isinstance(target, Target):
-            return Forwarding(self, target, uri, body=body, noted=noted, upgrade=upgrade)
-        return PeerForwarding(
-            target, self.router.peers, self._peer(target.peer), uri=uri, body=body, noted=noted, upgrade=upgrade
         )
 
     def destination(self, model: ModelConfig) -> Destination:
@@ -103,11 +115,10 @@ class Forwarder:
         self._destinations[model.id] = destination
         return destination
 
-    def _peer(self, name: str) -> Destination:
-        known, peers = self._peers.get(name), self.router.peers
-        peer = peers.configured[name]
+    def _peer(self, name: str, peer: Peer) -> Destination:
+        known = self._peers.get(name)
         url, timeout = peer.proxy, peer.timeouts.connect
-        if not peers.answers(name):
+        if not self.router.peers.answers(name):
             timeout = min(timeout or DOUBTED, DOUBTED)
         if known is None or known.url != url or known.connect_timeout != timeout:
             known = self._peers[name] = Destination.at(url, f"peer {name} at {url}", self._pools, timeout)
@@ -173,7 +184,12 @@ class Forwarding(Resource):
             self._opened = Loading(router.clock).open(request, self._target.model, router.waiting())
 
     def _relay(self, lease: Lease, request: SwapRequest) -> None:
-        destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
+        try:
+            destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
+        except Exception:  # noqa: BLE001 -- whatever it is, nobody else has the lease yet
+            lease.release()
+            self._refuse(Failure(), request)
+            return
         noted = self._noted
         outbound = OutboundRequest(
             method=noted.method,

@@ -10,7 +10,7 @@ from llama_swap.errors import Cancelled, NobodyListens, SwapError, Unavailable, 
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.relay.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
-from llama_swap.routing.peers import PeerModel, Peers, with_key
+from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.web.destinations import Destination
 from llama_swap.web.errors import refuse
 
@@ -27,12 +27,12 @@ class PeerForwarding(Resource):
         destination: Destination,
         *,
         uri: bytes,
+        fields: OutboundFields,
         body: bytes | Body | None,
         noted: InFlightRequest,
         upgrade: bytes | None,
     ) -> None:
         super().__init__()
-        peer = peers.configured[target.peer]
         self._target = target
         self._peers = peers
         self._noted = noted
@@ -40,7 +40,7 @@ class PeerForwarding(Resource):
             method=noted.method,
             target=destination.path + uri,
             host=destination.authority,
-            fields=OutboundFields(with_key(peer, noted.fields)),
+            fields=fields,
             client=None,
             body=body,
             upgrade=upgrade,
@@ -52,7 +52,7 @@ class PeerForwarding(Resource):
             refuse=self._refuse,
             over=self._over,
             observer=noted,
-            patience=peer.timeouts.response_header,
+            patience=peers.configured[target.peer].timeouts.response_header,
         )
 
     def render(self, request: Request) -> int:
