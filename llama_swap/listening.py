@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.logger import Logger
@@ -14,6 +15,14 @@ from llama_swap.admission import admit_by_files
 from llama_swap.errors import CannotListen
 from llama_swap.listen import Address
 from llama_swap.tls import RenewableListening
+
+
+@frozen
+class Places:
+    """Where to listen, and where that is done until then, which may be the same: each with its certificate of now."""
+
+    there: RenewableListening
+    here: RenewableListening
 
 
 class Listening:
@@ -60,27 +69,38 @@ class Listening:
         port, self._port = self._port, None
         return (port and port.stopListening()) or succeed(None)
 
-    def read(self, address: Address) -> RenewableListening:
-        """Return what can listen at an address, which may be where it is, with the certificate of now.  This may block.
+    def read(self, address: Address) -> Places:
+        """Return what can listen at an address, and what it is that listens now.  This may block.
 
-        @raise CannotListen: the certificate cannot be used.
+        @raise CannotListen: the certificate of `address` cannot be used.
         """
-        there = RenewableListening(address, self._reactor)
-        there.context = there.read()
-        return there
+        there, here = self._read(address), self._here
+        if address == here.address:
+            return Places(there, there)
+        try:
+            return Places(there, self._read(here.address))
+        except CannotListen:  # no reason not to leave
+            return Places(there, here)
 
-    def follow(self, there: RenewableListening) -> None:
-        """Have new connections get its certificate; if it is elsewhere, move there, or stay where that is not possible.
+    def follow(self, places: Places) -> None:
+        """Have new connections get the certificate; if it is to be elsewhere, move there, or stay if that cannot be.
 
         Connections that are open go on, wherever they came in.
         """
+        there = places.there
+        self._here.context = places.here.context  # also for those who come until it has moved, if ever
         if there.address == self.address:
-            self._here.context = there.context
-        elif self.address.is_given or there.address.is_given:
+            return
+        if self.address.is_given or there.address.is_given:
             self._log.warn("`listen` has changed; that takes effect at the next start of llama-swap")
         elif self._port is not None:  # else the end has begun
             listening = maybeDeferred(self._listen, there)
             listening.addCallbacks(self._move, self._stay, callbackArgs=(there,)).addCallback(lambda _: self.open())
+
+    def _read(self, address: Address) -> RenewableListening:
+        read = RenewableListening(address, self._reactor)
+        read.context = read.read()
+        return read
 
     def _listen(self, where: RenewableListening) -> Deferred[IListeningPort]:
         assert self._factory is not None, "it has been started"

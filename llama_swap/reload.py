@@ -18,11 +18,10 @@ from twisted.python.failure import Failure
 from llama_swap.config.load import Loaded
 from llama_swap.config.model import Config
 from llama_swap.errors import SwapError
-from llama_swap.listening import Listening
+from llama_swap.listening import Listening, Places
 from llama_swap.routing.difference import Difference
 from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
-from llama_swap.tls import RenewableListening
 
 _What = TypeVar("_What")
 _log = Logger()
@@ -72,7 +71,7 @@ def reloading(
     *,
     prepare: Callable[[Config], _What],
     apply: Callable[[Config, _What], Difference],
-) -> Reloading[tuple[Loaded, RenewableListening, _What]]:
+) -> Reloading[tuple[Loaded, Places, _What]]:
     """Return what reads the files of `settings`, certificates included, in a thread, and then has `apply` follow them.
 
     `prepare` looks at what the configuration names outside itself, in that thread too, or raises a SwapError; `apply`
@@ -80,20 +79,20 @@ def reloading(
     """
     from twisted.internet.threads import deferToThreadPool
 
-    def read() -> Deferred[tuple[Loaded, RenewableListening, _What]]:
+    def read() -> Deferred[tuple[Loaded, Places, _What]]:
         ports = router.ports()
         return deferToThreadPool(loop, loop.getThreadPool(), partial(read_all, ports))
 
-    def read_all(ports: Mapping[str, int]) -> tuple[Loaded, RenewableListening, _What]:
+    def read_all(ports: Mapping[str, int]) -> tuple[Loaded, Places, _What]:
         loaded = load(settings.sources, ports)
         # A `listen` that is gone, or was mistyped, is no reason to leave those who know the address.
         address = settings.flags.address(loaded.config) if loaded.config.listen else listening.address
         return loaded, listening.read(address), prepare(loaded.config)
 
-    def follow(whole: tuple[Loaded, RenewableListening, _What]) -> None:
-        loaded, there, prepared = whole
+    def follow(whole: tuple[Loaded, Places, _What]) -> None:
+        loaded, places, prepared = whole
         difference = apply(loaded.config, prepared)
-        listening.follow(there)  # now that keys are asked for, where they are wanted there
+        listening.follow(places)  # now that keys are asked for, where they are wanted there
         log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -14,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from llama_swap import listening as listening_module
 from llama_swap.listen import Address
 from llama_swap.listening import Listening
+from tests.support_tls import make_certificates
 
 
 class MoveTests(SynchronousTestCase):
@@ -25,6 +28,9 @@ class MoveTests(SynchronousTestCase):
         self.events: list[LogEvent] = []
         self.patch(Listening, "_log", Logger(observer=self.events.append))
         self.reactor = MemoryReactor()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
         self.opened: list[IAddress] = []
         self.listening = Listening(Address("127.0.0.1:1"), self.reactor, self.opened.append)
         self.listening.start(Factory())
@@ -32,6 +38,10 @@ class MoveTests(SynchronousTestCase):
     def follow(self, text: str) -> None:
         """Have it follow a configuration that names another address."""
         self.listening.follow(self.listening.read(Address(text)))
+
+    def refuse(self, *args: Any, **kwargs: Any) -> None:
+        """See `IReactorTCP.listenTCP`: it fails."""
+        raise CannotListenError("127.0.0.1", 80, OSError("Permission denied"))
 
     def said(self, level: LogLevel) -> str:
         """Return the only line, which has this level."""
@@ -55,11 +65,7 @@ class MoveTests(SynchronousTestCase):
 
     def test_stays(self) -> None:
         """Where an address cannot be had, or is none, the old one stays, is judged again, and an error says so."""
-
-        def refuse(*args: Any, **kwargs: Any) -> None:
-            raise CannotListenError("127.0.0.1", 80, OSError("Permission denied"))
-
-        self.patch(self.reactor, "listenTCP", refuse)
+        self.patch(self.reactor, "listenTCP", self.refuse)
         for text, reason in (("127.0.0.1:80", "Permission denied"), ("nonsense", "write HOST:PORT")):
             self.events.clear()
             self.follow(text)
@@ -72,6 +78,39 @@ class MoveTests(SynchronousTestCase):
         self.follow("systemd:domain=INET:name=http")
         self.assertIn("next start", self.said(LogLevel.warn))
         self.assertEqual(self.listening.address, Address("127.0.0.1:1"))
+
+    def test_renewal(self) -> None:
+        """A certificate that was renewed is shown also where it cannot move to what is named."""
+        ours, named = (self.certificate(name) for name in ("ours", "other"))
+        listening = Listening(Address(f"ssl:1:{ours}"), self.reactor, self.opened.append)
+        listening.start(Factory())
+        [(*_, contexts, _, _)] = self.reactor.sslServers
+        self.patch(self.reactor, "listenSSL", self.refuse)
+        self.patch(self.reactor, "listenTCP", self.refuse)
+        for text in (f"ssl:1:{ours}", f"ssl:2:{ours}", f"ssl:2:{named}", ":1", "systemd:domain=INET:name=http"):
+            before = contexts.getContext()
+            listening.follow(listening.read(Address(text)))
+            self.assertNotIn(contexts.getContext(), (before, None), text)
+        self.assertEqual([event["log_level"] for event in self.events], [*[LogLevel.error] * 3, LogLevel.warn])
+
+    def test_certificate_is_gone(self) -> None:
+        """That of the address which is left is not needed any more; if it stays there, it shows the one it has."""
+        ours = self.certificate("ours")
+        listening = Listening(Address(f"ssl:1:{ours}"), self.reactor, self.opened.append)
+        listening.start(Factory())
+        [(*_, contexts, _, _)] = self.reactor.sslServers
+        before = contexts.getContext()
+        (self.directory / "ours" / "cert.pem").unlink()
+        listening.follow(listening.read(Address("systemd:domain=INET:name=http")))
+        self.assertIs(contexts.getContext(), before)
+        listening.follow(listening.read(Address("127.0.0.1:2")))
+        self.assertEqual(listening.address, Address("127.0.0.1:2"))
+
+    def certificate(self, name: str) -> str:
+        """Make a certificate, and return what names it in an address."""
+        (self.directory / name).mkdir()
+        files = make_certificates(self.directory / name)
+        return f"certKey={files.certificate}:privateKey={files.key}"
 
     def test_stopping(self) -> None:
         """When the end has begun, no port is opened any more."""

@@ -52,7 +52,7 @@ class GateTestCase(SynchronousTestCase):
         """Make the gate."""
         site = site_of(Inner(), **config)
         site.gate.listens_at(address)
-        self.client = Client(site)
+        self.client = Client(site, host=address)
 
     def ask(self, method: str, path: str, **headers: str) -> Answer:
         """Return the answer to a request; a header None is left out."""
@@ -310,6 +310,16 @@ class HostTests(GateTestCase):
         for address in (EVERYWHERE, UNIXAddress("/run/x.sock")):
             self.configure(address)
             self.assertEqual(self.ask("GET", "/", Host="gpu.example").status, 200)
+
+    def test_moved(self) -> None:
+        """Who came in where others may come is served as before when we move to loopback; who comes there is not."""
+        site = site_of(Inner())
+        site.gate.listens_at(EVERYWHERE)
+        before = Client(site, host=IPv4Address("TCP", "192.168.1.2", 8080))
+        site.gate.listens_at(LOOPBACK)
+        for client, status in ((before, 200), (Client(site, host=LOOPBACK), 403)):
+            client.ask("GET", "/", None, {"Host": "gpu.example"})
+            self.assertEqual(client.answer().status, status)
 
     def test_rebinding(self) -> None:
         """A name that was bent to our address is not ours, though it is the page's own."""

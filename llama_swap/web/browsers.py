@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from twisted.web.http import Request
 
+from llama_swap import listen
 from llama_swap.config.sections import CorsConfig
 from llama_swap.errors import Forbidden
 from llama_swap.relay.headers import Fields
@@ -39,7 +40,7 @@ class BrowserRules:
 
     `origins`, `hosts` and `cors` are as the configuration has them; `*` stands for all.  Pages of the origins in `cors`
     may read everything, others only what is about models.  `is_loopback` says that we listen for this machine only, and
-    so must be addressed as such.
+    so must be addressed as such, save by those who came in elsewhere, before that was so.
     """
 
     def __init__(self, origins: Iterable[str], hosts: Iterable[str], cors: CorsConfig, *, is_loopback: bool) -> None:
@@ -57,7 +58,12 @@ class BrowserRules:
         """
         value = request.head.value
         host = value(b"host")
-        if self._checks_host and host is not None and not self._is_ours(_name(host)):
+        if (
+            self._checks_host
+            and host is not None
+            and not self._is_ours(_name(host))
+            and listen.is_loopback(request.getHost())  # else they came before a move, by an address open to others
+        ):
             raise Forbidden(
                 f"llama-swap listens for this machine only, and does not know itself as {_shown(host)}; if that is "
                 "right, add the name to allowedHosts in the configuration"
