@@ -91,10 +91,12 @@ class KeyTests(SynchronousTestCase):
         with ProxyUnderTest(config) as proxy:
             proxy.served("a")
             proxy.wait_for_log("POST /v1/chat/completions")
-            reload(proxy, {**config, "logToStdout": "proxy"})
+            config["logToStdout"] = "proxy"
+            reload(proxy, config)
             printed = proxy.log().count("POST /v1/chat/completions")
             proxy.served("a")
             wait_until(lambda: proxy.get("/logs").body.count(b"POST /v1/chat") > printed, 5, "the model's line")
+            reload(proxy, config)  # says so behind that line, if it is printed
             self.assertEqual(proxy.log().count("POST /v1/chat/completions"), printed)
 
     def test_log_format(self) -> None:
