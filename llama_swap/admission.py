@@ -30,14 +30,25 @@ EPISODE = 60.0
 """Seconds without trouble after which it is worth another line in the log."""
 
 
-def admit_by_files(port: IListeningPort, clock: IReactorTime) -> IListeningPort:
-    """Have clients of a port wait until there are files for them; the system keeps them in a queue for so long."""
+def admit_by_files(port: IListeningPort, clock: IReactorTime, *, queued: bool = False) -> IListeningPort:
+    """Have clients of a port wait until there are files for them; the system keeps them in a queue for so long.
+
+    `queued` says that there may have been clients before it was ours.  Small writes to clients are not held back.
+    """
     assert isinstance(port, Port), "streams come by nothing else"
     if port.transport is Server:
-        port.transport = Established  # type: ignore[assignment]  # it is a Server
-        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # those who are let in inherit it
+        port.transport = _Queued if queued else Established  # type: ignore[assignment]  # it is a Server
+        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # those who connect from now on inherit it
     port.doRead = _Admission(port, clock).look  # type: ignore[method-assign]  # Twisted has no other way in
     return port
+
+
+class _Queued(Established):
+    """The transport of a client who may have connected before our port could say how."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.setTcpNoDelay(True)
 
 
 class _Admission:

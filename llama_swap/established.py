@@ -47,4 +47,4 @@ class Established(Server):
         reactor.addReader(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self.protocol).__name__} to {self.hostname}>"
+        return f"<connection to {self.hostname}>"

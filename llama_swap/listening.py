@@ -104,7 +104,7 @@ class Listening:
 
     def _listen(self, where: RenewableListening) -> Deferred[IListeningPort]:
         assert self._factory is not None, "it has been started"
-        return where.listen(self._factory).addCallback(admit_by_files, self._reactor)
+        return where.listen(self._factory).addCallback(admit_by_files, self._reactor, queued=where.address.is_given)
 
     def _keep(self, port: IListeningPort) -> None:
         self._port = port

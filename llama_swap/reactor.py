@@ -72,7 +72,10 @@ class DirectReactor(EPollReactor):
     def _end_turn(self) -> None:
         last, self._last = self._last, []
         for step in last:
-            self._guarded(step)
+            try:
+                step()
+            except Exception:  # noqa: BLE001 -- as above
+                self._log.failure("what was left for the end of a turn has failed")
 
     def _undisturbed_for(self) -> float:
         """Return for how many seconds only events can need this reactor; 0: see what is due."""

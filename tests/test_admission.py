@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 from itertools import count
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Port
 from twisted.logger import formatEvent, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from llama_swap import admission
 from llama_swap.admission import BURST, EPISODE, KEPT, REST, admit_by_files
@@ -127,3 +131,37 @@ class AdmissionTests(SynchronousTestCase):
             self.clock.advance(REST)
             self.assertFalse(self.port.reads)
             self.port.disconnecting = False
+
+
+class Told(Protocol):
+    """Tells of its connection."""
+
+    def connectionMade(self) -> None:
+        """It has come."""
+        self.factory.made.callback(self)  # type: ignore[union-attr]
+
+
+class TransportTests(TestCase):
+    """What those have who were let in, on real sockets."""
+
+    async def test_no_delay(self) -> None:
+        """Small writes to them are not held back, also if they had come before the port was ours."""
+        for queued in (False, True):
+            factory = Factory.forProtocol(Told)
+            factory.made = Deferred()  # type: ignore[attr-defined]
+            listener = socket.create_server(("127.0.0.1", 0))
+            self.addCleanup(listener.close)
+            listener.setblocking(False)
+            address = listener.getsockname()
+            if queued:
+                early = socket.create_connection(address)
+                self.addCleanup(early.close)
+            port = reactor.adoptStreamPort(listener.fileno(), socket.AF_INET, factory)  # type: ignore[attr-defined]
+            admit_by_files(port, reactor, queued=queued)  # type: ignore[arg-type]
+            if not queued:
+                late = socket.create_connection(address)
+                self.addCleanup(late.close)
+            transport = (await factory.made).transport  # type: ignore[attr-defined]
+            self.assertTrue(transport.getTcpNoDelay())
+            transport.abortConnection()
+            await port.stopListening()

@@ -7,8 +7,10 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.established import Established
@@ -57,5 +59,8 @@ class EstablishedTests(SynchronousTestCase):
         self.assertEqual(self.make(Established, ("::1", 1, 0, 0)).getPeer(), IPv6Address("TCP", "::1", 1, 0, 0))
 
     def test_description(self) -> None:
-        """It can be told from others in a log."""
-        self.assertEqual(repr(self.make(Established, ("127.0.0.1", 1))), "<Protocol to 127.0.0.1>")
+        """It can be told from others in a log, also when it is gone."""
+        transport = self.make(Established, ("127.0.0.1", 1))
+        self.assertEqual(repr(transport), "<connection to 127.0.0.1>")
+        transport.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(repr(transport), "<connection to 127.0.0.1>")

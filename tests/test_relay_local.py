@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 from typing import Any
 
@@ -89,7 +90,7 @@ class LoopbackTests(TestCase):
                 await _turn()
             self.assertEqual(accepted.recv(4), b"ping")
             self.assertEqual(protocol.transport.getPeer().port, listener.getsockname()[1])
-            self.assertIn("Recorder", repr(protocol.transport))
+            self.assertIn(host, repr(protocol.transport))
             accepted.sendall(b"pong")
             accepted.close()
             self.assertEqual(await protocol.ended, b"pong")
@@ -139,6 +140,36 @@ class LoopbackTests(TestCase):
         self.addCleanup(closed.close)
         closed.settimeout(10)
         self.assertRaises(ConnectionResetError, closed.recv, 1)
+
+    async def test_one_fails(self) -> None:
+        """What goes wrong with one connection, the others do not notice, and its socket is closed."""
+        readers = itertools.count(1)
+
+        class Full:
+            """A reactor with room for one connection less."""
+
+            callLater = staticmethod(reactor.callLater)
+            removeReader = staticmethod(reactor.removeReader)  # noqa: N815
+            removeWriter = staticmethod(reactor.removeWriter)  # noqa: N815
+
+            def addReader(self, reader: Any) -> None:
+                """Take it, but not the second."""
+                if next(readers) == 2:
+                    raise OSError(28, "No space left on device")
+                reactor.addReader(reader)
+
+        self.listener.listen()
+        endpoint = LoopbackEndpoint(Full(), IPv4Address("TCP", *self.listener.getsockname()), self.patient)
+        connecting = [endpoint.connect(Factory.forProtocol(Recorder)) for _ in range(3)]
+        await _turn()
+        self.assertIn("No space left", str(self.failureResultOf(connecting.pop(1), OSError).value))
+        accepted = [self.listener.accept()[0] for _ in range(3)]
+        accepted[1].settimeout(10)
+        self.assertEqual(accepted[1].recv(1), b"")
+        for connection in accepted:
+            connection.close()
+        for made in connecting:
+            self.assertEqual(await self.successResultOf(made).ended, b"")
 
     async def test_refused(self) -> None:
         """Nobody listens: that is known at once."""

@@ -11,7 +11,7 @@ from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.relay.sending import has_sent_all, send_now
+from llama_swap.relay.sending import PIECES, Upload, has_sent_all, send_now
 
 
 class SendNowTests(SynchronousTestCase):
@@ -76,3 +76,21 @@ class SendNowTests(SynchronousTestCase):
         transport = StringTransport()
         send_now(transport, b"event")
         self.assertEqual(transport.value(), b"event")
+
+    def test_upload(self) -> None:
+        """Pieces that fit are sent in a row, so many a turn, and the next turn goes on; the end is noticed."""
+        pieces = [b"%d" % number for number in range(PIECES + 3)]
+        upload = Upload(self.transport, iter(pieces))
+        self.assertEqual(self.theirs.recv(100), b"".join(pieces[:PIECES]))
+        self.assertFalse(has_sent_all(self.transport))
+        while not upload.complete:
+            self.transport.doWrite()
+        self.assertEqual(self.theirs.recv(100), b"".join(pieces[PIECES:]))
+        self.assertIsNone(self.transport.producer)
+
+    def test_upload_to_a_slow_reader(self) -> None:
+        """What the socket does not take is all that waits."""
+        pieces = iter([bytes(1 << 16)] * 20)
+        Upload(self.transport, pieces)
+        self.assertFalse(has_sent_all(self.transport))
+        self.assertEqual(len(list(pieces)), 19)

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import getConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from llama_swap.established import Established
@@ -55,10 +56,10 @@ class LoopbackEndpoint:
 
     def _connect_all(self) -> None:
         wishes, self._wishes = [wish for wish in self._wishes if not wish[0].called], []  # the others were cancelled
-        for connecting, made in [(connecting, self._connected(factory)) for connecting, factory in wishes]:
+        for connecting, made in [(connecting, self._made(factory)) for connecting, factory in wishes]:
             if not connecting.called:
                 connecting.callback(made)
-            elif not isinstance(made, int):  # cancelled by one of those before it
+            elif not isinstance(made, int | Failure):  # cancelled by one of those before it
                 made.transport.abortConnection()
 
     def _outcome(self, made: Protocol | int, factory: IProtocolFactory) -> Protocol | Deferred[IProtocol]:
@@ -68,14 +69,26 @@ class LoopbackEndpoint:
             raise getConnectError((made, os.strerror(made)))
         return made
 
-    def _connected(self, factory: IProtocolFactory) -> Any:
-        """Return a protocol that is connected, or the number of an error; of EALREADY, the outcome is not yet known."""
+    def _made(self, factory: IProtocolFactory) -> Any:
+        """Return a protocol that is connected, or the number of an error; of EALREADY, the outcome is not yet known.
+
+        Whatever else goes wrong comes back as a failure: others have wishes, too.
+        """
         sock = self._socket()
         if isinstance(sock, int):
             return sock
-        protocol = factory.buildProtocol(self._peer)
-        assert protocol is not None, "the relay's factories refuse nobody"
-        protocol.makeConnection(Established(sock, protocol, (self._peer.host, self._peer.port), None, 0, self._reactor))
+        transport = None
+        try:
+            protocol = factory.buildProtocol(self._peer)
+            assert protocol is not None, "the relay's factories refuse nobody"
+            transport = Established(sock, protocol, (self._peer.host, self._peer.port), None, 0, self._reactor)
+            protocol.makeConnection(transport)
+        except Exception:  # noqa: BLE001 -- no more room in epoll, for example
+            if transport is None:
+                sock.close()
+            else:
+                transport.abortConnection()
+            return Failure()
         return protocol
 
     def _socket(self) -> socket.socket | int:

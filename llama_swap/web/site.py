@@ -88,7 +88,7 @@ class SwapRequest(ServerRequest):
 
     @property
     def host(self) -> IAddress:
-        """The address at which the client has reached us.  The kernel is asked when somebody wants to know."""
+        """The address at which the client has reached us.  The kernel is asked, so the client must still be there."""
         transport: Any = self.transport
         address: IAddress = transport.getHost()
         return address
@@ -217,7 +217,6 @@ class SwapSite(Site):
     _log: ClassVar[Logger] = Logger()
     displayTracebacks = False
     noisy = False
-    protocol = SwapChannel  # type: ignore[assignment]  # twisted's own choice can also change to HTTP/2
 
     def __init__(self, root: IResource, clock: IReactorTime, config: Config) -> None:
         self.gate = Gate(root, config)
@@ -229,7 +228,7 @@ class SwapSite(Site):
         self.follow(config)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A client has come."""
+        """A client has come.  Twisted's own choice of a channel can also change to HTTP/2, and costs more."""
         channel: Any = SwapChannel()
         channel.factory = channel.site = self
         channel.requestFactory = SwapRequest
