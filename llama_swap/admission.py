@@ -2,7 +2,7 @@
 
 Twisted lets them in until no file is left.  Then models can be neither started nor reached; and if it cannot even turn
 clients away, for want of the one file that this takes, those who wait wake it up again and again, at full load, for as
-long as they wait.
+long as they wait.  And those who are let in get transports that cost less than Twisted's own.
 """
 
 from __future__ import annotations
