@@ -96,8 +96,13 @@ class Exchange:
         if sink is not None:
             sink.broken(error)
 
+    def hears_nothing(self) -> bool:
+        """See `Asker.hears_nothing`."""
+        parser, connection = self._parser, self._connection
+        return parser is not None and not parser.began and (connection is None or connection.is_open())
+
     def _connect(self) -> None:
-        self._connecting = self._pool.connect()
+        self._connecting = self._pool.connect(self)
         self._connecting.addCallbacks(self._carry, self._unreachable)
 
     def _carry(self, connection: UpstreamConnection) -> None:
@@ -192,6 +197,8 @@ class Exchange:
         What refers to this is let go: else the whole request would stay until the garbage collector comes by, and what
         that costs is a fifth of what a request does.
         """
+        if not self._reused:
+            self._pool.forget(self)
         sink, self._sink = self._sink, None
         self._parser = self._join = None
         return sink

@@ -9,12 +9,19 @@ connections are used again only where that does not happen:
 - a connection must have rested a little, so that a close which follows an answer has shown, and not for long: for a
   fraction of the time for which the upstream has been seen to leave one open;
 - a request of which provably nothing arrived is sent again, once, on a new connection.
+
+And some servers (llama.cpp's and others built on cpp-httplib) have a fixed number of threads, of which each open
+connection holds one, idle or not; what comes over others waits unread.  No request may starve there behind connections
+that are kept.  So while one over a new connection waits for the first byte of its answer, all that are idle are closed,
+and for a time none is kept.  Perhaps the upstream has only much to do for it; but then the time that a kept connection
+saves is a small part of an answer's.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from math import inf
+from typing import Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -26,13 +33,24 @@ from llama_swap.relay.connection import UpstreamConnection
 REST = 0.002
 """Seconds."""
 KEPT = 0.25
-"""Seconds.  Some servers (llama.cpp's among them) give each open connection a thread, so idle ones must not linger."""
+"""Seconds: an idle connection costs its server something, perhaps a thread."""
 MOST = 64
 """Idle connections of one upstream."""
 TRIAL = 4.0
 """For how many seconds an upstream must leave an idle connection open before any is used again."""
 DOUBT = 60.0
 """For how many seconds no connection is kept after the upstream has closed one too soon."""
+PATIENCE = 0.025
+"""How many seconds a request over a new connection may wait beside kept ones for the first byte of its answer."""
+MAKE_WAY = 5.0
+"""For how many seconds no connection is kept after one has waited longer."""
+
+
+class Asker(Protocol):
+    """Who sends a request over a new connection."""
+
+    def hears_nothing(self) -> bool:
+        """Whether nothing of the answer has come, not even to the kernel."""
 
 
 @define(eq=False)
@@ -43,12 +61,15 @@ class Pool:
     clock: IReactorTime
     _idle: deque[tuple[float, UpstreamConnection]] = field(factory=deque)
     """The longest idle first."""
-    _expiry: IDelayedCall | None = None
+    _askers: dict[Asker, float] = field(factory=dict)
+    """Since when they wait, the longest first.  Who has heard something may be missing, or not."""
+    _next_look: IDelayedCall | None = None
     _trusted: bool = False
-    _doubted_until: float = -inf
+    _none_until: float = -inf
 
-    def connect(self) -> Deferred[UpstreamConnection]:
-        """Make a new connection."""
+    def connect(self, asker: Asker) -> Deferred[UpstreamConnection]:
+        """Make a new connection for `asker`, which is to be forgotten when its exchange is over."""
+        self._askers[asker] = self.clock.seconds()
         connecting: Deferred[UpstreamConnection] = self._endpoint.connect(_Connections(self))  # type: ignore[assignment]
         return connecting
 
@@ -66,40 +87,58 @@ class Pool:
                 connection.abort()
         return None
 
+    def forget(self, asker: Asker) -> None:
+        """The exchange of `asker` is over, with or without an answer."""
+        self._askers.pop(asker, None)
+
     def keep(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose exchange is over, and that can carry another."""
         now = self.clock.seconds()
-        if now < self._doubted_until or len(self._idle) >= (MOST if self._trusted else 1):
+        if self._askers and now >= self._none_until:
+            self._make_way(now)
+        if now < self._none_until or len(self._idle) >= (MOST if self._trusted else 1):
             connection.abort()
             return
         self._idle.append((now, connection))
-        if self._expiry is None:
-            self._expiry = self.clock.callLater(self._limit, self._expire)
+        if self._next_look is None:
+            self._next_look = self.clock.callLater(PATIENCE, self._look)
 
     def doubt(self) -> None:
         """The upstream has closed a connection that could have carried a request, or did."""
         self._trusted = False
-        self._doubted_until = self.clock.seconds() + DOUBT
-        while self._idle:
-            self._idle.popleft()[1].abort()
+        self._keep_none(self.clock.seconds() + DOUBT)
 
-    @property
-    def _limit(self) -> float:
-        return KEPT if self._trusted else TRIAL
-
-    def _expire(self) -> None:
-        """Close what has been idle for too long, and look again when the next will have been."""
-        self._expiry = None
+    def _look(self) -> None:
+        """Close what has been idle for too long or stands in the way, and look again while any is left."""
+        self._next_look = None
         now = self.clock.seconds()
-        while self._idle and self._idle[0][0] + self._limit <= now:
+        limit = KEPT if self._trusted else TRIAL
+        while self._idle and self._idle[0][0] + limit <= now:
             connection = self._idle.popleft()[1]
             if connection.is_open():
                 self._trusted = True
             else:
                 self.doubt()
             connection.abort()
+        self._make_way(now)
         if self._idle:
-            self._expiry = self.clock.callLater(self._idle[0][0] + self._limit - now, self._expire)
+            self._next_look = self.clock.callLater(min(PATIENCE, self._idle[0][0] + limit - now), self._look)
+
+    def _make_way(self, now: float) -> None:
+        """Keep none for a time, if a request has waited for too long."""
+        while self._askers:
+            asker, since = next(iter(self._askers.items()))
+            if now < since + PATIENCE:
+                return
+            if asker.hears_nothing():
+                self._keep_none(now + MAKE_WAY)
+                return
+            del self._askers[asker]
+
+    def _keep_none(self, until: float) -> None:
+        self._none_until = max(self._none_until, until)
+        while self._idle:
+            self._idle.popleft()[1].abort()
 
 
 class _Connections(Factory):
