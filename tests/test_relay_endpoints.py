@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -15,6 +16,7 @@ from twisted.internet.error import (
     ConnectionLost,
     DNSLookupError,
     NoRouteError,
+    getConnectError,
 )
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TimedOut
@@ -136,6 +138,22 @@ class LocalhostTests(EndpointTestCase):
         self.fail(1, Refused())
         self.failureResultOf(connecting, Refused)
         self.assertEqual((len(self.attempts()), self.reactor.getDelayedCalls()), (2, []))
+
+    def test_no_second_address(self) -> None:
+        """Where this machine has no IPv6, the refusal of 127.0.0.1 is the answer, for it tells that nobody listens."""
+        for number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH):
+            self.setUp()
+            connecting = self.connect("http://localhost")
+            self.fail(0, Refused())
+            self.fail(1, getConnectError((number, os.strerror(number))))
+            self.failureResultOf(connecting, Refused)
+
+    def test_second_fails_otherwise(self) -> None:
+        """What else goes wrong with ::1 is the answer, for somebody may listen there."""
+        connecting = self.connect("http://localhost")
+        self.fail(0, Refused())
+        self.fail(1, TimedOut())
+        self.failureResultOf(connecting, TimedOut)
 
     def test_other_failures(self) -> None:
         """Any other failure is final."""

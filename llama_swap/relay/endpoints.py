@@ -6,6 +6,7 @@ up; that is no way to probe a local server that is about to listen.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -36,12 +37,17 @@ CONNECT_TIMEOUT = 30
 NO_TIMEOUT = 86400
 """Stands for none: every system gives up long before."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
+NO_SUCH_NETWORK = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH})
+"""What connecting to ::1 comes to where there is no IPv6, as in many containers."""
 
 
 @implementer(IStreamClientEndpoint)
 @define
 class _InTurn:
-    """Tries one endpoint after the other, as long as connections are refused."""
+    """Tries one endpoint after the other, as long as connections are refused.
+
+    It fails as the last one does, of those whose kind of address this machine has.
+    """
 
     _candidates: Sequence[IStreamClientEndpoint]
 
@@ -50,11 +56,16 @@ class _InTurn:
         first, *rest = self._candidates
         connecting = first.connect(factory)
 
-        def try_the_rest(failure: Failure) -> Deferred[IProtocol]:
-            failure.trap(Refused)
-            return _InTurn(rest).connect(factory)
+        def try_the_rest(refusal: Failure) -> Deferred[IProtocol]:
+            refusal.trap(Refused)
+            return _InTurn(rest).connect(factory).addErrback(lambda later: refusal if _is_nowhere(later) else later)
 
         return connecting.addErrback(try_the_rest) if rest else connecting
+
+
+def _is_nowhere(failure: Failure) -> bool:
+    """Whether this machine has no such kind of address at all."""
+    return isinstance(failure.value, ConnectError) and failure.value.osError in NO_SUCH_NETWORK
 
 
 @frozen
