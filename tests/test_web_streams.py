@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.web.front import Front
 from llama_swap.web.streams import MAX_STREAMS, LogRoutes
 from tests.support_logs import LogSite, log_app
 
@@ -45,7 +46,7 @@ class InMemory(SynchronousTestCase):
         self.clock = Clock()
         self.broadcaster = Broadcaster()
         self.routes = LogRoutes(self.broadcaster, self.clock, MODELS.get)
-        self.agent = RequestTraversalAgent(log_app(self.routes).resource())
+        self.agent = RequestTraversalAgent(Front(log_app(self.routes)))
         self.model = self.broadcaster.writer("m")
         self.model.write(b"one\n")
         self.broadcaster.publish_proxy(b"two\n")
@@ -88,6 +89,7 @@ class HistoryTests(InMemory):
         self.assertEqual(answer.code, 200)
         self.assertEqual(answer.headers.getRawHeaders("Content-Type"), ["text/plain; charset=utf-8"])
         self.assertEqual(answer.headers.getRawHeaders("X-Content-Type-Options"), ["nosniff"])
+        self.assertEqual(answer.headers.getRawHeaders("Cache-Control"), ["no-store"])
         self.assertEqual(self.body(answer), b"one\ntwo\n")
 
     def test_how_much(self) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-from urllib.parse import parse_qs
-
 from klein import Klein
 from twisted.web.http import Request
 
@@ -14,6 +10,7 @@ from llama_swap.metrics.captures import as_json
 from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.records import Records
 from llama_swap.metrics.store import pages
+from llama_swap.web.answers import json_answer, query_of, whole_number
 
 
 class ActivityRoutes:
@@ -31,7 +28,7 @@ class ActivityRoutes:
 
     async def activity(self, request: Request) -> bytes:
         """Show a page of the activity."""
-        query = ActivityQuery.from_arguments(_arguments(request))
+        query = ActivityQuery.from_arguments(query_of(request))
         self._records.settle()
         entries, total = await self._records.activity.page(query)
         captured = self._records.captures.numbers()
@@ -42,40 +39,26 @@ class ActivityRoutes:
             "total": total,
             "total_pages": pages(total, query.limit),
         }
-        return _json(request, page)
+        return json_answer(request, page)
 
     async def stats(self, request: Request) -> bytes:
         """Sum the activity up, of one model or of all."""
         self._records.settle()
-        [model] = _arguments(request).get("model", [""])[-1:]
-        return _json(request, await self._records.activity.stats(model.strip()))
+        [model] = query_of(request).get("model", [""])[-1:]
+        return json_answer(request, await self._records.activity.stats(model.strip()))
 
     def capture(self, request: Request, number: str) -> bytes:
         """Show a whole request, and the answer to it."""
-        if not _is_number(number):
+        if (wanted := whole_number(number)) is None:
             raise BadRequest("invalid capture ID: it is the number of an entry of the activity")
         self._records.settle()
-        capture = self._records.captures.get(int(number))
+        capture = self._records.captures.get(wanted)
         if capture is None:
             raise NotFound("capture not found: none was kept, or newer ones have taken its place (captureBuffer)")
-        return _json(request, as_json(capture))
+        return json_answer(request, as_json(capture))
 
     def cancel(self, request: Request, number: str) -> bytes:
         """Make an end of a request."""
-        if not _is_number(number) or not self._records.in_flight.cancel(int(number)):
+        if (wanted := whole_number(number)) is None or not self._records.in_flight.cancel(wanted):
             raise NotFound("inflight request not found: it may have ended by itself")
-        return _json(request, {"msg": "ok"})
-
-
-def _arguments(request: Request) -> dict[str, list[str]]:
-    return parse_qs(request.uri.partition(b"?")[2].decode("latin-1"))
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 16
-
-
-def _json(request: Request, value: Any) -> bytes:
-    request.setHeader(b"Content-Type", b"application/json")
-    request.setHeader(b"Cache-Control", b"no-store")
-    return json.dumps(value).encode()
+        return json_answer(request, {"msg": "ok"})

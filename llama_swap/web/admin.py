@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 
 from klein import Klein
@@ -12,6 +11,7 @@ from twisted.web.http import Request
 from llama_swap.config.masking import masked
 from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
+from llama_swap.web.answers import json_answer, text_answer
 from llama_swap.web.listing import listing
 
 
@@ -35,13 +35,13 @@ class AdminRoutes:
 
     def health(self, request: Request) -> bytes:
         """Say that the proxy works, whatever its models do."""
-        return _text(request, "OK")
+        return text_answer(request, "OK")
 
     def models(self, request: Request) -> bytes:
         """List the models, as OpenAI does."""
         router = self._router
         entries = listing(router.config, router.names, router.states(), self._created)
-        return _json(request, {"object": "list", "data": entries})
+        return json_answer(request, {"object": "list", "data": entries})
 
     def running(self, request: Request) -> bytes:
         """List models that are not stopped, with their state."""
@@ -57,17 +57,17 @@ class AdminRoutes:
             }
             for model, state in self._router.running()
         ]
-        return _json(request, {"running": running})
+        return json_answer(request, {"running": running})
 
     async def unload(self, request: Request) -> bytes:
         """Stop every model, and answer when they are gone."""
         await _whatever_the_client_does(self._router.unload_all())
-        return _text(request, "OK")
+        return text_answer(request, "OK")
 
     async def unload_all(self, request: Request) -> bytes:
         """Do the same, and say it in JSON."""
         await _whatever_the_client_does(self._router.unload_all())
-        return _json(request, {"msg": "ok"})
+        return json_answer(request, {"msg": "ok"})
 
     async def unload_one(self, request: Request, name: str) -> bytes:
         """Stop the model of this name or alias, and answer when it is gone."""
@@ -75,7 +75,7 @@ class AdminRoutes:
         if model is None:
             raise NotFound("model not found")
         await _whatever_the_client_does(self._router.unload([model]))
-        return _text(request, "OK")
+        return text_answer(request, "OK")
 
 
 async def _whatever_the_client_does(unloading: Deferred[None]) -> None:
@@ -83,13 +83,3 @@ async def _whatever_the_client_does(unloading: Deferred[None]) -> None:
     unloaded: Deferred[None] = Deferred()
     unloading.chainDeferred(unloaded)
     await unloaded
-
-
-def _json(request: Request, value: object) -> bytes:
-    request.setHeader(b"Content-Type", b"application/json")
-    return json.dumps(value).encode()
-
-
-def _text(request: Request, text: str) -> bytes:
-    request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-    return text.encode()

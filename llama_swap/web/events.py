@@ -28,6 +28,7 @@ from llama_swap.metrics.records import Records
 from llama_swap.metrics.rfc3339 import text_of
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.router import Router
+from llama_swap.web.answers import begin_stream, query_of
 from llama_swap.web.listing import abilities
 
 EVERY = 0.25
@@ -66,8 +67,7 @@ class EventRoutes:
             raise Unavailable("llama-swap is shutting down")
         if len(self._feeds) >= MAX_FEEDS:
             raise Unavailable(f"all {MAX_FEEDS} event streams are in use; close one and try again")
-        query = request.uri.partition(b"?")[2].split(b"&")
-        return _Feed(self, self._logs, () if b"no-logs" in query else (PROXY, UPSTREAM))
+        return _Feed(self, self._logs, () if "no-logs" in query_of(request) else (PROXY, UPSTREAM))
 
     def close(self) -> None:
         """End every stream, and refuse new ones."""
@@ -171,12 +171,12 @@ class _Feed(Resource):
         self._missed = False
 
     def render_HEAD(self, request: Request) -> int:
-        _set_headers(request)
+        begin_stream(request, b"text/event-stream")
         request.finish()
         return NOT_DONE_YET
 
     def render_GET(self, request: Request) -> int:
-        _set_headers(request)
+        begin_stream(request, b"text/event-stream")
         self._request = request
         self._following = [(source, self._logs.follow(source, self._gather, history=None)) for source in self._sources]
         history = (_log_data(source, self._logs.history(source)) for source in self._sources)
@@ -272,10 +272,3 @@ def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:
 def _message(kind: str, data: object) -> bytes:
     """Return a server-sent event, whose data hold JSON as text within JSON."""
     return b"event:message\ndata:%b\n\n" % json.dumps({"type": kind, "data": json.dumps(data)}).encode()
-
-
-def _set_headers(request: Request) -> None:
-    request.setHeader(b"Content-Type", b"text/event-stream")
-    request.setHeader(b"Cache-Control", b"no-cache")
-    request.setHeader(b"X-Content-Type-Options", b"nosniff")
-    request.setHeader(b"X-Accel-Buffering", b"no")

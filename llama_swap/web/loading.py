@@ -19,6 +19,7 @@ from twisted.web.http import Request
 from llama_swap.errors import SwapError, UpstreamError
 from llama_swap.relay.headers import AnswerHead, Body, OutboundFields, OutboundRequest
 from llama_swap.relay.response import AnswerObserver
+from llama_swap.web.answers import begin_stream
 from llama_swap.web.errors import describe
 from llama_swap.web.spool import Spooled
 
@@ -61,9 +62,7 @@ class OpenStream:
         self._request: Any = request
         self._clock = clock
         self._began = clock.seconds()
-        request.setHeader(b"Content-Type", b"text/event-stream")
-        request.setHeader(b"Cache-Control", b"no-cache")
-        request.setHeader(b"X-Accel-Buffering", b"no")
+        begin_stream(request, b"text/event-stream")
         self._think(f"{_RULE}\nllama-swap loading model: {model}\n")
         if position > 1:
             self._think(f"Queue position: #{position}\n")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from typing import Any
-from urllib.parse import parse_qs
 
 from klein import Klein
 from twisted.web.http import Request
@@ -16,6 +13,7 @@ from llama_swap.metrics.log import Offload
 from llama_swap.metrics.records import Records
 from llama_swap.metrics.rfc3339 import seconds_of
 from llama_swap.routing.router import Router
+from llama_swap.web.answers import JSON, TEXT, answer, json_answer, query_of
 
 
 class MonitoringRoutes:
@@ -41,7 +39,7 @@ class MonitoringRoutes:
         history = self._records.hardware.history
         if history is None:
             request.setResponseCode(503)
-            return _answer(request, b"text/plain; charset=utf-8", b"# performance.disabled is set\n")
+            return answer(request, TEXT, b"# performance.disabled is set\n")
         from llama_swap.metrics.exposition import CONTENT_TYPE, Now, expose
 
         self._records.settle()
@@ -51,37 +49,27 @@ class MonitoringRoutes:
             (waiting if other.granted is None else answering)[other.model] += 1
         now, latest = Now(self._router.states(), waiting, answering), history.latest
         series = await self._offload(lambda: expose(self._records.tallies, now, latest))
-        return _answer(request, CONTENT_TYPE, series)
+        return answer(request, CONTENT_TYPE, series)
 
     def performance(self, request: Request) -> bytes:
         """Show how the hardware was used in the last hour."""
         history = self._records.hardware.history
         if history is None:
             request.setResponseCode(503)
-            return _json(request, {"enabled": False})
-        [after] = parse_qs(request.uri.partition(b"?")[2].decode("latin-1")).get("after", [""])[-1:]
+            return json_answer(request, {"enabled": False})
+        [after] = query_of(request).get("after", [""])[-1:]
         try:
             since = seconds_of(after) if after else 0.0
         except (ValueError, OverflowError):
             raise BadRequest("invalid 'after' timestamp, use RFC3339 format") from None
-        return _answer(request, b"application/json", history.as_json(since).encode())
+        return answer(request, JSON, history.as_json(since).encode())
 
     async def hardware(self, request: Request) -> bytes:
         """Show what the machine is made of."""
         from llama_swap.metrics.inventory import inventory
 
-        return _json(request, await self._offload(inventory))
+        return json_answer(request, await self._offload(inventory))
 
     def version(self, request: Request) -> bytes:
         """Show which llama-swap this is."""
-        return _json(request, {"version": __version__, "commit": "", "build_date": ""})
-
-
-def _json(request: Request, value: Any) -> bytes:
-    return _answer(request, b"application/json", json.dumps(value).encode())
-
-
-def _answer(request: Request, content_type: bytes, body: bytes) -> bytes:
-    request.setHeader(b"Content-Type", content_type)
-    request.setHeader(b"Cache-Control", b"no-store")
-    return body
+        return json_answer(request, {"version": __version__, "commit": "", "build_date": ""})

@@ -10,6 +10,7 @@ from twisted.web.http import Request
 
 from llama_swap.errors import BadRequest
 from llama_swap.routing.router import Router
+from llama_swap.web.answers import json_answer
 from llama_swap.web.site import SwapRequest, body_of
 
 
@@ -34,7 +35,7 @@ class ProfileRoutes:
             }
             for name, profile in sorted(self._router.config.pin_profiles.items())
         ]
-        return _json(request, {"active": self._router.names.active, "profiles": listed})
+        return json_answer(request, {"active": self._router.names.active, "profiles": listed})
 
     def activate(self, request: SwapRequest) -> bytes:
         """Make the profile active that the body names, or none."""
@@ -47,9 +48,4 @@ class ProfileRoutes:
         if name is not None and not isinstance(name, str):
             raise BadRequest('the body must be {"name": PROFILE}, or {"name": null} for none')
         self._router.activate(name)
-        return _json(request, {"active": self._router.names.active})
-
-
-def _json(request: Request, value: object) -> bytes:
-    request.setHeader(b"Content-Type", b"application/json")
-    return json.dumps(value).encode()
+        return json_answer(request, {"active": self._router.names.active})

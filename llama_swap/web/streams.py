@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from secrets import token_hex
-from urllib.parse import parse_qs
 
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
@@ -18,14 +17,13 @@ from llama_swap.errors import BadRequest, Unavailable
 from llama_swap.logs.broadcaster import HISTORY_BYTES, PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import RING_BYTES, Chunk
 from llama_swap.logs.subscription import Subscription
-from llama_swap.web.hardening import harden
+from llama_swap.web.answers import TEXT, answer, begin_stream, json_answer, query_of, whole_number
 from llama_swap.web.pages import index
 
 MAX_STREAMS = 100
 HEARTBEAT = 15.0
 """Seconds between the comments in an event stream that tell both ends that the other is still there."""
 
-_TEXT = b"text/plain; charset=utf-8"
 _EVENTS = b"text/event-stream; charset=utf-8"
 
 _Deliver = Callable[[Chunk], None]
@@ -58,8 +56,8 @@ class LogRoutes:
             "/logs/streamSSE": self._event_stream,
             "/logs/streamSSE/<path:source>": self._event_stream,
         }
-        for path, answer in routes.items():
-            app.route(path, methods=["GET", "HEAD"], endpoint=f"logs {path}")(answer)
+        for path, route in routes.items():
+            app.route(path, methods=["GET", "HEAD"], endpoint=f"logs {path}")(route)
 
     def close(self) -> None:
         """End every open stream, and refuse new ones."""
@@ -70,17 +68,17 @@ class LogRoutes:
     def _moved(self, request: Request) -> bytes:
         _, question, query = request.uri.partition(b"?")
         request.redirect(b"/logs" + question + query)
-        return _answer(request, _TEXT, b"The log is at /logs.\n")
+        return answer(request, TEXT, b"The log is at /logs.\n")
 
     def _logs(self, request: Request) -> bytes:
         request.setHeader(b"Vary", b"Accept")
         if b"text/html" in (request.getHeader(b"Accept") or b""):
             return index(request.path).answer(request)
-        history = self._broadcaster.history(None, _wanted_bytes(_query(request)))
-        return _answer(request, _TEXT, history)
+        history = self._broadcaster.history(None, _wanted_bytes(query_of(request)))
+        return answer(request, TEXT, history)
 
     def _sources(self, request: Request) -> bytes:
-        return _answer(request, b"application/json", json.dumps(self._broadcaster.sources()).encode())
+        return json_answer(request, self._broadcaster.sources())
 
     def _text_stream(self, request: Request, source: str | None = None) -> Resource:
         return _TextStream(self._open, self._follower(request, source))
@@ -91,7 +89,7 @@ class LogRoutes:
 
     def _follower(self, request: Request, name: str | None) -> Callable[[_Deliver], Subscription]:
         """Return what subscribes to that which the request asks for; raise if it cannot be had."""
-        query = _query(request)
+        query = query_of(request)
         source = self._source(name)
         history = None if "no-history" in query else _wanted_bytes(query)
         after = self._last_seen(request, query)
@@ -115,14 +113,14 @@ class LogRoutes:
         header = request.getHeader(b"Last-Event-ID") or b""
         event_id = query["after"][-1] if "after" in query else header.decode("latin-1")
         epoch, _, number = event_id.partition(".")
-        return int(number) if epoch == self._epoch and _is_number(number) else None
+        return whole_number(number) if epoch == self._epoch else None
 
 
 class _TextStream(Resource):
     """One client that gets the lines as they are, for as long as it stays."""
 
     isLeaf = True
-    content_type = _TEXT
+    content_type = TEXT
 
     def __init__(self, streams: set[_TextStream], follow: Callable[[_Deliver], Subscription]) -> None:
         super().__init__()
@@ -130,12 +128,12 @@ class _TextStream(Resource):
         self._follow = follow
 
     def render_HEAD(self, request: Request) -> int:
-        _set_headers(request, self.content_type)
+        begin_stream(request, self.content_type)
         request.finish()
         return NOT_DONE_YET
 
     def render_GET(self, request: Request) -> int:
-        _set_headers(request, self.content_type)
+        begin_stream(request, self.content_type)
         request.write(b"")  # the head leaves now, even if the model has nothing to say for hours
         self.request = request
         self.subscription = self._follow(self.deliver)
@@ -209,29 +207,9 @@ class _EventStream(_TextStream):
             self.request.write(f"event: sources\ndata: {json.dumps(sources)}\n\n".encode())
 
 
-def _query(request: Request) -> dict[str, list[str]]:
-    # Not request.args: these lack a parameter without "=", such as `?no-history`.
-    return parse_qs(request.uri.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
-
-
 def _wanted_bytes(query: dict[str, list[str]]) -> int:
     text = query.get("bytes", [str(HISTORY_BYTES)])[-1]
-    if not _is_number(text):
+    wanted = whole_number(text)
+    if wanted is None:
         raise BadRequest(f"bytes={text!r} is not a number of bytes; write for example ?bytes={RING_BYTES}")
-    return min(int(text), RING_BYTES)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 16
-
-
-def _set_headers(request: Request, content_type: bytes) -> None:
-    request.setHeader(b"Content-Type", content_type)
-    harden(request)
-    request.setHeader(b"X-Accel-Buffering", b"no")
-    request.setHeader(b"Cache-Control", b"no-cache")
-
-
-def _answer(request: Request, content_type: bytes, content: bytes) -> bytes:
-    _set_headers(request, content_type)
-    return content
+    return min(wanted, RING_BYTES)

@@ -11,8 +11,6 @@ from hashlib import sha256
 from attrs import frozen
 from twisted.web.http import CACHED, Request
 
-from llama_swap.web.hardening import harden
-
 _TYPES = {
     "html": b"text/html; charset=utf-8",
     "css": b"text/css; charset=utf-8",
@@ -37,7 +35,6 @@ class Asset:
         """Set the headers of an answer, and return its body; none for a browser that has it already."""
         request.setHeader(b"Content-Type", self.content_type)
         request.setHeader(b"Cache-Control", b"no-cache")
-        harden(request)
         return b"" if request.setETag(self.etag) is CACHED else self.content
 
 
