@@ -1,13 +1,17 @@
-"""Twisted's epoll reactor, without what it does for each event beside the work.
+"""Twisted's epoll reactor, without what it does for each event beside the work, and by a clock that nobody can set.
 
 For every readable socket Twisted enters a logging context, which says whose event it is to log observers that ask; ours
 do not.  In every turn it goes through its timers twice, and through a context manager, mostly to find that nothing is
 due.  When streams bring one event a turn, all of that is paid for each event.
+
+Its timers go by the time of day, too.  Whoever sets that, or corrects it over the network, would let every timeout that
+runs come at once, or not at all.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from select import EPOLLIN
 from typing import Any
@@ -24,6 +28,8 @@ class DirectReactor(EPollReactor):
     """Gives each event straight to the socket that it is for, and waits on at once while nothing else is due."""
 
     _log = Logger()
+    seconds = staticmethod(time.monotonic)
+    """From any beginning: what is shown to people, or kept, is another time, that of `time.time`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -145,9 +145,10 @@ def unwatched() -> InFlight:
     return unrecorded().in_flight
 
 
-def keep_records(clock: Clock, extent: Extent) -> Records:
-    """Return records whose work is done at once."""
-    return Records.keep(clock, Inline(), extent, HardwareWatch(clock, Inline()))
+def keep_records(clock: Clock, extent: Extent, time_of_day: Callable[[], float] | None = None) -> Records:
+    """Return records whose work is done at once; if nothing else is said, the clock counts from 1970."""
+    now = time_of_day or clock.seconds
+    return Records.keep(clock, Inline(), extent, HardwareWatch(clock, Inline(), time_of_day=now), now)
 
 
 def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:

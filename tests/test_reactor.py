@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,12 @@ class DirectReactorTests(SynchronousTestCase):
         self.started()
         self.reactor.mainLoop()
         self.assertEqual(done, ["first", "from within", "last"])
+
+    def test_clock(self) -> None:
+        """Its clock is one that nobody can set, for timers as well: else all timeouts come at once, or never."""
+        before = time.monotonic()
+        soon = self.reactor.callLater(10, int)
+        self.assertTrue(before <= soon.getTime() - 10 <= self.reactor.seconds() <= time.monotonic())
 
     def test_end_of_turn(self) -> None:
         """What is left for the end of a turn is done there: after all events of the turn, whatever it does wrong."""

@@ -12,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config
 from llama_swap.errors import StartFailed
+from llama_swap.metrics.recorder import SOON
 from llama_swap.metrics.records import Extent
+from llama_swap.metrics.rfc3339 import seconds_of
 from llama_swap.web.activity import ActivityRoutes
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
@@ -43,7 +45,8 @@ class ActivityCase(SynchronousTestCase):
         self.router = FakeRouter(Config(models=models("a")))
         self.endpoints = Endpoints()
         extent = Extent(capture_bytes=1_000_000, session_headers=["X-Session-ID", "X-Other"])
-        self.records = keep_records(self.clock, extent)
+        self.ahead = 0.0  # of the clock is the time of day
+        self.records = keep_records(self.clock, extent, lambda: self.clock.seconds() + self.ahead)
         forwarder = Forwarder(self.router, self.endpoints, self.records.in_flight)
         inference, passing = InferenceRoutes(forwarder, Inline()), PassThrough(forwarder)
         app = app_with(inference.add_to, passing.add_to, ActivityRoutes(self.records).add_to)
@@ -99,6 +102,19 @@ class RecordingTests(ActivityCase):
         )
         self.assertEqual((tokens["input_tokens"], tokens["output_tokens"], tokens["cache_tokens"]), (5, 7, -1))
         self.assertEqual((tokens["prompt_per_second"], tokens["tokens_per_second"]), (-1, -1))
+
+    def test_time_of_day(self) -> None:
+        """An entry has the time of day at its end, whatever the clock counts from, and whoever sets it later."""
+        self.ahead = seconds_of("2026-01-02T03:04:00Z") - self.clock.seconds()
+        self.client.ask("POST", CHAT, ASK)
+        self.ahead += 3600
+        wire = self.upstream()
+        self.clock.advance(2.5)
+        wire.deliver(answer())
+        self.clock.advance(SOON)
+        self.ahead -= 7200
+        [entry] = self.entries()
+        self.assertEqual((entry["timestamp"], entry["duration_ms"]), ("2026-01-02T04:04:02Z", 2500))
 
     def test_streamed(self) -> None:
         """A stream of chunks ends with its counts."""
@@ -209,6 +225,17 @@ class InFlightTests(ActivityCase):
         self.assertGreater(self.under_way()["resp_bytes"], 2)
         self.assertEqual(self.under_way()["resp_headers"]["Content-Type"], "text/event-stream")
         wire.deliver(b"0\r\n\r\n")
+
+    def test_time_of_day(self) -> None:
+        """It has come when it came by the time of day, as that is set now."""
+        self.ahead = seconds_of("2026-01-02T03:04:00Z") - self.clock.seconds()
+        self.client.ask("POST", CHAT, ASK)
+        self.clock.advance(1.5)
+        self.assertEqual(self.under_way()["timestamp"], "2026-01-02T03:04:00Z")
+        self.ahead += 60
+        found = self.under_way()
+        self.assertEqual((found["timestamp"], found["elapsed_ms"]), ("2026-01-02T03:05:00Z", 1500))
+        self.upstream().deliver(answer())
 
     def cancelled(self) -> None:
         """Cancel the only request."""

@@ -10,7 +10,7 @@ from attrs import evolve
 from llama_swap.config.model import Capabilities, Config, Peer, PinProfile
 from llama_swap.config.sections import UIActivityConfig, UIConfig
 from llama_swap.logs.broadcaster import Broadcaster
-from llama_swap.metrics.rfc3339 import text_of
+from llama_swap.metrics.rfc3339 import seconds_of, text_of
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Seen
 from llama_swap.web.events import EVERY, MAX_FEEDS, EventRoutes
@@ -132,11 +132,12 @@ class EventTests(EventCase):
 
     def test_ready_since(self) -> None:
         """Of a model that is ready, everybody learns since when, and for how long by the time of telling."""
+        self.ahead = seconds_of("2026-01-02T03:04:00Z") - self.clock.seconds()
         self.router.alive, self.router.since = {"a": "ready"}, {"a": self.clock.seconds()}
         for passed in (0, 1500):
             told = dict(self.listener("?no-logs").told())
             [model] = told["modelStatus"]
-            self.assertEqual((model["readySince"], model["uptimeMs"]), (text_of(self.router.since["a"]), passed))
+            self.assertEqual((model["readySince"], model["uptimeMs"]), ("2026-01-02T03:04:00Z", passed))
             self.clock.advance(1.5)
         self.router.alive, self.router.since = {"a": "stopping"}, {}
         [model] = dict(self.listener("?no-logs").told())["modelStatus"]

@@ -17,6 +17,7 @@ from llama_swap.errors import UpstreamError
 from llama_swap.metrics.hardware import History, Sample, look
 from llama_swap.metrics.inventory import inventory
 from llama_swap.metrics.records import Extent, Records
+from llama_swap.metrics.rfc3339 import seconds_of
 from llama_swap.metrics.watcher import HardwareWatch
 from llama_swap.web.front import Front
 from llama_swap.web.monitoring import MonitoringRoutes
@@ -52,7 +53,8 @@ class MonitoringCase(SynchronousTestCase):
     def make(self, *, disabled: bool = False) -> None:
         """Make the site."""
         self.clock = Clock()
-        self.watch = HardwareWatch(self.clock, Inline(), sample)
+        self.ahead = 0.0  # of the clock is the time of day
+        self.watch = HardwareWatch(self.clock, Inline(), sample, lambda: self.clock.seconds() + self.ahead)
         extent = Extent(look_every=None if disabled else 5.0)
         self.records = Records.keep(self.clock, Inline(), extent, self.watch)
         self.router = FakeRouter(Config(models=models("a", "b")))
@@ -191,6 +193,15 @@ class HardwareTests(MonitoringCase):
         self.assertEqual(self.look("/api/performance?after=x").status, 400)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_time_of_day(self) -> None:
+        """A sample has the time of day, whatever the clock counts from."""
+        self.ahead = seconds_of("2026-01-02T03:04:00Z")
+        self.watch.startService()
+        self.clock.advance(5)
+        self.watch.stopService()
+        [found] = json.loads(self.look("/api/performance").body)["sys_stats"]
+        self.assertEqual(found["timestamp"], "2026-01-02T03:04:05Z")
+
     def test_an_hour(self) -> None:
         """Older samples are forgotten."""
         history = History(5.0)
@@ -210,7 +221,7 @@ class HardwareTests(MonitoringCase):
             looks.append(now)
             raise OSError("no")
 
-        watch = HardwareWatch(self.clock, Inline(), broken)
+        watch = HardwareWatch(self.clock, Inline(), broken, self.clock.seconds)
         watch.follow(5.0)
         watch.startService()
         self.clock.pump([5] * 3)

@@ -79,6 +79,7 @@ class InFlightRequest:
     cancel: Callable[[Cancelled], object] | None
     """How to make an end of it."""
     arrived: float
+    """In seconds of the clock, as are the other times."""
     granted: float | None
     """When its model was ready to answer it."""
     status: int
@@ -100,6 +101,8 @@ class InFlightRequest:
     """What ended it before its time."""
     # The rest is known when it is over, or only when it is settled.
     ended: float
+    epoch: float
+    """What to add to its times for seconds since 1970."""
     answer: bytes | None
     said: Said
     content: Content
@@ -160,7 +163,7 @@ class InFlightRequest:
         """Return its entry, when it is over."""
         return Activity(
             self.number,
-            self.ended,
+            self.epoch + self.ended,
             self.model,
             self.path.decode("latin-1"),
             self.content.type,
@@ -183,7 +186,7 @@ class InFlightRequest:
         """Return what observers of the proxy are shown."""
         return {
             "id": str(self.number),
-            "timestamp": text_of(self.arrived),
+            "timestamp": text_of(self.registry.epoch() + self.arrived),
             "model": self.model,
             "req_path": self.path.decode("latin-1"),
             "method": self.method.decode("latin-1"),
@@ -197,11 +200,12 @@ class InFlightRequest:
 
 
 class InFlight:
-    """All requests under way, by number."""
+    """All requests under way, by number.  What `epoch` returns makes seconds since 1970 of seconds of the clock."""
 
-    def __init__(self, recorder: Recorder, clock: IReactorTime) -> None:
+    def __init__(self, recorder: Recorder, clock: IReactorTime, epoch: Callable[[], float]) -> None:
         self.recorder = recorder
         self.now = clock.seconds
+        self.epoch = epoch
         self.requests: dict[int, InFlightRequest] = {}
         self._last = 0
 

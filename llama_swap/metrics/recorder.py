@@ -7,7 +7,7 @@ then the processor's cache would have lost all that it takes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -38,6 +38,7 @@ CONTENT_TYPE = b"content-type"
 class ActivityRecorder:
     """Makes entries of requests that are over (see `llama_swap.metrics.inflight.Recorder`).
 
+    `epoch` returns what to add to times of the clock for seconds since 1970: it changes when somebody sets the time.
     `session_headers` are the names of headers, the first of which that a request has says to what session it belongs.
     """
 
@@ -50,11 +51,14 @@ class ActivityRecorder:
         tallies: Tallies,
         clock: IReactorTime,
         session_headers: Iterable[str],
+        *,
+        epoch: Callable[[], float],
     ) -> None:
         self._activity = activity
         self._captures = captures
         self._tallies = tallies
         self._clock = clock
+        self._epoch = epoch
         # What fields say, by their identity, beside the fields themselves: most requests have the same few.
         self._saids: dict[int, tuple[Fields, Said]] = {}
         self._contents: dict[int, tuple[Fields, Content]] = {}
@@ -100,6 +104,7 @@ class ActivityRecorder:
     def _settle(self) -> None:
         over, self._over, self._weight, self._unpacked = iter(self._over), [], 0, 0
         settled: list[InFlightRequest] = []
+        epoch = self._epoch()
         for known in (self._saids, self._contents):
             if len(known) > BATCH:
                 known.clear()
@@ -109,6 +114,7 @@ class ActivityRecorder:
             except Exception:  # noqa: BLE001 -- what is odd about one request must not cost the others their entry
                 self._log.failure("cannot record a request to {model}", model=request.model)
             else:
+                request.epoch = epoch
                 settled.append(request)
             if self._unpacked > HEAVY:
                 self._put_off(over)

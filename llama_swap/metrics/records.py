@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import define, frozen
@@ -47,18 +48,31 @@ class Records:
     tallies: Tallies
     lives: ModelLives
     hardware: HardwareWatch
+    epoch: Callable[[], float]
+    """Returns what to add to times of the clock for seconds since 1970: it changes when somebody sets the time."""
     _recorder: ActivityRecorder
     _store: Store
 
     @classmethod
-    def keep(cls, clock: IReactorTime, offload: Offload, extent: Extent, hardware: HardwareWatch) -> Records:
+    def keep(
+        cls,
+        clock: IReactorTime,
+        offload: Offload,
+        extent: Extent,
+        hardware: HardwareWatch,
+        time_of_day: Callable[[], float] = time.time,
+    ) -> Records:
         """Begin to keep records."""
+
+        def epoch() -> float:
+            return time_of_day() - clock.seconds()
+
         store, captures, tallies = _store(extent), Captures(extent.capture_bytes), Tallies(ModelTallies)
         activity = ActivityLog(store, offload, clock, number=extent.next_number, **_rhythm(extent))
-        recorder = ActivityRecorder(activity, captures, tallies, clock, extent.session_headers)
+        recorder = ActivityRecorder(activity, captures, tallies, clock, extent.session_headers, epoch=epoch)
         hardware.follow(extent.look_every)
-        in_flight, lives = InFlight(recorder, clock), ModelLives(tallies, clock)
-        return cls(extent, in_flight, activity, captures, tallies, lives, hardware, recorder, store)
+        in_flight, lives = InFlight(recorder, clock, epoch), ModelLives(tallies, clock)
+        return cls(extent, in_flight, activity, captures, tallies, lives, hardware, epoch, recorder, store)
 
     def settle(self) -> None:
         """Be done with all requests that are over: whoever looks at the rest wants that first."""

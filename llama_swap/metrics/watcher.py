@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -21,12 +22,19 @@ class HardwareWatch(Service):
 
     _log: ClassVar[Logger] = Logger()
 
-    def __init__(self, clock: IReactorTime, offload: Offload, look: Callable[[float], Sample] = look) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        offload: Offload,
+        look: Callable[[float], Sample] = look,
+        time_of_day: Callable[[], float] = time.time,
+    ) -> None:
         self.history: History | None = None
         """None: nobody wants to know."""
         self._clock = clock
         self._offload = offload
         self._look = look
+        self._time_of_day = time_of_day
         self._every: float | None = None
         self._looking: LoopingCall | None = None
 
@@ -67,7 +75,7 @@ class HardwareWatch(Service):
             self._looking = None
 
     def _sample(self, history: History) -> Deferred[None]:
-        now = self._clock.seconds()
+        now = self._time_of_day()
         return self._offload(lambda: self._look(now)).addCallbacks(history.add, self._failed)
 
     def _failed(self, failure: Failure) -> None:

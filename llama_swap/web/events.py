@@ -128,9 +128,9 @@ class EventRoutes:
 
     def _model_status(self) -> bytes:
         states, ready, peers = self._router.states(), self._router.ready_since(), self._router.peers
-        now = self._clock.seconds()
+        now, epoch = self._clock.seconds(), self._records.epoch()
         own = [
-            {**_own_status(model, states), **_readiness(ready.get(id_), now)}
+            {**_own_status(model, states), **_readiness(ready.get(id_), now, epoch)}
             for id_, model in sorted(self._router.config.models.items())
         ]
         return _message("modelStatus", own + [_status_at_peer(model, peers) for model in peers.models()])
@@ -246,11 +246,11 @@ def _own_status(model: ModelConfig, states: Mapping[str, str]) -> dict[str, Any]
     }
 
 
-def _readiness(since: float | None, now: float) -> dict[str, Any]:
+def _readiness(since: float | None, now: float, epoch: float) -> dict[str, Any]:
     """Say since when a model is ready, also in milliseconds: not everybody's clock is right."""
     if since is None:
         return {}
-    return {"readySince": text_of(since), "uptimeMs": round((now - since) * 1000)}
+    return {"readySince": text_of(epoch + since), "uptimeMs": round((now - since) * 1000)}
 
 
 def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:
