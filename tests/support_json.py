@@ -16,7 +16,6 @@ VALID: dict[bytes, str] = {
     b'{"model":"\\u0061\\/b\\n"}': "a/b\n",
     '{"model":"Größe 😀"}'.encode(): "Größe 😀",
     b'{"model":"\\ud83d\\ude00"}': "😀",
-    b'{"model":"\\ud800"}': "\ud800",
     b'{"Model":"b","model":"a","MODEL":"c","model ":"d"}': "a",
     # `model` elsewhere
     b'{"x":{"model":"b"},"model":"a","y":{"model":{"model":"c"}}}': "a",
@@ -107,6 +106,8 @@ NO_MODEL: tuple[bytes, ...] = (
     b'{"model":["a"]}',
     b'{"model":{"model":"a"}}',
     b'{"model":""}',
+    b'{"model":"\\ud800"}',
+    b'{"model":"p/a\\udfff\\ud83d"}',
 )
 
 TWO_MODELS: tuple[bytes, ...] = (

@@ -192,6 +192,15 @@ class RefusalTests(FindingsTestCase):
         ):
             self.assert_errors(text, (line, "", part))
 
+    def test_half_characters(self) -> None:
+        """An escape for half of a character is told, whoever reads the YAML: no key or name could be made of it."""
+        text = f'apiKeys: ["\\ud800"]\n{MODEL}'
+        self.assert_errors(text, (1, "", "invalid Unicode character"))
+        self.patch(compose_module, "_Loader", yaml.SafeLoader)  # where there is no libyaml
+        self.assert_errors(text, (1, "apiKeys[0]", "half of a character"))
+        self.assert_errors(f'? "a\\udc00"\n: b\n{MODEL}', (1, "'a\\udc00'", "half of a character"))
+        self.assert_errors(f'x: "\\ud83d\\ude00"\n{MODEL}', (1, "x", "write the character itself"))
+
     def test_complex_keys(self) -> None:
         """A list or mapping as a key, such as `{PORT}` without quotes, is told."""
         self.assert_errors(f"? [a, b]\n: c\n{MODEL}", (1, "?", "must be a name"))

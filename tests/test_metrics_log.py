@@ -34,11 +34,13 @@ class FakeStore:
         self.batches: list[list[int]] = []
         self.closed = False
         self.broken = False
+        self.odd = 0
 
-    def add(self, entries: Iterable[Activity]) -> None:
+    def add(self, entries: Iterable[Activity]) -> int:
         if self.broken:
             raise OSError("disk full")
         self.batches.append([each.number for each in entries])
+        return self.odd
 
     def page(self, query: ActivityQuery) -> tuple[list[Activity], int]:
         return [], sum(map(len, self.batches))
@@ -167,7 +169,11 @@ class LogTests(SynchronousTestCase):
         self.store.broken = False
         self.add()
         self.clock.advance(WRITE_EVERY)
-        self.assertEqual(self.store.batches, [[8]])
+        self.assertEqual((self.store.batches, len(logged)), ([[8]], 1))
+        self.store.odd = 2
+        self.add(3)
+        self.clock.advance(WRITE_EVERY)
+        self.assertEqual(logged[1]["count"], 2)
 
     def test_in_memory(self) -> None:
         """Without a file nothing is written until somebody asks; the latest entries are kept till then."""

@@ -127,6 +127,13 @@ class QueryTests(SynchronousTestCase):
         self.assertEqual(self.store.stats("b")["total_requests"], 15)
         self.assertEqual(self.store.stats("no such")["total_input_tokens"], 0)
 
+    def test_odd(self) -> None:
+        """An entry that the table cannot hold is lost alone."""
+        odd = [entry(32, model="p/\ud800"), entry(34, tokens=Tokens(input=1 << 63))]
+        self.assertEqual(self.store.add([entry(31), odd[0], entry(33), odd[1], entry(35)]), 2)
+        self.assertEqual(self.found(limit="4"), ([35, 33, 31, 30], 33))
+        self.assertEqual(self.store.add([entry(36)]), 0)
+
     def test_most(self) -> None:
         """In memory only the latest are kept."""
         store = Store(most=10)

@@ -91,6 +91,13 @@ class WholeAnswerTests(SynchronousTestCase):
         odd = {"prompt_tokens": "9", "completion_tokens": -4, "prompt_tokens_details": [1]}
         self.assertEqual(whole(answer(usage=odd)), Tokens())
 
+    def test_no_counts(self) -> None:
+        """Numbers that nothing could hold which counts are no counts."""
+        for number in (10**20, 10**400, -1):
+            self.assertEqual(whole(answer(usage={"prompt_tokens": number, "completion_tokens": 1})), Tokens(output=1))
+        for speed in (float("inf"), float("nan"), 10**400):
+            self.assertEqual(whole(answer(timings={"prompt_n": 1, "prompt_per_second": speed})), Tokens(input=1))
+
 
 class PlainTests(SynchronousTestCase):
     """Answers that say the least, which are read in a shorter way."""

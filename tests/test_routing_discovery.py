@@ -32,7 +32,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_ids(self) -> None:
         """Each once, in their order; what cannot be a name is left out."""
-        self.assertEqual(models_in(answer_with("b", "a", "b", "", "x\ny")), ("b", "a"))
+        self.assertEqual(models_in(answer_with("b", "a", "b", "", "x\ny", "\ud800")), ("b", "a"))
         self.assertEqual(models_in(b'{"data": [{"id": 1}, {"id": "a", "meta": null}]}'), ("a",))
         self.assertEqual(models_in(b'{"data": []}'), ())
 

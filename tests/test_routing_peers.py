@@ -51,6 +51,14 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(self.names.resolve("any/x/y"), Resolved(PeerModel("any", "x/y"), "x/y"))
         self.assertIsNone(self.names.find("any/x/y"))
 
+    def test_counted_as(self) -> None:
+        """What nobody but clients says that a peer has is counted together; it may turn out to be there."""
+        peers = self.names.peers
+        for peer, model, name in (("one", "m", "one/m"), ("one", "x", "one/*"), ("any", "q", "any/*")):
+            self.assertEqual(peers.counted_as(PeerModel(peer, model)), name)
+        peers.saw("any", Seen(("q",)))
+        self.assertEqual([peers.counted_as(PeerModel("any", model)) for model in "qr"], ["any/q", "any/*"])
+
     def test_said(self) -> None:
         """What a peer says that it has goes by the same names; below `/upstream/`, too."""
         self.names.peers.saw("any", Seen(("q", "org/r", "gpt", "m", "org/n")))

@@ -217,12 +217,20 @@ class InferenceTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """A model that nobody knows is 404 and named, whatever the name holds."""
-        for name in ("nobody", "A", "coding", "coding:", "coding:nobody", ":a", "a\r\nX-Evil: 1", "\ud800", "../a"):
+        for name in ("nobody", "A", "coding", "coding:", "coding:nobody", ":a", "a\r\nX-Evil: 1", "../a"):
             self.client.ask("POST", CHAT, json.dumps({"model": name}).encode())
             status, message = self.client.error()
             self.assertEqual(status, 404)
             self.assertIn(repr(name.partition("coding:")[2] if "coding:" in name else name), message)
         self.assertEqual(self.router.targets, [])
+
+    def test_half_a_character(self) -> None:
+        """What is no text cannot be a name, however large the body is."""
+        for padding in (b"", b"x" * SMALL, b"x" * IN_MEMORY):
+            self.client.ask("POST", CHAT, b'{"model":"\\ud800","x":"%b"}' % padding)
+            status, message = self.client.error()
+            self.assertEqual(status, 400)
+            self.assertIn("half a character", message)
 
     def test_bad_bodies(self) -> None:
         """A body without a model that could be read is 400, on a connection that stays usable."""

@@ -34,7 +34,7 @@ class ReadTests(SynchronousTestCase):
             self.assertIn("invalid JSON: ", self.refused(body), body[:60])
 
     def test_no_model(self) -> None:
-        """`model` must be there, and be a string that is not empty."""
+        """`model` must be there, and be a string that is not empty, nor has half a character."""
         for body in NO_MODEL:
             self.assertIn("missing or invalid 'model' key", self.refused(body), body)
 

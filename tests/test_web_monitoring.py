@@ -130,6 +130,14 @@ class PrometheusTests(MonitoringCase):
         buckets = found["llamaswap_request_duration_seconds_bucket"]
         self.assertEqual((buckets["0.01", "a"], buckets["+Inf", "a"]), (3, 3))
 
+    def test_odd(self) -> None:
+        """What cannot be written is missing, and nothing else is."""
+        self.used()
+        before = self.series()
+        self.records.tallies["\ud800"].failures += 1
+        self.router.alive["\udfff"] = "ready"
+        self.assertEqual(self.series(), before)
+
     def test_hardware(self) -> None:
         """The names and labels of the original llama-swap."""
         self.used()

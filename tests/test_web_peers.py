@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config, Filters, Peer, Timeouts
+from llama_swap.metrics.records import Extent
 from llama_swap.relay.pool import TRIAL
 from llama_swap.routing.peers import Seen
 from llama_swap.web.forwarding import Forwarder
@@ -18,7 +19,7 @@ from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.passthrough import PassThrough
 from tests.fakes import Inline
-from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
+from tests.fakes_web import Endpoints, FakeRouter, app_with, keep_records, models, site_of, unwatched
 from tests.fakes_wire import Client
 
 CONFIG = Config(
@@ -132,6 +133,19 @@ class PeerTests(SynchronousTestCase):
             self.client.ask("GET", f"/upstream/{name}{rest}")
             expected = "/s/" if name == "q/s" else rest
             self.assertTrue(self.sent().startswith(f"GET {expected} HTTP/1.1\r\nHost: any.example\r\n"), name)
+
+    def test_made_up_names(self) -> None:
+        """A client can make up models of a peer that does not say what it has, but no counts without end."""
+        records = keep_records(self.clock, Extent())
+        forwarder = Forwarder(self.router, self.endpoints, records.in_flight)
+        self.client = Client(site_of(Front(app_with(InferenceRoutes(forwarder, Inline()).add_to))))
+        for name in ("any/x", "any/y", "any/\U0001f600", "m"):
+            self.client.ask("POST", CHAT, json.dumps({"model": name}).encode())
+            self.assertEqual([noted.model for noted in records.in_flight], ["p/m" if name == "m" else name])
+            self.sent()
+        records.settle()
+        counted = {name: tally.requests.total() for name, tally in records.tallies.items()}
+        self.assertEqual(counted, {"any/*": 3, "p/m": 1})
 
     def test_what_a_peer_has_not_said(self) -> None:
         """Before a peer has said what it has, its models can be asked for, but not below `/upstream/`."""

@@ -6,6 +6,7 @@ nothing about equal keys, and recurses in C as deep as a file nests.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
 _TYPED = frozenset(_CORE + name for name in ("int", "float", "bool", "null", "merge"))
 _TAGS = _TYPED | {None, "!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"}
+_HALF = re.compile(r"[\ud800-\udfff]")  # an escape can say it, but UTF-8 cannot, nor can what we write
 _LAYOUT = "check the indentation, and that quotes and brackets are closed"
 _BRACKETS = "; close the bracket, and quote values such as ${name} within brackets"
 _HINTS = {
@@ -111,6 +113,8 @@ class _Composer:
 
     def _fill(self, node: Node) -> None:
         if isinstance(node, Scalar):
+            if not node.text.isascii() and _HALF.search(node.text):
+                self._found.error(node, "an escape such as \\ud800 is half of a character; write the character itself")
             node.text = expand_environment(node, self._environ, self._found)
             return
         if self._depth >= MAX_DEPTH:

@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 MACRO: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 """The schema of a macro, which may stand where a number or a flag belongs."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _VARIABLE = re.compile(r"[^=\0]+")
 _PATH = re.compile(r"[!-~]*")
 _ORIGIN = re.compile(r"https?://[^/]*")
@@ -158,8 +158,11 @@ def read_names(node: Node, found: Findings) -> list[Scalar]:
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a model: ids appear in log lines and headers, so no control characters."""
-    return bool(text.strip()) and not _CONTROL.search(text)
+    """Whether `text` can name a model: ids appear in log lines and headers, so no control characters.
+
+    Nor half of a surrogate pair, which JSON can say, but UTF-8 cannot.
+    """
+    return bool(text.strip()) and not _NOT_IN_NAMES.search(text)
 
 
 def named_settings(section: Node | None, kind: str, needs: str, found: Findings) -> Iterator[tuple[str, MapNode]]:

@@ -40,16 +40,34 @@ def expose(tallies: Tallies, now: Now, sample: Sample | None) -> bytes:
 
     class Collected:
         def collect(self) -> Iterable[Metric]:
-            yield from _of_requests(tallies)
-            yield from _of_models(tallies)
-            yield from _of_now(now, [model for model, _ in _sorted(tallies)])
-            if sample is not None:
-                yield from _of_system(sample.system)
-                yield from _of_gpus(sample.gpus)
+            return map(_writable, _everything(tallies, now, sample))
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collected())
     return generate_latest(registry)
+
+
+def _everything(tallies: Tallies, now: Now, sample: Sample | None) -> Iterable[Metric]:
+    yield from _of_requests(tallies)
+    yield from _of_models(tallies)
+    yield from _of_now(now, [model for model, _ in _sorted(tallies)])
+    if sample is not None:
+        yield from _of_system(sample.system)
+        yield from _of_gpus(sample.gpus)
+
+
+def _writable(family: Metric) -> Metric:
+    """Return `family` without what UTF-8 cannot say, which would keep all the rest from being read."""
+    family.samples = [one for one in family.samples if all(map(_is_text, one.labels.values()))]
+    return family
+
+
+def _is_text(label: str) -> bool:
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _of_requests(tallies: Tallies) -> Iterable[Metric]:

@@ -68,6 +68,8 @@ class InFlightRequest:
     number: int
     """Among those under way; when it is over, in the activity."""
     model: str
+    counted_as: str
+    """The name under which it is counted: `model`, or one that stands for many."""
     method: bytes
     path: bytes
     fields: Fields
@@ -219,13 +221,15 @@ class InFlight:
         client: bytes | None,
         body: bytes | None,
         metered: bool,
+        counted_as: str | None = None,
     ) -> InFlightRequest:
-        """Take note of a request for `model` that has just come."""
+        """Take note of a request for `model` that has just come, to be counted under that name or another."""
         self._last = number = self._last + 1
         self.requests[number] = request = InFlightRequest()
         request.registry = self
         request.number = number
         request.model = model
+        request.counted_as = counted_as or model
         request.method = method
         request.path = path
         request.fields = fields

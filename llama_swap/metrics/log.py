@@ -33,9 +33,9 @@ class Entry(Protocol):
 
 
 class Store(Protocol):
-    """Where entries are kept.  Its methods may block."""
+    """Where entries are kept.  Its methods may block; `add` returns how many entries it cannot keep."""
 
-    def add(self, entries: Iterable[Activity], /) -> None: ...
+    def add(self, entries: Iterable[Activity], /) -> int: ...
     def page(self, query: ActivityQuery, /) -> tuple[list[Activity], int]: ...
     def stats(self, model: str, /) -> dict[str, Any]: ...
     def close(self) -> None: ...
@@ -157,11 +157,15 @@ class ActivityLog:
             writing = self._offload(lambda: store.add([entry.activity() for entry in entries]))
             writing.addBoth(self._written, len(entries))
 
-    def _written(self, result: object, count: int) -> None:
+    def _written(self, result: int | Failure, count: int) -> None:
         self._writing = False
         if isinstance(result, Failure):
+            lost, reason = count, result.getErrorMessage()
+        else:
+            lost, reason = result, "they hold what the table cannot"
+        if lost:
             self._log.error(
                 "{count} entries of the activity are lost, since they cannot be written: {reason}",
-                count=count,
-                reason=result.getErrorMessage(),
+                count=lost,
+                reason=reason,
             )

@@ -122,7 +122,7 @@ class ActivityRecorder:
         self._captures.store(settled)
         by_model: dict[str, list[InFlightRequest]] = defaultdict(list)
         for request in settled:
-            by_model[request.model].append(request)
+            by_model[request.counted_as].append(request)
         for model, requests in by_model.items():
             self._tallies[model].count(requests)
 

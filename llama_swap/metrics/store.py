@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # SQLite is loaded when it is needed, which without a file ma
 IN_MEMORY: Final = ":memory:"
 NEWEST_SPEEDS: Final = 10_000
 """How many of the latest speeds make a histogram."""
+UNFIT: Final = (UnicodeEncodeError, OverflowError)
+"""What SQLite's module raises of a text that UTF-8 cannot say, and of a number that has more than 64 bits."""
 PATIENCE: Final = 5.0
 """Seconds to wait while another program writes to the file."""
 
@@ -158,13 +160,22 @@ class Store:
     """How many entries are kept; None: all."""
     _connection: Connection | None = None
 
-    def add(self, entries: Iterable[Activity]) -> None:
-        """Write entries, all or none."""
+    def add(self, entries: Iterable[Activity]) -> int:
+        """Write entries; return how many of them the table cannot hold.
+
+        Fails, and has written none, if the file cannot be written.
+        """
+        rows, odd = [_row(entry) for entry in entries], 0
         with self._opened() as connection:
-            connection.executemany(_INSERT, map(_row, entries))
+            try:
+                connection.executemany(_INSERT, rows)
+            except UNFIT:
+                connection.rollback()
+                odd = sum(not _fits(connection, row) for row in rows)
             if self.most is not None:
                 newest = "(SELECT MAX(id) FROM activity)"
                 connection.execute(f"DELETE FROM activity WHERE id <= {newest} - ?", [self.most])  # noqa: S608
+        return odd
 
     def page(self, query: ActivityQuery) -> tuple[list[Activity], int]:
         """Return a page of entries, and how many there are on all pages."""
@@ -209,6 +220,15 @@ class Store:
 def pages(total: int, limit: int) -> int:
     """Return on how many pages so many entries stand."""
     return ceil(total / limit)
+
+
+def _fits(connection: Connection, row: tuple[Any, ...]) -> bool:
+    """Write one row; return whether the table can hold it."""
+    try:
+        connection.execute(_INSERT, row)
+    except UNFIT:
+        return False
+    return True
 
 
 def _row(entry: Activity) -> tuple[Any, ...]:

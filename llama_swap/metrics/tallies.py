@@ -1,6 +1,7 @@
 """Counts for Prometheus, kept as plain numbers: to count costs a fraction of a microsecond, and no library.
 
-`llama_swap.metrics.exposition` shows them.  All of this grows with the number of models, never with that of requests.
+`llama_swap.metrics.exposition` shows them.  All of this grows with the number of models that the configuration or a
+peer names, never with that of requests, whatever names those make up.
 """
 
 from __future__ import annotations

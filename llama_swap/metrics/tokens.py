@@ -16,6 +16,8 @@ from typing import Any, Final, NamedTuple, cast
 UNKNOWN: Final = -1
 MOST: Final = 2048
 """How many bytes one of the objects may have."""
+LARGEST: Final = 1 << 53
+"""Larger numbers say nothing, and could be too large for whoever is to hold them: a table, a page, Prometheus."""
 
 _scan = make_scanner(cast(Any, JSONDecoder()))  # typeshed has it wrong
 _TO_OBJECT = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\{")
@@ -128,8 +130,8 @@ def _object_after(text: bytes, at: int) -> dict[str, Any]:
 
 
 def _whole(value: object) -> int:
-    return value if type(value) is int and value >= 0 else UNKNOWN
+    return value if type(value) is int and 0 <= value <= LARGEST else UNKNOWN
 
 
 def _speed(value: object) -> float:
-    return value if isinstance(value, float | int) and value >= 0 else UNKNOWN
+    return value if isinstance(value, float | int) and 0 <= value <= LARGEST else UNKNOWN

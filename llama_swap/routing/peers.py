@@ -116,6 +116,15 @@ class Peers:
         """Return the peers that have a model."""
         return [found.peer for found in self.models() if found.model == model]
 
+    def counted_as(self, model: PeerModel) -> str:
+        """Return the name under which requests for `model` are counted.
+
+        It is one for all those of which neither the configuration nor the peer says that there are any: else clients
+        could make up names without end.
+        """
+        is_known = self._names.get(str(model)) == model
+        return str(model) if is_known else f"{model.peer}/*"
+
     def _models_of(self, name: str) -> tuple[str, ...]:
         told = self.configured[name].models
         return (self.seen.get(name, UNSEEN).models or ()) if told is None else told

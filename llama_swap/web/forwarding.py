@@ -77,13 +77,20 @@ class Forwarder:
         # Before the note is taken, whatever could fail: only the resource makes an end of the note.
         destination = self._peer(target.peer, peer)
         fields = OutboundFields(with_key(peer, request.head.outbound.kept))
-        noted = self._note(request, str(target), uri, body, metered)
+        noted = self._note(request, str(target), uri, body, metered, counted_as=peers.counted_as(target))
         return PeerForwarding(
             target, peers, destination, uri=uri, fields=fields, body=body, noted=noted, upgrade=upgrade
         )
 
     def _note(
-        self, request: SwapRequest, model: str, uri: bytes, body: bytes | Body | None, metered: bool
+        self,
+        request: SwapRequest,
+        model: str,
+        uri: bytes,
+        body: bytes | Body | None,
+        metered: bool,
+        *,
+        counted_as: str | None = None,
     ) -> InFlightRequest:
         """Count `request` among those under way, if there may be another one."""
         limit = self.router.config.global_concurrency_limit
@@ -100,6 +107,7 @@ class Forwarder:
             client=None if client is None else client.encode(),
             body=body if isinstance(body, bytes) else None,  # nobody will want to look at a larger one
             metered=metered,
+            counted_as=counted_as,
         )
 
     def destination(self, model: ModelConfig) -> Destination:

@@ -25,7 +25,7 @@ _COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 def read_model(body: bytes) -> str:
     """Return the top-level `model` of a JSON object.
 
-    @raise BadRequest: the body is no JSON object, or has no `model`, an empty one, or more than one.
+    @raise BadRequest: the body is no JSON object, or has no `model`, more than one, or one that is no text.
     """
     return _judged(_only([value for key, value in _members(body) if key == "model"]))
 
@@ -105,6 +105,11 @@ def _only(models: Sequence[T]) -> T:
 def _judged(model: object) -> str:
     if not isinstance(model, str) or not model:
         raise BadRequest("missing or invalid 'model' key: it must be a string, the name of a model")
+    if not model.isascii():
+        try:
+            model.encode()
+        except UnicodeEncodeError:  # JSON can say it (RFC 8259 §8.2), but neither UTF-8 nor whoever keeps records
+            raise BadRequest("missing or invalid 'model' key: \\ud800 and its like are half a character each") from None
     return model
 
 

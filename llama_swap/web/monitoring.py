@@ -46,7 +46,7 @@ class MonitoringRoutes:
         waiting: Counter[str] = Counter()
         answering: Counter[str] = Counter()
         for other in self._records.in_flight:
-            (waiting if other.granted is None else answering)[other.model] += 1
+            (waiting if other.granted is None else answering)[other.counted_as] += 1
         now, latest = Now(self._router.states(), waiting, answering), history.latest
         series = await self._offload(lambda: expose(self._records.tallies, now, latest))
         return answer(request, CONTENT_TYPE, series)
