@@ -1,7 +1,8 @@
 """The life of the proxy: it listens, and when it is told to stop, it ends what it began.
 
 On SIGTERM or SIGINT no new connection is accepted, requests that wait get 503, loads and log streams end, and running
-answers may finish.  A second signal cuts that short.  In the end no model is left.
+answers may finish.  A second signal cuts that short.  In the end no model is left.  SIGHUP means to reload, and to stop
+where it says that the terminal has closed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from twisted.web.server import Site
 from llama_swap.listening import Listening
 from llama_swap.notify import notify
 from llama_swap.routing.router import Router
+from llama_swap.terminal import Terminal
 
 ANSWERS_MAY_TAKE = 30.0
 """How long running answers may go on after the signal to stop."""
@@ -53,9 +55,10 @@ class SwapService(Service):
         close_records: Callable[[], Deferred[None]],
         announce: Callable[[str], None],
         environ: Mapping[str, str],
+        terminal: Terminal | None = None,
         beside: Sequence[Service] = (),
     ) -> None:
-        """`beside` are services that run while this one serves."""
+        """`terminal` is what the proxy ends with, if that is closed; `beside` are services that run while it serves."""
         self._reactor = reactor
         self._site = site
         self._router = router
@@ -66,6 +69,7 @@ class SwapService(Service):
         self._close_records = close_records
         self._announce = announce
         self._environ = environ
+        self._terminal = terminal
         self._beside = beside
         self._draining: Deferred[None] | None = None
         self._next_step: IDelayedCall | None = None
@@ -162,13 +166,20 @@ class SwapService(Service):
         """Take over from twisted, which would make the exit status of twistd tell of the signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
-        signal.signal(signal.SIGHUP, self._told_to_reload)
+        if self._terminal is None or not self._terminal.is_outlived:
+            signal.signal(signal.SIGHUP, self._told_to_hang_up)
 
     def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_once)
 
-    def _told_to_reload(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._reload)
+    def _told_to_hang_up(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._hang_up)
+
+    def _hang_up(self) -> None:
+        if self._terminal is None or not self._terminal.has_closed():
+            self._reload()
+        elif not self._told:  # the kernel and the shell may both say so, which is no hurry
+            self._stop_once()
 
     def _stop_once(self) -> None:
         if self.running and not self._told:

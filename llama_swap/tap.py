@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from llama_swap.routing.difference import Difference
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
+    from llama_swap.terminal import Terminal
     from llama_swap.web.gate import Gate
 
 _log = Logger()
@@ -104,6 +105,7 @@ def makeService(options: Options) -> SwapService:
 def run_in_foreground(settings: Settings, greeting: str) -> None:
     """Serve until a signal ends it.  `greeting` is shown once the proxy listens."""
     from llama_swap.logs.console import ConsoleWriter
+    from llama_swap.terminal import Terminal
 
     loop, config = _reactor(), settings.config
     lines = OwnLines(config.log_level, config.log_time_format)
@@ -113,7 +115,7 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
         console.write("".join(f"{part}\n" for part in (text, greeting) if part).encode())
 
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
-    service = make_service(settings, announce, lines, console.write)
+    service = make_service(settings, announce, lines, console.write, Terminal.at_start())
     service.startService()
     loop.addSystemEventTrigger("before", "shutdown", service.stopService)
     loop.run()
@@ -125,9 +127,11 @@ def make_service(
     announce: Callable[[str], None],
     lines: OwnLines,
     show: Callable[[bytes], object] | None = None,
+    terminal: Terminal | None = None,
 ) -> SwapService:
-    """Make every part, and wire them; `show` gets the lines that are to be printed, unless somebody else does that.
+    """Make every part, and wire them.
 
+    `show` gets the lines that are to be printed, unless somebody else does that; with the `terminal`, the service ends.
     Nothing is opened or spawned before the service is started.
     """
     from llama_swap.listening import Listening
@@ -202,6 +206,7 @@ def make_service(
         close_records=records.close,
         announce=announce,
         environ=os.environ,
+        terminal=terminal,
         beside=[preload, discovery, *watch, records.hardware],
     )
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,7 +67,8 @@ def run_proxy(*args: str, timeout: float = 20, twistd: bool = False) -> subproce
 class ProxyUnderTest:
     """A running proxy; leaving the `with` block ends it and checks that it leaves nothing behind.
 
-    `config` is YAML text, or a mapping (written as JSON, which is YAML); `options` go to the command line.
+    `config` is YAML text, or a mapping (written as JSON, which is YAML); `options` go to the command line.  It is run
+    in a `terminal`, which is its stdin, or in none, and by the command `within`, if there is one.
     Checked at the end: exit status 0 within 35 s of SIGTERM, no process alive that it or its models started, no
     traceback in what it printed.
     """
@@ -78,11 +79,15 @@ class ProxyUnderTest:
         *options: str,
         env: Mapping[str, str] | None = None,
         twistd: bool = False,
+        terminal: int | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         self._config = config if isinstance(config, str) else json.dumps(config, indent=1)
         self._options = options
         self._env = dict(env or {})
         self._twistd = twistd
+        self._terminal = terminal
+        self._within = (*(("setsid", "--ctty") if terminal is not None else ()), *within)
         self._mark = uuid.uuid4().hex
         self._killed = False
         self.port = 0
@@ -97,10 +102,10 @@ class ProxyUnderTest:
         door = TWISTD if self._twistd else CONSOLE
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [*door, "--config", self.config_path, "--listen", "127.0.0.1:0", *self._options],
+                [*self._within, *door, "--config", self.config_path, "--listen", "127.0.0.1:0", *self._options],
                 cwd=self.directory,
                 env=tested_environment(**extra),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if self._terminal is None else self._terminal,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.blackbox import CONSOLE, ProxyUnderTest, fake_model, fake_models, tested_environment
 from tests.support_client import at_once
 from tests.support_processes import command_line, is_alive, wait_until
+from tests.support_requirements import require_program
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -105,6 +106,61 @@ class ExitTests(SynchronousTestCase):
             self.assertGreaterEqual(len(proxy.survivors()), 3)
             proxy.kill()
             wait_until(lambda: not proxy.survivors(), 1.5, "the end of all models")
+
+
+class TerminalTests(SynchronousTestCase):
+    """The terminal in which the proxy runs, and its end."""
+
+    def setUp(self) -> None:
+        require_program("setsid", "util-linux")
+        self.master, self.terminal = os.openpty()
+        self.addCleanup(os.close, self.terminal)
+
+    def close(self) -> None:
+        """Close the terminal's window."""
+        os.close(self.master)
+
+    def test_closed(self) -> None:
+        """Whoever closes the terminal ends the proxy with its models, as by Ctrl-C."""
+        with ProxyUnderTest(fake_models("a"), terminal=self.terminal) as proxy:
+            proxy.served("a")
+            self.close()
+            self.assertEqual(proxy.wait(3), 0)
+            self.assertEqual(proxy.survivors(), set())
+
+    def test_answers_finish(self) -> None:
+        """Running answers arrive whole, also where the shell says once more what the kernel has said already."""
+        model = fake_model("a", "--stream 8@200")
+        with ProxyUnderTest({"models": {"a": model}}, terminal=self.terminal) as proxy, proxy.stream("a") as stream:
+            events = stream.events()
+            next(events)
+            self.close()
+            proxy.wait_for_log("stopping")
+            proxy.send_signal(signal.SIGHUP)
+            self.assertEqual([data for _, data in events][-1], b"[DONE]")
+            self.assertEqual(proxy.wait(5), 0)
+
+    def test_open(self) -> None:
+        """While it is open, SIGHUP is a reload."""
+        with ProxyUnderTest(fake_models("a"), terminal=self.terminal) as proxy:
+            proxy.send_signal(signal.SIGHUP)
+            proxy.wait_for_log("configuration reloaded")
+        self.close()
+
+    def test_nohup(self) -> None:
+        """Started by nohup, the proxy goes on."""
+        with ProxyUnderTest(fake_models("a"), terminal=self.terminal, within=["nohup"]) as proxy:
+            self.close()
+            proxy.send_signal(signal.SIGHUP)
+            self.assertEqual(proxy.served("a"), "a")
+            self.assertNotIn("reloaded", proxy.log())
+
+    def test_daemon(self) -> None:
+        """twistd's proxy goes on, too, and reloads."""
+        with ProxyUnderTest(fake_models("a"), terminal=self.terminal, twistd=True) as proxy:
+            self.close()
+            proxy.wait_for_log("configuration reloaded")
+            self.assertEqual(proxy.served("a"), "a")
 
 
 class ModelStopTests(SynchronousTestCase):

@@ -17,6 +17,7 @@ from twisted.web.server import Site
 
 from llama_swap import listening
 from llama_swap import service as service_module
+from llama_swap import terminal as terminal_module
 from llama_swap.errors import CannotListen
 from llama_swap.listen import Address
 from llama_swap.listening import Listening
@@ -30,6 +31,7 @@ from llama_swap.service import (
     MODELS_MAY_TAKE,
     SwapService,
 )
+from llama_swap.terminal import Terminal
 from tests.fakes import FakeLauncher, FakeReadiness, make_config
 
 
@@ -80,7 +82,7 @@ class ServiceCase(SynchronousTestCase):
         self.patch(service_module.signal, "signal", self.handlers.__setitem__)
         self.service = self.make_service("127.0.0.1:8080")
 
-    def make_service(self, listen: str) -> SwapService:
+    def make_service(self, listen: str, terminal: Terminal | None = None) -> SwapService:
         """Return a service that listens there."""
         return SwapService(
             self.loop,
@@ -93,6 +95,7 @@ class ServiceCase(SynchronousTestCase):
             close_records=lambda: succeed(self.events.done.append("records closed")),
             announce=self.announced.append,
             environ={},
+            terminal=terminal,
         )
 
     def start(self) -> None:
@@ -156,6 +159,50 @@ class StartTests(ServiceCase):
         self.signal(signal.SIGHUP)
         self.assertEqual(self.events.done[-1], "reload")
         self.assertEqual((self.loop.stops, self.service.running), (0, 1))
+
+
+class TerminalTests(ServiceCase):
+    """SIGHUP in a terminal, which may be its last word."""
+
+    def start_in(self, terminal: Terminal) -> None:
+        """Start the service there."""
+        self.service = self.make_service("127.0.0.1:8080", terminal)
+        self.start()
+
+    def test_open(self) -> None:
+        """A terminal that is there did not say it: somebody wants a reload."""
+        self.patch(terminal_module, "_is_there", lambda: True)
+        self.start_in(Terminal(is_used=True, is_outlived=False))
+        self.signal(signal.SIGHUP)
+        self.assertEqual((self.events.done[-1], self.loop.stops), ("reload", 0))
+
+    def test_closed(self) -> None:
+        """One that is gone ends the proxy; that kernel and shell both say so is no reason to hurry."""
+        self.patch(terminal_module, "_is_there", lambda: False)
+        self.start_in(Terminal(is_used=True, is_outlived=False))
+        self.load("a")
+        for _ in range(2):
+            self.signal(signal.SIGHUP)
+        self.assertEqual((self.events.done, self.loop.stops), (["READY=1"], 1))
+        ended = self.service.stopService()
+        self.signal(signal.SIGHUP)
+        self.loop.advance(ANSWERS_MAY_TAKE - 1)
+        self.assertEqual(self.launcher.child("a").asked, [])
+        self.signal(signal.SIGINT)
+        self.loop.advance(HURRIED_MODELS_MAY_TAKE)
+        self.ends_with_the_killed(ended)
+
+    def test_not_used(self) -> None:
+        """A proxy that never used one goes on."""
+        self.patch(terminal_module, "_is_there", lambda: False)
+        self.start_in(Terminal(is_used=False, is_outlived=False))
+        self.signal(signal.SIGHUP)
+        self.assertEqual((self.events.done[-1], self.loop.stops), ("reload", 0))
+
+    def test_outlived(self) -> None:
+        """Where SIGHUP was ignored at the start, it still is."""
+        self.start_in(Terminal(is_used=True, is_outlived=True))
+        self.assertEqual(set(self.handlers), {signal.SIGTERM, signal.SIGINT})
 
 
 class DrainTests(ServiceCase):
