@@ -17,6 +17,7 @@ from twisted.internet.endpoints import SSL4ServerEndpoint, quoteStringArgument, 
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
 from llama_swap.errors import CannotListen
+from llama_swap.loopback import is_loopback_address
 
 if TYPE_CHECKING:
     from twisted.internet.ssl import CertificateOptions
@@ -225,11 +226,7 @@ def _split(listen: str) -> tuple[str, int] | None:
 
 def is_loopback(address: IAddress) -> bool:
     """Whether a listening address is this machine's alone, and one that its browsers reach."""
-    return isinstance(address, (IPv4Address, IPv6Address)) and _is_loopback(address.host)
-
-
-def _is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host == "::1"
+    return isinstance(address, (IPv4Address, IPv6Address)) and is_loopback_address(address.host)
 
 
 def is_wide(address: IAddress) -> TypeGuard[IPv4Address | IPv6Address]:
@@ -246,7 +243,7 @@ def will_be_wide(listen: str) -> bool:
         host = re.sub(r"\\(.)", r"\1", interface[1]) if interface else ""
     else:
         return False  # a file, a socket of which only systemd knows, or nonsense
-    return host != "localhost" and not _is_loopback(host)
+    return host != "localhost" and not is_loopback_address(host)
 
 
 def told(address: object, scheme: str = "http") -> str:

@@ -128,7 +128,16 @@ class TellingTests(SynchronousTestCase):
 
     def test_will_be_wide(self) -> None:
         """The same is known beforehand, of every form of an address that says it."""
-        for text in (":8080", "0.0.0.0:80", "[::]:80", "gpu.example:80", "tcp:80", "tcp6:80", "haproxy:tcp:80"):
+        for text in (
+            ":8080",
+            "0.0.0.0:80",
+            "[::]:80",
+            "gpu.example:80",
+            "127.foo:80",
+            "tcp:80",
+            "tcp6:80",
+            "haproxy:tcp:80",
+        ):
             self.assertTrue(will_be_wide(text), text)
         for text in ("ssl:443:privateKey=x.pem", "tcp:80:interface=192.168.1.2", "tcp6:80:interface=fe80\\:\\:1"):
             self.assertTrue(will_be_wide(text), text)

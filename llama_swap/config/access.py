@@ -11,9 +11,8 @@ from llama_swap.config.kinds import Plain, Schema, read_names
 from llama_swap.config.masking import MASK
 from llama_swap.config.sections import CorsConfig
 from llama_swap.config.tree import Findings, ListNode, Node, Scalar
+from llama_swap.syntax import host_named, origin_named
 
-_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(:\d+)?")
-_ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>{_HOST.pattern})/?")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -122,7 +121,7 @@ def judge_cors(cors: CorsConfig, node: Node, found: Findings) -> None:
 def _read(node: Node, found: Findings, normal: Callable[[str], str | None], wanted: str) -> tuple[str, ...]:
     values = []
     for item in read_names(node, found):
-        value = "*" if item.text == "*" else normal(item.text.lower())
+        value = "*" if item.text == "*" else normal(item.text)
         if value is None:
             found.error(item, f"must be {wanted}, or `*` for all, not {item.summary}")
         else:
@@ -135,15 +134,14 @@ def _list_schema(pattern: str) -> Schema:
 
 
 def _origin(text: str) -> str | None:
-    match = _ORIGIN.fullmatch(text)
-    if match is None:
+    origin = origin_named(text.removesuffix("/"))
+    if origin is None:
         return None
-    default = {"http": ":80", "https": ":443"}.get(match["scheme"], "")
-    return f"{match['scheme']}://{match['authority'].removesuffix(default)}"
+    default = {"http": ":80", "https": ":443"}.get(origin.scheme, "")
+    return f"{origin.scheme}://{origin.authority.removesuffix(default)}"
 
 
 def _host(text: str) -> str | None:
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"
-    match = _HOST.fullmatch(text)
-    return match["name"] if match else None
+    return host_named(text)

@@ -19,8 +19,9 @@ from llama_swap.config.keys import AT_TOP, MODEL
 from llama_swap.config.kinds import is_name
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import COMFYUI_MODEL, PID, Compat, ModelConfig
-from llama_swap.config.ports import MOST, assign_ports, base_url, host_of, is_this_machine, port_of
+from llama_swap.config.ports import MOST, assign_ports, base_url, host_of, port_of
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
+from llama_swap.loopback import leads_to_this_machine
 
 COMFYUI_REQUESTS: Final = 999
 """The least `concurrencyLimit` with which the pages of ComfyUI work."""
@@ -245,7 +246,7 @@ def _port_in_command(draft: _Draft, cmd: tuple[str, ...]) -> int | None:
 def _compare_ports(draft: _Draft, url: str, cmd: tuple[str, ...]) -> None:
     """Warn where the command's port is not the proxy's, unless the command may map one to the other."""
     there, here = port_of(url), port_option(cmd)
-    if not is_this_machine(host_of(url)) or None in {there, here} or there == here:
+    if not leads_to_this_machine(host_of(url) or "") or None in {there, here} or there == here:
         return
     if not re.search(rf"(?<!\d){there}(?!\d)", draft.cmd):
         message = f"requests go to port {there}, but `cmd` says --port {here}; make sure that they match"

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from llama_swap.config.masking import masked_text
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
+from llama_swap.syntax import TOKEN
 
 Schema = dict[str, Any]
 
@@ -24,7 +25,7 @@ _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _VARIABLE = re.compile(r"[^=\0]+")
 _PATH = re.compile(r"[!-~]*")
 _ORIGIN = re.compile(r"https?://[^/]*")
-_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
+_TOKEN = re.compile(TOKEN)
 
 
 class Kind(Protocol):

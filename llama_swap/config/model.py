@@ -11,8 +11,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from llama_swap.config.ports import address_of, is_this_machine
+from llama_swap.config.ports import address_of
 from llama_swap.config.sections import PerformanceConfig, SecurityConfig, StoreConfig, UIConfig, UpstreamConfig
+from llama_swap.loopback import leads_to_this_machine
 
 PID = "${PID}"
 """Stands in `cmd_stop` for what is known when the model runs."""
@@ -119,7 +120,7 @@ class ModelConfig:
     @property
     def is_local(self) -> bool:
         """Whether the server listens on this machine."""
-        return is_this_machine(self.address[0])
+        return leads_to_this_machine(self.address[0])
 
 
 @frozen(kw_only=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Set
 from urllib.parse import urlsplit
 
 from llama_swap.config.masking import masked_text
+from llama_swap.loopback import USUAL
 
 MOST = 65535
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noqa: S104 -- where a server may be asked, too
-_OTHER_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}", re.ASCII)
 
 
 def assign_ports(ids: Iterable[str], start: int, taken: Set[int], kept: Mapping[str, int]) -> dict[str, int]:
@@ -60,16 +58,11 @@ def _unfit_for_tls(host: str) -> str | None:
 
 
 def address_of(url: str) -> tuple[str, int]:
-    """Return host and port of a base URL; the names of this machine are one host, its other addresses are not."""
+    """Return host and port of a base URL; the usual ones of this machine are one, its other addresses are not."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return ("127.0.0.1" if host in _LOOPBACK_NAMES else host, port)
-
-
-def is_this_machine(host: str | None) -> bool:
-    """Whether who listens there can only be a program on this machine."""
-    return host in _LOOPBACK_NAMES or (host is not None and _OTHER_LOOPBACK.fullmatch(host) is not None)
+    return ("127.0.0.1" if host in USUAL else host, port)
 
 
 def host_of(url: str) -> str | None:

@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from llama_swap.errors import NobodyListens, UpstreamError
+from llama_swap.loopback import is_loopback_address
 from llama_swap.relay.local import LoopbackEndpoint
 from llama_swap.relay.pool import Pool
 
@@ -93,13 +94,14 @@ class Dialer:
         if host == "localhost":
             return _InTurn([self._plain("127.0.0.1", port, timeout), self._plain("::1", port, timeout)])
         if isIPAddress(host):
-            v4 = TCP4ClientEndpoint(self._reactor, host, port, timeout)
-            address = IPv4Address("TCP", host, port)
-            return LoopbackEndpoint(self._reactor, address, v4) if host.startswith("127.") else v4
+            return self._at(IPv4Address("TCP", host, port), TCP4ClientEndpoint(self._reactor, host, port, timeout))
         if isIPv6Address(host):
-            v6 = TCP6ClientEndpoint(self._reactor, host, port, timeout)
-            return LoopbackEndpoint(self._reactor, IPv6Address("TCP", host, port), v6) if host == "::1" else v6
+            return self._at(IPv6Address("TCP", host, port), TCP6ClientEndpoint(self._reactor, host, port, timeout))
         return HostnameEndpoint(self._reactor, host, port, timeout)
+
+    def _at(self, address: IPv4Address | IPv6Address, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """Return the endpoint of `address`, by a shorter way if there is one."""
+        return LoopbackEndpoint(self._reactor, address, endpoint) if is_loopback_address(address.host) else endpoint
 
 
 def cannot_connect(failure: Failure) -> UpstreamError:

@@ -18,7 +18,9 @@ from twisted.web.http import Request
 from llama_swap import listen
 from llama_swap.config.sections import CorsConfig
 from llama_swap.errors import Forbidden
+from llama_swap.loopback import is_loopback_to_browsers
 from llama_swap.relay.headers import Fields
+from llama_swap.syntax import TOKEN, host_named, origin_named
 
 if TYPE_CHECKING:
     from llama_swap.web.site import SwapRequest
@@ -29,10 +31,7 @@ _HARMLESS = frozenset(b"api favicon.ico health log logs metrics models running u
 """Where paths begin at which a GET only shows something."""
 _SHARED = frozenset(b"audioapi comfyui completion infill models props rerank reranking sdapi upstream v v1".split())
 """Where paths begin that are about models and their answers: allowed origins may read these, and nothing else."""
-_ORIGIN = re.compile(rb"[a-z][a-z0-9+.-]*://(?P<host>[^/?#@\s]+)")
-_AUTHORITY = re.compile(rb"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(:\d*)?")
-_LOOPBACK = re.compile(rb"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]")
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN = re.compile(TOKEN.encode())
 
 
 class BrowserRules:
@@ -47,9 +46,9 @@ class BrowserRules:
         self._cors = cors
         self._readers = frozenset(origin.encode() for origin in cors.allowed_origins)
         self._origins = self._readers | {origin.encode() for origin in origins}
-        self._hosts = frozenset(host.encode() for host in hosts)
+        self._hosts = frozenset(hosts)
         self._opens_all = b"*" in self._origins
-        self._checks_host = is_loopback and b"*" not in self._hosts
+        self._checks_host = is_loopback and "*" not in self._hosts
 
     def check(self, request: SwapRequest) -> Fields:
         """Return the fields for the answer that let a page read it, or none.
@@ -84,16 +83,15 @@ class BrowserRules:
             )
         return ()
 
-    def _is_ours(self, name: bytes) -> bool:
+    def _is_ours(self, name: str) -> bool:
         return _is_loopback(name) or name in self._hosts
 
     def _is_allowed(self, origin: bytes, host: bytes | None) -> bool:
         origin = origin.lower()
         if self._opens_all or origin in self._origins:
             return True
-        match = _ORIGIN.fullmatch(origin)
-        name = _name(match["host"]) if match else b""
-        return bool(name) and (_is_loopback(name) or name == _name(host or b""))
+        page = origin_named(origin.decode("latin-1"))
+        return page is not None and (_is_loopback(page.host) or page.host == _name(host or b""))
 
     def _shares(self, path: bytes, origin: bytes) -> Fields:
         reads_all = self._reads_all(origin)
@@ -160,15 +158,12 @@ def _first_segment(path: bytes) -> bytes:
 
 
 @lru_cache(maxsize=32)  # most clients write the same
-def _name(authority: bytes) -> bytes:
-    """Return the name of HOST:PORT without a dot at its end, or nothing if it is malformed."""
-    match = _AUTHORITY.fullmatch(authority.lower())
-    return match["name"] if match else b""
+def _name(authority: bytes) -> str:
+    """Return the name of a host, or nothing if nothing is called so."""
+    return host_named(authority.decode("latin-1")) or ""
 
 
-@lru_cache(maxsize=32)
-def _is_loopback(name: bytes) -> bool:
-    return bool(_LOOPBACK.fullmatch(name))
+_is_loopback = lru_cache(maxsize=32)(is_loopback_to_browsers)
 
 
 def _shown(value: bytes) -> str:

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from llama_swap.errors import BadRequest, HeadTooLarge
 from llama_swap.relay.headers import Fields, OutboundFields, end_to_end
+from llama_swap.syntax import AUTHORITY, TCHAR
 
 HEAD_LIMIT = 64 * 1024
 """Bytes, from the method to the empty line."""
@@ -24,15 +25,15 @@ _REMEMBERED = 256
 _WORTH_REMEMBERING = 4096
 """Clients send the same few heads over and over; larger ones are parsed anew, or a few strangers could fill memory."""
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_TOKEN = f"{TCHAR}++".encode()
 _FIELD = rb"(%b):([\t\x20-\x7e\x80-\xff]*+)\r\n" % _TOKEN
 _LINE = rb"(%b) (/[!\"$-~]*+) HTTP/1\.([01])\r\n" % _TOKEN
 _HEAD = re.compile(rb"%b((?>(?:%b)*))\r\n" % (_LINE, _FIELD))
 _FIRST_LINE = re.compile(_LINE)
 _FIELDS = re.compile(_FIELD)
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(AUTHORITY.encode())
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_FIRST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
+_FIRST = re.compile(TCHAR.encode())
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 

@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Sequence
 from json.scanner import make_scanner
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llama_swap.errors import BadRequest
+from llama_swap.web.json_grammar import refuse_constant
 
 if TYPE_CHECKING:
     from llama_swap.web.json_outline import Outline
@@ -117,12 +118,8 @@ class _Members(list[tuple[str, Any]]):
     """The members of an object, repeated ones included, which a dict would lose."""
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 # Numbers are not needed, and may be longer than Python cares to read: their length will do.
-_DECODER = json.JSONDecoder(object_pairs_hook=_Members, parse_int=len, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_Members, parse_int=len, parse_constant=refuse_constant)
 _scan = make_scanner(cast(Any, _DECODER))  # what the decoder uses; typeshed has its type wrong
 
 

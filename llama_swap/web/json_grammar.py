@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import NoReturn
 
 # Repeats are possessive (`*+`): without that, they would keep notes about every character, in case they must go back.
 # Those of groups are atomic, `(?>(?:…)*)`, which means the same: of a possessive group, Python before 3.11.5 also takes
@@ -74,3 +75,8 @@ def members() -> re.Pattern[str]:
 def members_but(key: str) -> re.Pattern[str]:
     """Return the pattern of any number of members whose key is not `key`, however it may be spelled."""
     return re.compile("(?>" + _member(rf'"(?!{re.escape(key)}")[ !#-\[\]-\xff]*+"', _VALUE) + "*)")
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python's decoder takes for numbers."""
+    raise ValueError(f"{name} is not JSON")

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 from llama_swap.errors import BadRequest
 from llama_swap.web import json_grammar
-from llama_swap.web.json_grammar import CUT_ESCAPE, CUT_SCALAR, REST_OF_STRING, SPACES, TOKEN
+from llama_swap.web.json_grammar import CUT_ESCAPE, CUT_SCALAR, REST_OF_STRING, SPACES, TOKEN, refuse_constant
 from llama_swap.web.json_outline import ALWAYS, MOST_MEMBERS, Member, Noted, Outline
 
 MAX_DEPTH: Final = 900
@@ -30,11 +30,7 @@ _SHORT: Final = 1024
 """A string cut by a packet's end is read again if it is no longer; no key that is looked for is spelled longer."""
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER: Final[Any] = json.JSONDecoder(object_pairs_hook=len, parse_int=len, parse_constant=_refuse_constant)
+_DECODER: Final[Any] = json.JSONDecoder(object_pairs_hook=len, parse_int=len, parse_constant=refuse_constant)
 
 # What may come next, by first character; `0` stands for all that are neither strings nor brackets.
 _VALUE_NEXT: Final = '"0[{'

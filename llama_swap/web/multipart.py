@@ -12,12 +12,13 @@ from typing import Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from llama_swap.errors import BadRequest
+from llama_swap.syntax import TOKEN
 
 MAX_PARTS: Final = 1000
 MAX_HEAD: Final = 16 * 1024
 """Bytes of the head of one part."""
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TOKEN = TOKEN.encode()
 _PARAMETER = re.compile(
     rb'[ \t]*;[ \t]*(%b)=(?:"((?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*)"|(%b))[ \t]*' % (_TOKEN, _TOKEN)
 )
