@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,7 +20,23 @@ from tests.support_processes import free_port
 from tests.support_requirements import require_program
 
 UNITS = ROOT / "contrib" / "systemd"
-PROGRAM = "/usr/local/bin/llama-swap"
+SERVICES = ("llama-swap.service", "llama-swap-socket.service")
+PROGRAM = "/opt/llama-swap/bin/llama-swap"
+
+
+def settings(unit: str) -> dict[str, str]:
+    """Return the settings of a unit."""
+    lines = (UNITS / unit).read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def recipe() -> list[list[str]]:
+    """Return the commands of docs/operations.md that lead from a clone to a running service, as words."""
+    chapter = (ROOT / "docs" / "operations.md").read_text().partition("\n## Under systemd\n")[2]
+    block = re.search(r"```shell\n(.*?)```", chapter, re.DOTALL)
+    assert block is not None
+    lines = block[1].replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 class UnitTests(SynchronousTestCase):
@@ -44,14 +62,32 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual((checked.returncode, said), (0, []), checked.stderr)
 
     def test_command_lines(self) -> None:
-        """Both services start the program that exists, with a configuration; the socket's name is the same in both."""
-        for unit, listen in [
-            ("llama-swap.service", ""),
-            ("llama-swap-socket.service", " --listen systemd:domain=INET:name=http"),
-        ]:
-            text = (UNITS / unit).read_text()
-            self.assertIn(f"\nExecStart={PROGRAM} --config /etc/llama-swap.yaml{listen}\n", text)
-        self.assertIn("\nFileDescriptorName=http\n", (UNITS / "llama-swap.socket").read_text())
+        """The services differ in nothing but where they listen, and name the socket as its unit does."""
+        services = [settings(unit) for unit in SERVICES]
+        starts = [service.pop("ExecStart") for service in services]
+        command = f"{PROGRAM} --config /etc/llama-swap.yaml"
+        self.assertEqual(starts, [command, f"{command} --listen systemd:domain=INET:name=http"])
+        self.assertEqual(settings("llama-swap.socket")["FileDescriptorName"], "http")
+        only_one_has = {"WantedBy", "Requires"}
+        first, second = ({key: service[key] for key in service.keys() - only_one_has} for service in services)
+        self.assertEqual(first, second, "the services differ in more than where they listen")
+
+    def test_recipe(self) -> None:
+        """What docs/operations.md says to type makes what the units name, and checks it as they will run it."""
+        service = settings("llama-swap.service")
+        user, home = service["User"], service["WorkingDirectory"]
+        config = service["ExecStart"].split()[-1]
+        commands = recipe()
+        self.assertIn(["/usr/bin/python3", "-m", "venv", str(Path(PROGRAM).parents[1])], commands)
+        self.assertIn([str(Path(PROGRAM).parent / "pip"), "install", ".[llamacpp]"], commands)
+        shell = ["--shell", "/usr/sbin/nologin"]
+        self.assertIn(["useradd", "--system", "--home-dir", home, "--create-home", *shell, user], commands)
+        self.assertIn(["install", "--mode", "640", "--group", user, "models.yaml", config], commands)
+        as_service = ["runuser", "-u", user, "--", "env", "-i", "-C", home, f"HOME={home}", service["Environment"]]
+        self.assertIn([*as_service, "llama-swap", "check", "--quiet", config], commands)
+        self.assertIn(["cp", "contrib/systemd/llama-swap.service", "/etc/systemd/system/"], commands)
+        self.assertIn(["systemctl", "enable", "--now", "llama-swap"], commands)
+        self.assertEqual(service["Environment"].removeprefix("PATH=").split(":")[0], str(Path(PROGRAM).parent))
 
 
 class SocketActivationTests(SynchronousTestCase):
