@@ -138,3 +138,11 @@ def exchange(port: int, data: bytes, timeout: float = 10) -> bytes:
 def at_once(count: int) -> ThreadPoolExecutor:
     """Return an executor for so many clients side by side."""
     return ThreadPoolExecutor(count, thread_name_prefix="client")
+
+
+def assert_each_at_once(stream: Stream) -> None:
+    """Check that each event came before the next was made, of which a fake model makes four with pauses."""
+    events = list(stream.events())[:-1]
+    made = [json.loads(data)["t"] for _, data in events]
+    for (arrived, _), next_made in zip(events[:3], made[1:], strict=False):
+        assert arrived < next_made, f"an event was held back for {arrived - next_made} s or more"

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, LoopingCall
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
@@ -70,6 +71,13 @@ class ProcessCase(TestCase):
 
     def setUp(self) -> None:
         self.guard = FakeGuard()
+
+    async def exited_by(self, clock: Clock, run: Run) -> None:
+        """Let `clock` keep pace with the real one until all of a program is gone."""
+        keep_pace = LoopingCall(clock.advance, 0.01)
+        keep_pace.start(0.01)
+        await run.exited
+        keep_pace.stop()
 
     def run_program(
         self,

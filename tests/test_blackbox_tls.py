@@ -15,7 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model, run_proxy
-from tests.support_client import Stream
+from tests.support_client import Stream, assert_each_at_once
 from tests.support_processes import wait_until
 from tests.support_tls import make_certificates
 from tests.test_blackbox_reload import NOT_RELOADED, reload
@@ -130,10 +130,7 @@ class TLSTests(SynchronousTestCase):
         with self.proxy("--stream 4@150") as proxy:
             connection = self.connect(proxy)
             with Stream(connection, self.post(connection, {"model": "m", "stream": True})) as stream:
-                events = list(stream.events())[:-1]
-            made = [json.loads(data)["t"] for _, data in events]
-            for (arrived, _), next_made in zip(events[:3], made[1:], strict=False):
-                self.assertLess(arrived, next_made)
+                assert_each_at_once(stream)
 
     def test_client_leaves(self) -> None:
         """The model learns within a second that a client has left."""

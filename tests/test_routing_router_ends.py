@@ -18,6 +18,13 @@ class IdleTests(RouterCase):
     def advance(self, *seconds: float) -> None:
         self.clock.pump(seconds)
 
+    def assert_stops_after(self, seconds: float) -> None:
+        """Check that the model serves until just before, and then leaves."""
+        self.advance(seconds - 1)
+        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.advance(1)
+        self.assertEqual(self.router.states(), {"a": "stopping"})
+
     def test_counts_from_the_last_answer(self) -> None:
         """The model goes so long after its last request ended, and not earlier."""
         lease = self.load("a")
@@ -26,10 +33,7 @@ class IdleTests(RouterCase):
         lease.release()
         self.advance(1000)
         other.release()
-        self.advance(59)
-        self.assertEqual(self.router.states(), {"a": "ready"})
-        self.advance(1)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assert_stops_after(60)
         self.assertEqual(self.child("a").asked, [GRACE])
         self.child("a").exit()
         self.assert_at_rest()
@@ -39,10 +43,7 @@ class IdleTests(RouterCase):
         self.acquire("a").addErrback(lambda _: None).cancel()
         self.advance(1000)
         self.make_ready("a")
-        self.advance(59)
-        self.assertEqual(self.router.states(), {"a": "ready"})
-        self.advance(1)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assert_stops_after(60)
 
     def test_starts_anew_with_each_request(self) -> None:
         """A request in time gives the model its whole time again."""
@@ -57,10 +58,7 @@ class IdleTests(RouterCase):
         self.load("a").release()
         self.advance(30)
         self.load("a").release(used=False)
-        self.advance(29)
-        self.assertEqual(self.router.states(), {"a": "ready"})
-        self.advance(1)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assert_stops_after(30)
         self.child("a").exit()
         self.assert_at_rest()
 
@@ -71,10 +69,7 @@ class IdleTests(RouterCase):
         used.release()
         self.advance(10)
         useless.release(used=False)
-        self.advance(49)
-        self.assertEqual(self.router.states(), {"a": "ready"})
-        self.advance(1)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assert_stops_after(50)
 
     def test_ends_with_its_process(self) -> None:
         """The timer of a process that crashed does not end the next one."""

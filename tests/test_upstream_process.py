@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import gatherResults
-from twisted.internet.task import Clock, LoopingCall
+from twisted.internet.task import Clock
 
 from llama_swap.errors import StartFailed
 from llama_swap.upstream.launcher import ExitStatus
@@ -161,10 +161,7 @@ class TraceTests(ProcessCase):
             run = self.run_shell(f"echo up; {script}", clock=clock)
             await run.said()
             act(run.child)
-            keep_pace = LoopingCall(clock.advance, 0.01)
-            keep_pace.start(0.01)
-            await run.exited
-            keep_pace.stop()
+            await self.exited_by(clock, run)
             self.assertEqual(clock.getDelayedCalls(), [], script)
 
     async def test_files_and_zombies(self) -> None:

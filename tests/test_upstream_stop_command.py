@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.task import Clock, LoopingCall
+from twisted.internet.task import Clock
 
 from llama_swap.upstream.launcher import ExitStatus
 from llama_swap.upstream.process import LocalChild
@@ -145,8 +145,5 @@ class StopCommandTests(ProcessCase):
             clock = Clock()
             run = await self.up(POLITE, cmd_stop, clock=clock)
             act(run.child)
-            keep_pace = LoopingCall(clock.advance, 0.01)
-            keep_pace.start(0.01)
-            await run.exited
-            keep_pace.stop()
+            await self.exited_by(clock, run)
             self.assertEqual(clock.getDelayedCalls(), [], cmd_stop)
