@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from llama_swap.config.kinds import Plain, Schema, read_names
+from llama_swap.config.kinds import Schema, Several, read_names
 from llama_swap.config.masking import MASK
 from llama_swap.config.sections import CorsConfig
 from llama_swap.config.tree import Findings, ListNode, Node, Scalar
@@ -71,7 +71,7 @@ def _wrong_key(item: Node) -> str | None:
 
 
 @frozen
-class Origins(Plain):
+class Origins(Several):
     """A list of the origins of web pages, as browsers write them: in lower case, and without a default port."""
 
     default: tuple[str, ...] = ()
@@ -79,24 +79,18 @@ class Origins(Plain):
     def read(self, node: Node, found: Findings) -> tuple[str, ...]:
         return _read(node, found, _origin, "the origin of a page, such as https://chat.example")
 
-    def show(self, value: tuple[str, ...]) -> list[str]:
-        return list(value)
-
     def schema(self) -> Schema:
         return _list_schema(r"^\*$|://|\$\{")
 
 
 @frozen
-class Hosts(Plain):
+class Hosts(Several):
     """A list of host names and addresses, without ports."""
 
     default: tuple[str, ...] = ()
 
     def read(self, node: Node, found: Findings) -> tuple[str, ...]:
         return _read(node, found, _host, "the name of a host, such as gpu.example")
-
-    def show(self, value: tuple[str, ...]) -> list[str]:
-        return list(value)
 
     def schema(self) -> Schema:
         return _list_schema(r"^[^/]+$")

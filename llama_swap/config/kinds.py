@@ -52,6 +52,13 @@ class Plain:
         return value
 
 
+class Several:
+    """Texts, which YAML writes as a list."""
+
+    def show(self, value: tuple[str, ...]) -> list[str]:
+        return list(value)
+
+
 @frozen
 class Text(Plain):
     """Any text; numbers and words such as `no` are text as typed."""
@@ -110,16 +117,13 @@ class Choice(Plain):
 
 
 @frozen
-class Names:
+class Names(Several):
     """A list of names, each as typed."""
 
     default: tuple[str, ...] = ()
 
     def read(self, node: Node, found: Findings) -> tuple[str, ...]:
         return tuple(scalar.text for scalar in read_names(node, found))
-
-    def show(self, value: tuple[str, ...]) -> list[str]:
-        return list(value)
 
     def schema(self) -> Schema:
         return {"type": ["array", "null"], "items": {"type": ["string", "number", "boolean", "null"]}}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from llama_swap.config.kinds import Plain, Schema
+from llama_swap.config.kinds import Plain, Schema, Several
 from llama_swap.config.patterns import compiled
 from llama_swap.config.quantities import integer
 from llama_swap.config.tree import NULLS, Findings, ListNode, MapNode, Node, Scalar
@@ -19,7 +19,7 @@ _WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
 @frozen
-class Words(Plain):
+class Words(Several):
     """A list of words of which there are only a few."""
 
     options: tuple[str, ...]
@@ -32,9 +32,6 @@ class Words(Plain):
                 found.error(item, f"must be one of {', '.join(self.options)}, not {item.summary}")
                 return self.default
         return tuple(dict.fromkeys(item.text for item in items if isinstance(item, Scalar)))
-
-    def show(self, value: tuple[str, ...]) -> list[str]:
-        return list(value)
 
     def schema(self) -> Schema:
         return {"type": ["array", "null"], "items": {"enum": list(self.options)}}
@@ -68,7 +65,7 @@ class Logs(Plain):
 
 
 @frozen
-class Patterns(Plain):
+class Patterns(Several):
     """A list of regular expressions of Go; none is the default."""
 
     default: tuple[str, ...]
@@ -88,9 +85,6 @@ class Patterns(Plain):
                 found.error(item, f"invalid regular expression {item.summary}: {error}")
             patterns.append(item.text)
         return tuple(patterns) or self.default
-
-    def show(self, value: tuple[str, ...]) -> list[str]:
-        return list(value)
 
     def schema(self) -> Schema:
         return {"type": ["array", "null"], "items": {"type": "string"}}
