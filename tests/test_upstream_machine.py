@@ -14,7 +14,6 @@ from llama_swap.errors import NotReadyInTime, StartFailed, SwapError
 from llama_swap.upstream.machine import Core, new_process
 from tests.fakes import FakeChild, FakeLauncher, FakeListener, FakeReadiness, make_model
 
-LATE = NotReadyInTime("too late")
 TAKEN = StartFailed("port 9001 is taken")
 DONE = succeed(None)
 
@@ -123,11 +122,19 @@ class StartingTests(MachineCase):
     def test_not_healthy_in_time(self) -> None:
         """A process that does not become healthy is told at once, and then stopped."""
         self.start()
-        self.probe().errback(LATE)
-        self.assertEqual((self.core.state, self.listener.heard), ("stopping", [("failed", LATE)]))
+        late = NotReadyInTime("too late")
+        self.probe().errback(late)
+        self.assertEqual((self.core.state, self.listener.heard), ("stopping", [("failed", late)]))
         self.assertEqual(self.child.asked, [7])
         self.child.exit()
         self.assertEqual((self.core.state, self.events()), ("stopped", ["failed", "gone"]))
+
+    def test_not_healthy_and_loud(self) -> None:
+        """What it printed often says why it is not healthy: on which port it listens, for one."""
+        self.start()
+        self.child.output = "listening on port 9002"
+        self.probe().errback(NotReadyInTime("too late"))
+        self.assertEqual(str(self.failure()), "too late; its last output was:\nlistening on port 9002")
 
     def test_dies_young(self) -> None:
         """A process that exits before it is ready ends the probing; the error has its status and last output."""
@@ -243,7 +250,9 @@ class LogTests(MachineCase):
     def test_not_healthy_in_time(self) -> None:
         """The reason stands before what is done about it."""
         self.start()
-        self.assertEqual(self.logged(lambda: self.probe().errback(LATE)), ["too late", "m: stopping"])
+        self.assertEqual(
+            self.logged(lambda: self.probe().errback(NotReadyInTime("too late"))), ["too late", "m: stopping"]
+        )
 
     def test_address_taken(self) -> None:
         """A start that is none; a line of a log is one line."""
@@ -273,7 +282,7 @@ class ReentrancyTests(MachineCase):
         """Who hears that it failed may stop it: that is under way already."""
         self.listener.reactions["failed"] = self.process.stop
         self.start()
-        self.probe().errback(LATE)
+        self.probe().errback(NotReadyInTime("too late"))
         self.assertEqual((self.core.state, self.child.asked), ("stopping", [7]))
         self.child.exit()
         self.assertEqual(self.events(), ["failed", "gone"])
@@ -340,7 +349,7 @@ def _happen(case: MachineCase, event: str) -> None:
         case "healthy" if not probing.called:
             probing.callback(None)
         case "late" if not probing.called:
-            probing.errback(LATE)
+            probing.errback(NotReadyInTime("too late"))
         case "end" if case.core.child is not None and not case.child.ended:
             case.child.end()
         case "exit" if case.core.child is not None:

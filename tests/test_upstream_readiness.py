@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -69,6 +70,13 @@ class ProberCase(SynchronousTestCase):
     def answer(self, status: int) -> None:
         """Answer the latest question for health."""
         self.statuses[-1].callback(status)
+
+    def meet(self, met: int | Exception) -> None:
+        """Answer the latest question for health, or let it fail."""
+        if isinstance(met, int):
+            self.answer(met)
+        else:
+            self.statuses[-1].errback(met)
 
     def nobody_listens(self) -> None:
         """Refuse the latest question for health."""
@@ -222,6 +230,27 @@ class HealthTests(ProberCase):
         for part in ("model m", "http://127.0.0.1:9007/v1/ok", "30 s", "healthCheckTimeout"):
             self.assertIn(part, error)
         self.assertAlmostEqual(times[-1], HEALTH_TIMEOUT)
+
+    def test_says_what_came_last(self) -> None:
+        """What the last probe met is told, and what may help; a server that may be loading was asked rightly."""
+        met: list[tuple[int | Exception, str]] = [
+            (NobodyListens("refused"), "connection refused; compare the port in `cmd` with that in `proxy`"),
+            (404, "it answered 404; set `checkEndpoint` to a path that it answers with 200, or to none"),
+            (503, "it answered 503"),
+            (UpstreamError("it closed the connection."), "it closed the connection"),
+        ]
+        for last, words in met:
+            healthy = self.prober.healthy(self.model)
+            self.repeat(healthy, partial(self.meet, last))
+            error = str(self.failureResultOf(healthy, NotReadyInTime).value)
+            self.assertEqual(error.partition("(healthCheckTimeout); the last try: ")[2], words)
+
+    def test_says_that_nothing_came(self) -> None:
+        """A server that takes connections and says nothing is told of as such."""
+        healthy = self.prober.healthy(self.model)
+        while not healthy.called:
+            self.clock.advance(0.25)
+        self.assertTrue(str(self.failureResultOf(healthy, NotReadyInTime).value).endswith("the last try: no answer"))
 
     def test_probe_hangs(self) -> None:
         """A probe that is never answered stands for 5 s only; the next one may succeed."""

@@ -184,6 +184,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
 
     @starting.upon(Process.unhealthy).to(stopping)
     def late(process: Process, core: Core, _: Deferred[None], error: SwapError) -> None:
+        error = _with_last_output(core, error)
         core.failed(error)
         core.end()
         core.listener.failed(core.model.id, error)
@@ -196,7 +197,8 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     @starting.upon(Process.ended).to(stopping)
     def died_young(process: Process, core: Core, probe: Deferred[None], status: ExitStatus) -> None:
         probe.cancel()
-        error = _died_young(core, status)
+        died = StartFailed(f"model {core.model.id} ended with {status} before it was ready")
+        error = _with_last_output(core, died)
         core.failed(error)
         core.state = "stopping"
         core.listener.failed(core.model.id, error)
@@ -235,10 +237,12 @@ def _explained(core: Core, failure: Failure) -> SwapError:
     return StartFailed(f"model {core.model.id} cannot start: {failure.getErrorMessage()}")
 
 
-def _died_young(core: Core, status: ExitStatus) -> StartFailed:
+def _with_last_output(core: Core, error: SwapError) -> SwapError:
+    """Return `error` with what the child printed last, which often says why."""
     output = core.child.last_output() if core.child else ""
     said = f"; its last output was:\n{output}" if output else "; it printed nothing"
-    return StartFailed(f"model {core.model.id} ended with {status} before it was ready{said}")
+    error.args = (f"{error}{said}",)
+    return error
 
 
 new_process = _build()

@@ -9,11 +9,10 @@ something may well be ready.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from enum import Enum, auto
 from functools import partial
 from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import ConnectionRefusedError as Refused
@@ -46,15 +45,14 @@ NOBODY = (Refused, NobodyListens)
 _T = TypeVar("_T")
 
 
-class Seen(Enum):
-    """What a probe found."""
+@frozen
+class NotYet:
+    """What a probe found instead of what is waited for."""
 
-    WANTED = auto()
-    """What is waited for."""
-    SOMETHING = auto()
-    """Not yet."""
-    NOBODY = auto()
-    """Not yet: nobody listens."""
+    words: str
+    """For users."""
+    nobody: bool = False
+    """Nobody listens."""
 
 
 @define(eq=False)
@@ -82,7 +80,7 @@ class Prober:
     async def _until_free(self, model: ModelConfig) -> None:
         if not model.is_local:
             return
-        if not await self._repeat(partial(self._refused, model.proxy), _Pauses(self.clock, RELEASE_TIMEOUT)):
+        if await self._repeat(partial(self._refused, model.proxy), _Pauses(self.clock, RELEASE_TIMEOUT)):
             _, port = model.address
             raise StartFailed(
                 f"model {model.id} cannot start: another program listens on port {port}, where the model is to listen. "
@@ -99,50 +97,51 @@ class Prober:
         pauses = _Pauses(self.clock, self.timeout, is_local=model.is_local)
         printed = self.logs.subscribe(model.id, pauses.cut_short, history=None)
         try:
-            ready = await self._repeat(probe, pauses)
+            missing = await self._repeat(probe, pauses)
         finally:
             printed.stopProducing()
-        if not ready:
+        if missing:
             raise NotReadyInTime(
-                f"model {model.id} did not answer {asked} within {self.timeout:g} s (healthCheckTimeout)"
+                f"model {model.id} did not answer {asked} within {self.timeout:g} s (healthCheckTimeout); "
+                f"the last try: {missing.words}"
             )
 
-    async def _repeat(self, probe: Callable[[float], Awaitable[Seen]], pauses: _Pauses) -> bool:
-        """Call `probe` until it sees what is wanted; return whether that came in time."""
-        while (seen := await probe(pauses.patience())) is not Seen.WANTED:
+    async def _repeat(self, probe: Callable[[float], Awaitable[NotYet | None]], pauses: _Pauses) -> NotYet | None:
+        """Call `probe` until it finds what is waited for; return what it found last if that did not come in time."""
+        while found := await probe(pauses.patience()):
             if pauses.time_is_up():
-                return False
-            await pauses.next(seen)
-        return True
+                return found
+            await pauses.next(found)
+        return None
 
-    async def _refused(self, url: str, patience: float) -> Seen:
+    async def _refused(self, url: str, patience: float) -> NotYet | None:
         """Whether nobody listens at the host and port of `url`."""
-        return Seen.SOMETHING if await self._accepted(url, patience) is Seen.WANTED else Seen.WANTED
+        return None if await self._accepted(url, patience) else NotYet("somebody listens")
 
-    async def _accepted(self, url: str, patience: float) -> Seen:
+    async def _accepted(self, url: str, patience: float) -> NotYet | None:
         """Whether a connection to the host and port of `url` is taken."""
         knocked = await self._unless_it_fails(self.endpoint(url).connect(_Knocks()), patience)
-        return knocked if isinstance(knocked, Seen) else Seen.WANTED
+        return knocked if isinstance(knocked, NotYet) else None
 
-    async def _answers(self, url: str, patience: float) -> Seen:
+    async def _answers(self, url: str, patience: float) -> NotYet | None:
         """Whether `url` is answered with 200."""
         status = await self._unless_it_fails(self.get_status(url), patience)
-        if isinstance(status, Seen):
+        if isinstance(status, NotYet):
             return status
-        return Seen.WANTED if status == 200 else Seen.SOMETHING
+        return None if status == 200 else NotYet(_told_of_status(status))
 
-    async def _unless_it_fails(self, asked: Deferred[_T], patience: float) -> _T | Seen:
+    async def _unless_it_fails(self, asked: Deferred[_T], patience: float) -> _T | NotYet:
         """Return what `asked` gives, or what it means if it fails or takes longer than `patience` seconds.
 
         Whatever a server that is still loading does means «not yet».  Only our own cancellation, when the state was
         left, must end the probing.  Endpoints make errors of their own of a cancellation, so they do not hear of it
         first: it is `answer` that we wait for.
         """
-        answer: Deferred[_T | Seen] = Deferred()
+        answer: Deferred[_T | NotYet] = Deferred()
 
         def failed(failure: Failure) -> None:
             if failure.check(*NOT_YET):
-                answer.callback(Seen.NOBODY if failure.check(*NOBODY) else Seen.SOMETHING)
+                answer.callback(_told_of_failure(failure))
             else:
                 answer.errback(failure)
 
@@ -154,6 +153,20 @@ class Prober:
             if too_late.active():
                 too_late.cancel()
             asked.cancel()  # unless it has ended
+
+
+def _told_of_status(status: int) -> str:
+    """Return what to say of an answer that is not 200: a server of 5xx may be loading, others were asked wrongly."""
+    wrongly = "; set `checkEndpoint` to a path that it answers with 200, or to none" if status < 500 else ""
+    return f"it answered {status}{wrongly}"
+
+
+def _told_of_failure(failure: Failure) -> NotYet:
+    if failure.check(*NOBODY):
+        return NotYet("connection refused; compare the port in `cmd` with that in `proxy`", nobody=True)
+    if failure.check(CancelledError, ConnectingCancelledError):
+        return NotYet("no answer")
+    return NotYet(failure.getErrorMessage().rstrip("."))
 
 
 @define(eq=False)
@@ -180,13 +193,13 @@ class _Pauses:
         """Whether the last probe was made."""
         return self._elapsed() >= self._timeout
 
-    def next(self, seen: Seen) -> Deferred[None]:
-        """Fire when the next probe is due, after one that saw this."""
+    def next(self, found: NotYet) -> Deferred[None]:
+        """Fire when the next probe is due, after one that found this."""
         elapsed = self._elapsed()
         share = elapsed * SHARE_OF_LOAD
         if self._hinted:
             pause = QUICK_PAUSE
-        elif self._is_local and seen is Seen.NOBODY:
+        elif self._is_local and found.nobody:
             pause = min(max(QUICK_PAUSE, share), LONGEST_QUICK_PAUSE)
         else:
             pause = min(max(FIRST_PAUSE, share), LONGEST_PAUSE)
