@@ -144,6 +144,7 @@ def make_service(
     from llama_swap.routing.router import Router
     from llama_swap.service import SwapService
     from llama_swap.upstream.guard import Guard
+    from llama_swap.upstream.port_owner import owner_of
     from llama_swap.upstream.process import LocalLauncher
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
@@ -157,9 +158,10 @@ def make_service(
     log_remarks(settings, settings.loaded)
 
     extent = partial(extent_of, Path.cwd())  # which twistd may change later
-    records, dialer = _records(extent(None, config), loop), Dialer(loop)
-    prober = Prober(loop, dialer.endpoint, partial(get_status, dialer), logs, config.health_check_timeout)
-    guard = Guard(loop)
+    records, dialer, guard = _records(extent(None, config), loop), Dialer(loop), Guard(loop)
+    prober = Prober(
+        loop, dialer.endpoint, partial(get_status, dialer), logs, partial(owner_of, loop), config.health_check_timeout
+    )
     launcher = LocalLauncher(loop, loop, logs, guard, os.environ, secrets=config.api_keys)
     router = Router(config, loop, launcher, prober, ReadAhead(_beside).begin, observer=records.lives)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change

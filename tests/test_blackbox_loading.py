@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.upstream.readiness import RELEASE_TIMEOUT
 from tests.blackbox import FAKELLM, ProxyUnderTest, fake_model, fake_models
 from tests.support_client import at_once
 from tests.support_processes import free_port, is_alive, wait_until
@@ -123,14 +124,17 @@ class FailureTests(SynchronousTestCase):
             self.assertEqual(proxy.served("b"), "b")
 
     def test_a_stranger_on_the_port(self) -> None:
-        """Whoever holds the model's port never gets a request; the error names the port."""
+        """Whoever holds the model's port never gets a request; the error names port and program, and comes soon."""
         with socket.create_server(("127.0.0.1", free_port())) as stranger:
             stranger.settimeout(0.1)
             port = stranger.getsockname()[1]
             with ProxyUnderTest({"models": {"a": fake_model("a", port=port)}}) as proxy:
                 answer = proxy.chat("a")
                 self.assertEqual(answer.status, 502)
-                self.assertIn(str(port), answer.error()["message"])
+                self.assertIn(
+                    f"on port {port}, where the model is to listen: pid {os.getpid()} (", answer.error()["message"]
+                )
+                self.assertLess(answer.seconds, RELEASE_TIMEOUT)
             with self.assertRaises(TimeoutError):
                 while True:
                     self.assertEqual(self.received(stranger.accept()[0]), b"")

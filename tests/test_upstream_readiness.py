@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
@@ -22,7 +22,9 @@ from llama_swap.upstream.readiness import (
     LONGEST_QUICK_PAUSE,
     PROBE_TIMEOUT,
     QUICK_PAUSE,
+    RELEASE_TIMEOUT,
     SHARE_OF_LOAD,
+    STRANGER_TIMEOUT,
     Prober,
 )
 from tests.fakes import FakeEndpoint, make_model
@@ -39,7 +41,8 @@ class ProberCase(SynchronousTestCase):
         self.asked: list[str] = []
         self.statuses: list[Deferred[int]] = []
         self.logs = Broadcaster()
-        self.prober = Prober(self.clock, self.endpoint_of, self.get_status, self.logs, HEALTH_TIMEOUT)
+        self.known: dict[int, str] = {}
+        self.prober = Prober(self.clock, self.endpoint_of, self.get_status, self.logs, self.owner_of, HEALTH_TIMEOUT)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def endpoint_of(self, url: str) -> FakeEndpoint:
@@ -53,6 +56,10 @@ class ProberCase(SynchronousTestCase):
         status: Deferred[int] = Deferred()
         self.statuses.append(status)
         return status
+
+    def owner_of(self, port: int) -> Deferred[str]:
+        """Be the `owner_of` of the prober."""
+        return succeed(self.known.get(port, ""))
 
     def refuse(self) -> None:
         """Refuse the latest connection."""
@@ -137,14 +144,34 @@ class AddressTests(ProberCase):
         free.cancel()
         self.failureResultOf(free, CancelledError)
 
-    def test_taken_for_good(self) -> None:
-        """Another program that stays there is named by its port after 5 s, with what to do."""
+    def taken(self) -> tuple[str, float]:
+        """Have a stranger stay where the model is to listen; return what is said, and after how long."""
+        began = self.clock.seconds()
         free = self.prober.address_free(self.model)
         times = self.repeat(free, self.accept)
-        error = str(self.failureResultOf(free, StartFailed).value)
-        for part in ("model m", "another program listens on port 9007", "models.m.proxy"):
+        return str(self.failureResultOf(free, StartFailed).value), times[-1] - began
+
+    def test_taken_for_good(self) -> None:
+        """Another program that stays there is named, with what to do; no model was there that it could come from."""
+        self.known[9007] = "pid 4711 (ollama)"
+        error, seconds = self.taken()
+        for part in ("model m", "another program listens on port 9007", ": pid 4711 (ollama).", "models.m.proxy"):
             self.assertIn(part, error)
-        self.assertAlmostEqual(times[-1], 5.0)
+        self.assertAlmostEqual(seconds, STRANGER_TIMEOUT)
+
+    def test_taken_by_who_knows_whom(self) -> None:
+        """Of other users' programs one is told how to find them."""
+        error, _ = self.taken()
+        self.assertIn(": `sudo ss -ltnp 'sport = :9007'` names it. Stop", error)
+
+    def test_released_slowly(self) -> None:
+        """Where a model was, what is left of it has more time to go; what has not gone then is a stranger."""
+        free = self.prober.address_free(self.model)
+        self.refuse()
+        self.successResultOf(free)
+        for expected in (RELEASE_TIMEOUT, STRANGER_TIMEOUT):
+            _, seconds = self.taken()
+            self.assertAlmostEqual(seconds, expected)
 
     def test_accepts_nobody(self) -> None:
         """An address where a connection hangs is free: nobody accepts it."""

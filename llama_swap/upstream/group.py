@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from attrs import define, field
@@ -74,11 +74,15 @@ def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
 
 def writers_to(pipes: Iterable[int]) -> list[int]:
     """Return the processes whose standard output or error goes into one of our `pipes`, by /proc/PID/fd."""
-    names = {f"pipe:[{os.fstat(pipe).st_ino}]" for pipe in pipes}
+    return holders_of({f"pipe:[{os.fstat(pipe).st_ino}]" for pipe in pipes}, "[12]")
+
+
+def holders_of(files: Collection[str], descriptors: str = "*") -> list[int]:
+    """Return the processes that have one of `files` open, as links in /proc/PID/fd name them."""
     found = set()
-    for link in (*Path("/proc").glob("[0-9]*/fd/1"), *Path("/proc").glob("[0-9]*/fd/2")):
+    for link in Path("/proc").glob(f"[0-9]*/fd/{descriptors}"):
         try:
-            if str(link.readlink()) in names:
+            if str(link.readlink()) in files:
                 found.add(int(link.parts[2]))
         except OSError:
             continue  # it has just gone, or is none of our business

@@ -36,7 +36,9 @@ PROBE_TIMEOUT = 5.0
 """A probe that is accepted but never answered must not stand for the load."""
 LAST_PROBE_TIMEOUT = 0.5
 RELEASE_TIMEOUT = 5.0
-"""How long a port may take to be released by whoever had it before."""
+"""How long a port may take to be released where a model of ours was before: container runtimes take their time."""
+STRANGER_TIMEOUT = 1.5
+"""The same where none of ours was yet.  What a llama-swap leaves behind that was killed is gone within a second."""
 NOT_YET = (CancelledError, ConnectingCancelledError, ConnectError, DNSLookupError, UpstreamError)
 """How asking a server fails that is not there yet, or that is too slow for one probe."""
 NOBODY = (Refused, NobodyListens)
@@ -66,8 +68,12 @@ class Prober:
     """Asks a URL for the status of its answer."""
     logs: Broadcaster
     """Where models' lines pass."""
+    owner_of: Callable[[int], Deferred[str]]
+    """Names whoever has a port of this machine; empty if that is not to be known."""
     timeout: float
     """`healthCheckTimeout`: seconds from launch to the first healthy answer."""
+    _had: set[tuple[str, int]] = field(factory=set, init=False)
+    """The addresses that were free for a model, when one was last to go there."""
 
     def address_free(self, model: ModelConfig) -> Deferred[None]:
         """See `Readiness.address_free`.  Only local addresses are looked at: elsewhere a server may well be running."""
@@ -80,12 +86,17 @@ class Prober:
     async def _until_free(self, model: ModelConfig) -> None:
         if not model.is_local:
             return
-        if await self._repeat(partial(self._refused, model.proxy), _Pauses(self.clock, RELEASE_TIMEOUT)):
-            _, port = model.address
+        address = model.address
+        pauses = _Pauses(self.clock, RELEASE_TIMEOUT if address in self._had else STRANGER_TIMEOUT)
+        if await self._repeat(partial(self._refused, model.proxy), pauses):
+            self._had.discard(address)
+            port = address[1]
+            who = await self.owner_of(port) or f"`sudo ss -ltnp 'sport = :{port}'` names it"
             raise StartFailed(
-                f"model {model.id} cannot start: another program listens on port {port}, where the model is to listen. "
-                f"Stop that program, or give the model another port (models.{model.id}.proxy)"
+                f"model {model.id} cannot start: another program listens on port {port}, where the model is to listen: "
+                f"{who}. Stop that program, or give the model another port (models.{model.id}.proxy)"
             )
+        self._had.add(address)
 
     async def _until_healthy(self, model: ModelConfig) -> None:
         if model.check_endpoint is None:

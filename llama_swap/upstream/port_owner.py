@@ -1,0 +1,49 @@
+"""Tells which program has a port of this machine, for a user who wonders.
+
+It is a hint: of other users' programs the kernel tells only root, and a container's port belongs to who forwards it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+
+from llama_swap.upstream.group import holders_of
+
+_LISTENS = "0A"
+"""TCP_LISTEN, as https://docs.kernel.org/networking/proc_net_tcp.html shows it."""
+
+
+def owner_of(reactor: Any, port: int) -> Deferred[str]:
+    """Do what `who_listens` does, in a thread: there may be many processes."""
+    return deferToThreadPool(reactor, reactor.getThreadPool(), who_listens, port)
+
+
+def who_listens(port: int) -> str:
+    """Return who listens on TCP `port`, as `pid 4711 (ollama)`; nothing if that is not to be known."""
+    sockets = {f"socket:[{inode}]" for inode in _listening_at(port)}
+    return ", ".join(f"pid {pid} ({_name_of(pid)})" for pid in (holders_of(sockets) if sockets else ()))
+
+
+def _listening_at(port: int) -> Iterator[str]:
+    """Yield the inodes of the sockets that listen on `port`, at whatever address."""
+    for table in ("tcp", "tcp6"):
+        try:
+            _, *rows = Path("/proc/net", table).read_text().splitlines()
+        except OSError:  # no IPv6, or no Linux
+            continue
+        for row in rows:
+            _, local, _, state, _, _, _, _, _, inode, *_ = row.split()
+            if state == _LISTENS and int(local.rpartition(":")[2], 16) == port:
+                yield inode
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "gone by now"
