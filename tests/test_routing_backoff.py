@@ -38,7 +38,8 @@ class BackoffTests(SynchronousTestCase):
         refusal = backoff.refusal(10.7)
         assert refusal is not None
         self.assertEqual((refusal.status, refusal.retry_after), (503, 1))
-        self.assertIn("out of memory", str(refusal))
+        told = "not started again so soon after 2 failures; try again in 1 s. The last: out of memory"
+        self.assertEqual(str(refusal), told)
         self.assertIsNone(backoff.refusal(11.5))
 
     def test_reset(self) -> None:

@@ -40,6 +40,8 @@ class Backoff:
         """Return what to tell a request that would start the model now, or None if it may."""
         if now >= self._until:
             return None
-        refusal = Unavailable(f"not started again so soon after {self._failures} failures. The last: {self._error}")
-        refusal.retry_after = ceil(self._until - now)
+        seconds = ceil(self._until - now)
+        too_soon = f"not started again so soon after {self._failures} failures; try again in {seconds} s"
+        refusal = Unavailable(f"{too_soon}. The last: {self._error}")
+        refusal.retry_after = seconds
         return refusal
