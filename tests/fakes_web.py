@@ -7,12 +7,12 @@ from typing import Any
 
 from attrs import field, frozen
 from klein import Klein
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
 from llama_swap.config.model import Config, ModelConfig
-from llama_swap.errors import NotFound, SwapError
+from llama_swap.errors import Conflict, NotFound, SwapError
 from llama_swap.metrics.inflight import InFlight
 from llama_swap.metrics.records import Extent, Records
 from llama_swap.metrics.watcher import HardwareWatch
@@ -66,6 +66,8 @@ class FakeRouter:
 
     def acquire(self, target: Target) -> Deferred[FakeLease]:
         """See `Router.acquire`."""
+        if target.if_cold is not None and target.model not in self.up():
+            return fail(Conflict(target.if_cold))
 
         def cancel(_: object) -> None:
             self.cancelled += 1
@@ -96,6 +98,10 @@ class FakeRouter:
     def states(self) -> dict[str, str]:
         """See `Router.states`."""
         return self.alive
+
+    def up(self) -> frozenset[str]:
+        """See `Router.up`."""
+        return frozenset(model for model, state in self.alive.items() if state != "stopping")
 
     def ready_since(self) -> dict[str, float]:
         """See `Router.ready_since`."""

@@ -41,9 +41,9 @@ def group(members: str, **settings: bool) -> Group:
 
 
 def target_for(name: str) -> Target:
-    """Return the target of `MODEL` or `PROFILE:MODEL`."""
-    profile, _, model = name.rpartition(":")
-    return Target(model, profile or None)
+    """Return the target of `MODEL` or `PROFILE:MODEL`; with a `?` behind it, of a request that may start nothing."""
+    profile, _, model = name.removesuffix("?").rpartition(":")
+    return Target(model, profile or None, "cold" if name.endswith("?") else None)
 
 
 class SchedulerCase(SynchronousTestCase):
@@ -100,12 +100,15 @@ class World:
     after: dict[str, set[str]] = field(factory=dict)
     """For each model: those that started when its own load had been decided, and only waited for others to leave."""
     starts: Counter[str] = field(factory=Counter)
+    wanted: bool = False
+    """Whether anybody has asked for more than what runs anyway."""
     closed: bool = False
 
     # -- what may happen --------------------------------------------------------------------------------------
 
     def request(self, name: str) -> Ticket:
         ticket = Ticket(target_for(name), self.now)
+        self.wanted |= ticket.target.if_cold is None
         self.waiting.append(ticket)
         self._obey(self.scheduler.requested(ticket))
         return ticket
@@ -216,6 +219,7 @@ class World:
 
     def _start(self, model: str) -> None:
         assert model not in self.alive, f"{model} is started twice"
+        assert self.wanted, f"{model} is started for somebody who did not want that"
         assert not self.closed, "started after the end"
         others = self.alive.keys() - self.after.get(model, set())
         assert self.may_start(model, others), f"{model} starts while {sorted(others)} are alive"

@@ -173,6 +173,18 @@ class UpstreamTests(SynchronousTestCase):
             proxy.served("a")
             self.assertEqual(proxy.get("/upstream/a/sw.js").json()["target"], "/sw.js")
 
+    def test_assets_bring_nothing_back(self) -> None:
+        """Neither does it load one again that is being stopped, for another model or for none."""
+        models = {"a": fake_model("a", "--term-delay 0.5"), "b": fake_model("b")}
+        with ProxyUnderTest({"models": models}) as proxy, at_once(1) as clients:
+            proxy.served("a")
+            swap = clients.submit(proxy.served, "b")
+            proxy.journal.wait_for("term", "a")
+            self.assertEqual(proxy.get("/upstream/a/favicon.ico").status, 409)
+            self.assertEqual((swap.result(), [*proxy.running()]), ("b", ["b"]))
+            self.assertEqual(proxy.get("/upstream/a/favicon.ico").status, 409)
+            self.assertEqual(len(proxy.journal.events("start", "a")), 1)
+
     def test_pipelined(self) -> None:
         """Requests sent in one go are answered in their order."""
         with ProxyUnderTest(fake_models("a")) as proxy:

@@ -6,7 +6,15 @@ from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 
 from llama_swap.config.model import PinProfile, Selector
-from llama_swap.errors import NobodyListens, NotFound, NotReadyInTime, StartFailed, TooManyRequests
+from llama_swap.errors import (
+    Conflict,
+    NobodyListens,
+    NotFound,
+    NotReadyInTime,
+    StartFailed,
+    TooManyRequests,
+    Unavailable,
+)
 from llama_swap.routing.lease import Lease
 from llama_swap.routing.upstream import CRASH_SHOWS
 from llama_swap.scheduling.commands import Target
@@ -96,6 +104,40 @@ class LeaseTests(RouterCase):
         self.assertEqual(self.launcher.launched(), ["a", "b"])
         self.make_ready("b")
         self.assertEqual(self.successResultOf(granted).model.id, "b")
+
+    def test_up(self) -> None:
+        """A model is up from its start to its end, or to the first order to stop."""
+        self.assertEqual(self.router.up(), frozenset())
+        granted = self.acquire("a")
+        self.assertEqual(self.router.up(), {"a"})
+        self.make_ready("a")
+        self.successResultOf(granted).release()
+        self.assertEqual(self.router.up(), {"a"})
+        self.router.unload(["a"])
+        self.assertEqual((self.router.up(), self.router.states()), (frozenset(), {"a": "stopping"}))
+        self.child("a").exit()
+        self.assert_at_rest()
+
+    def test_if_cold(self) -> None:
+        """Who may start nothing has a lease only on a model that is up; why it has none is always the same."""
+        modest = Target("a", if_cold="it is not there")
+        for _ in range(2):
+            self.failureResultOf(self.router.acquire(modest), Conflict)
+            granted = self.acquire("a")
+            waiting = self.router.acquire(modest)
+            self.readiness.probing["a"].errback(StartFailed("no"))
+            self.assert_failed([granted, waiting], StartFailed)
+            self.child("a").exit()
+        self.failureResultOf(self.acquire("a"), Unavailable)
+        self.failureResultOf(self.router.acquire(modest), Conflict)
+        self.clock.advance(60)
+        lease, other = self.load("a"), self.successResultOf(self.router.acquire(modest))
+        for each in (lease, other):
+            each.release()
+        self.acquire("b")
+        self.failureResultOf(self.router.acquire(modest), Conflict)
+        self.child("a").exit()
+        self.assertEqual(self.launcher.launched(), ["a"] * 3 + ["b"])
 
     def test_profile(self) -> None:
         """Through a profile both members start; the lease waits only for its own."""

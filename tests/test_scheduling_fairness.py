@@ -190,6 +190,7 @@ class FairnessTests(SynchronousTestCase):
         """With one model at a time, traffic for two models cannot starve a third."""
         self.assert_fair(TinyWorld("a b x", {}, ("a", "b"), "x"))
         self.assert_fair(TinyWorld("a x", {}, ("a",), "x", limit=2))
+        self.assert_fair(TinyWorld("a x", {}, ("a", "a?"), "x", limit=2))
 
     def test_a_profile_against_a_model(self) -> None:
         """Traffic for models that may run together cannot starve one that may run with none of them."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from llama_swap.errors import TooManyRequests
+from typing import ClassVar
+
+from llama_swap.errors import Conflict, StartFailed, TooManyRequests
 from llama_swap.scheduling.commands import Reject, Serve, Start, Stop, Ticket
-from tests.support_scheduling import MAX_WAIT, SchedulerCase, target_for
+from tests.support_scheduling import ERROR, MAX_WAIT, SchedulerCase, target_for
 
 
 class ServingTests(SchedulerCase):
@@ -160,6 +162,68 @@ class SwapTests(SchedulerCase):
         self.scheduler.idled("a")
         self.assertEqual(self.ask("b")[1], [])
         self.assertEqual(self.scheduler.stopped("a"), [Start("b")])
+
+
+class UnlessColdTests(SchedulerCase):
+    """Requests for which nothing may start."""
+
+    profiles: ClassVar = {"p": "a b"}
+
+    def refused(self, name: str) -> None:
+        """A request for `name` is refused at once."""
+        ticket, commands = self.ask(name)
+        self.assert_rejected(commands, [ticket], Conflict)
+
+    def test_states(self) -> None:
+        """A model that is there serves them, one that is being loaded will; not one that is gone, or going."""
+        self.refused("a?")
+        served, _ = self.ask("a")
+        waiting, commands = self.ask("a?")
+        self.assertEqual(commands, [])
+        self.assertEqual(self.scheduler.ready("a"), [Serve(served), Serve(waiting)])
+        self.scheduler.released(served)
+        self.scheduler.released(waiting)
+        self.assertEqual(self.scheduler.idled("a"), [Stop("a")])
+        self.refused("a?")
+        self.assertEqual(self.scheduler.stopped("a"), [])
+        self.refused("a?")
+
+    def test_evicted(self) -> None:
+        """Who asks while a model goes for another one does not bring it back."""
+        self.load("a")
+        self.ask("b")
+        self.refused("a?")
+        self.assertEqual(self.scheduler.stopped("a"), [Start("b")])
+
+    def test_overtaken(self) -> None:
+        """Who had to let another one have its turn first does not bring the model back either."""
+        served = self.serve("a")
+        self.ask("b")
+        late, commands = self.ask("a?", arrived=MAX_WAIT)
+        self.assertEqual(commands, [])
+        stopping, rejected = self.scheduler.released(served)
+        self.assertEqual(stopping, Stop("a", successor="b"))
+        self.assert_rejected([rejected], [late], Conflict)
+
+    def test_load_that_fails(self) -> None:
+        """Who waits for a load that others began does not begin another."""
+        first, _ = self.ask("a")
+        waiting, _ = self.ask("a?")
+        self.assertEqual(self.scheduler.cancelled(first), [])
+        self.assert_rejected(self.scheduler.failed("a", ERROR), [waiting], StartFailed)
+
+    def test_profile(self) -> None:
+        """Nothing starts or stops beside it either."""
+        self.load("a")
+        ticket, commands = self.ask("p:a?")
+        self.assertEqual(commands, [Serve(ticket)])
+        self.scheduler.released(ticket)
+        together, commands = self.ask("p:a")
+        self.assertEqual(commands, [Serve(together), Start("b")])
+        self.scheduler.ready("b")
+        [command] = self.ask("a?")[1]
+        self.assertIsInstance(command, Serve)
+        self.assertEqual(self.scheduler._ready, {"a", "b"})
 
 
 class LeavingClientTests(SchedulerCase):

@@ -55,7 +55,7 @@ class Setting:
     def names(self) -> list[str]:
         """What can be asked for."""
         through = [f"{name}:{member}" for name, members in self.profiles.items() for member in members.split()]
-        return [*self.models.split(), *through]
+        return [*self.models.split(), *through, f"{self.models[0]}?", *(f"{name}?" for name in through[:1])]
 
     def world(self) -> World:
         """Return a world in which nothing has happened."""

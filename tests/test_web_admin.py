@@ -75,6 +75,12 @@ class AdminTests(SynchronousTestCase):
         )
         self.assertEqual(self.json("/models"), listed)
 
+    def test_loaded(self) -> None:
+        """A model counts as loaded from its start to the first order to stop."""
+        for state, said in (("starting", "loaded"), ("ready", "loaded"), ("stopping", "unloaded")):
+            self.router.alive = {"b": state}
+            self.assertEqual(self.json("/v1/models")["data"][2]["status"], {"value": said})
+
     def test_unload_one(self) -> None:
         """A model is unloaded by its id or alias, slashes and all; one that is not there is said not to be."""
         for path, model in (("b", "b"), ("alias", "b"), ("a/x", "a/x"), ("a%2Fx", "a/x")):

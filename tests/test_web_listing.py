@@ -53,7 +53,7 @@ class ListingTests(SynchronousTestCase):
         )
 
     def test_status(self) -> None:
-        """Models that run, in whatever state, are loaded."""
+        """Models that are up are loaded."""
         rows = rows_of(Config(models=models("a", "b")), {"b"})
         self.assertEqual([row["status"]["value"] for row in rows], ["unloaded", "loaded"])
 

@@ -66,14 +66,17 @@ class Router:
 
     def _upstream(self, model: ModelConfig) -> Upstream:
         core = Core(model, self._launcher, self._readiness, self)
-        idle = IdleTimer(self.clock, model.ttl, partial(self._expired, model.id))
-        return Upstream(core, new_process(core), idle)
+        return Upstream(core, new_process(core), IdleTimer(self.clock, model.ttl, partial(self._expired, model.id)))
 
     # -- what users may do ------------------------------------------------------------------------------------
 
     def states(self) -> dict[str, str]:
         """Return the state of every model that is not stopped."""
         return self._upstreams.states()
+
+    def up(self) -> frozenset[str]:
+        """Return the ids of the models that are ready, or will be if nothing goes wrong; not of those that stop."""
+        return self._upstreams.up()
 
     def ready_since(self) -> dict[str, float]:
         """Return since when each model that is ready is so, in seconds of the clock."""
@@ -121,7 +124,7 @@ class Router:
         if target.model not in self.config.models:
             return fail(NotFound(f"model {target.model} was taken out of the configuration"))
         upstream = self._upstreams[target.model]
-        if upstream.state == "stopped" and (refusal := upstream.backoff.refusal(now)):
+        if target.if_cold is None and upstream.state == "stopped" and (refusal := upstream.backoff.refusal(now)):
             return fail(refusal)
         ticket = Ticket(target, now)
         granted: Deferred[Lease] = Deferred(lambda _: self._cancelled(ticket))
@@ -148,8 +151,7 @@ class Router:
 
     def unload(self, models: Iterable[str]) -> Deferred[None]:
         """Stop `models`, whoever uses them.  Fires when nothing of them is left."""
-        ends = [self._end_of(model) for model in models]
-        return gatherResults(ends, consumeErrors=True).addCallback(lambda _: None)
+        return gatherResults([self._end_of(model) for model in models], consumeErrors=True).addCallback(lambda _: None)
 
     def unload_all(self) -> Deferred[None]:
         """Stop every model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from attrs import frozen
 
@@ -10,6 +11,8 @@ from llama_swap.config.model import Selector
 
 _COMING = frozenset({"clearing", "starting"})
 """The states of a model that will be ready."""
+UP: Final = _COMING | {"ready"}
+"""Those, and that of one that is.  A model that stops is as good as gone: who wants it has to start it again."""
 
 
 @frozen
@@ -24,7 +27,7 @@ class Usage:
     @property
     def is_active(self) -> bool:
         """Whether the target runs, or will soon."""
-        return self.requests > 0 or self.state == "ready" or self.state in _COMING
+        return self.requests > 0 or self.state in UP
 
 
 def choose(selector: Selector, usage: Callable[[str], Usage], turn: int) -> str:

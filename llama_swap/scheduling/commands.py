@@ -15,6 +15,8 @@ class Target:
 
     model: str
     profile: str | None = None
+    if_cold: str | None = None
+    """Why the request is refused where its model does not run: then it starts and stops nothing.  None: it may."""
 
 
 @define(eq=False)

@@ -5,7 +5,7 @@ No clock, no processes, no I/O: whoever calls it (`llama_swap.routing`) does wha
 
 A ticket is decided by these rules, in this order:
 
-1.  Its model is being loaded, or retires: wait for that.
+1.  Its model is being loaded, or retires: wait for that.  Or it is not there, and may not be started: reject.
 2.  It needs a model gone that is itself being loaded: wait; a load under way is finished first.
 3.  It needs a model gone that still answers somebody: wait; no answer is cut by a swap.
 4.  It would be served at the cost of a ticket before it: wait until that one has had its turn.  It may neither stop the
@@ -24,7 +24,7 @@ from collections.abc import Iterable, Set
 
 from attrs import define, field
 
-from llama_swap.errors import NotFound, SwapError, TooManyRequests, Unavailable
+from llama_swap.errors import Conflict, NotFound, SwapError, TooManyRequests, Unavailable
 from llama_swap.scheduling.commands import Command, Plan, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.queue import Queue, Waiting
 from llama_swap.scheduling.rules import Rules
@@ -146,8 +146,7 @@ class FIFOScheduler:
 
     def idled(self, model: str) -> list[Command]:
         """A model was not used for its `ttl`.  Ignored if somebody uses or waits for it by now."""
-        wanted = self._serving[model] or self._queue.count(model)
-        return [] if wanted else self._stop(model)
+        return [] if self._serving[model] or self._queue.count(model) else self._stop(model)
 
     def unloaded(self, model: str) -> list[Command]:
         """Somebody wants the model gone, whoever uses it."""
@@ -202,11 +201,13 @@ class FIFOScheduler:
         model = ticket.model
         if model in self._loading or model in self._retiring:
             return []
+        if (if_cold := ticket.target.if_cold) is not None and model not in self._ready:
+            self._queue.remove(ticket)
+            return [Reject(ticket, Conflict(if_cold))]
         plan = self._plan(ticket.target)
         if any(evicted in self._loading or self._serving[evicted] for evicted in plan.evict):
             return []
-        wanted = (model, *plan.alongside)
-        missing = [name for name in wanted if name not in self._ready and name not in self._loading]
+        missing = [name for name in (model, *plan.alongside) if not (name in self._ready or name in self._loading)]
         if self._yields(waiting, plan.evict, missing):
             return []
         commands: list[Command] = []
@@ -242,8 +243,7 @@ class FIFOScheduler:
         return False
 
     def _plan(self, target: Target) -> Plan:
-        plan = self._plans.get(target)
-        if plan is None:
+        if (plan := self._plans.get(target)) is None:
             plan = self._plans[target] = self._rules.policy.plan(target, self._alive())
         return plan
 

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from llama_swap.config.model import Config
 from llama_swap.scheduling.addresses import DistinctAddresses
-from llama_swap.scheduling.commands import Policy
+from llama_swap.scheduling.commands import Plan, Policy, Target
 from llama_swap.scheduling.groups import Groups
 from llama_swap.scheduling.matrix import Combinations
 from llama_swap.scheduling.profiles import ListProfiles
@@ -17,6 +17,17 @@ MOST_WAITING = 100
 """Of all models together, unless the limits that were raised for some of them come to more."""
 USUAL_LIMIT = 10
 """What `concurrencyLimit` is by default."""
+
+
+@frozen
+class UnlessCold:
+    """Leaves all as it is for a request that may start nothing; another policy decides for others."""
+
+    otherwise: Policy
+
+    def plan(self, target: Target, running: frozenset[str]) -> Plan:
+        """See `Policy.plan`."""
+        return self.otherwise.plan(target, running) if target.if_cold is None else Plan()
 
 
 @frozen
@@ -43,11 +54,9 @@ def rules_of(config: Config) -> Rules:
     groups, matrix = config.routing.groups, config.routing.matrix
     persistent = frozenset(member for group in groups.values() if group.persistent for member in group.members)
     otherwise = Groups(groups) if matrix is None else Combinations(matrix.combinations, matrix.evict_costs)
+    addresses = {model.id: model.address for model in config.models.values()}
     return Rules(
-        DistinctAddresses(
-            ListProfiles(config.profiles, otherwise, persistent),
-            {model.id: model.address for model in config.models.values()},
-        ),
+        UnlessCold(DistinctAddresses(ListProfiles(config.profiles, otherwise, persistent), addresses)),
         {model.id: model.concurrency_limit for model in config.models.values()},
         config.max_wait,
         head_starts(config),

@@ -40,7 +40,7 @@ class AdminRoutes:
     def models(self, request: Request) -> bytes:
         """List the models, as OpenAI does."""
         router = self._router
-        entries = listing(router.config, router.names, router.states(), self._created)
+        entries = listing(router.config, router.names, router.up(), self._created)
         return json_answer(request, {"object": "list", "data": entries})
 
     def running(self, request: Request) -> bytes:

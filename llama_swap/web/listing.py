@@ -13,16 +13,16 @@ from llama_swap.config.model import Capabilities, Config, ModelConfig, Selector
 from llama_swap.routing.names import Names
 
 
-def listing(config: Config, names: Names, loaded: Collection[str], created: int) -> list[dict[str, Any]]:
-    """Return the entries by id; `loaded` are the ids of the models that run.
+def listing(config: Config, names: Names, up: Collection[str], created: int) -> list[dict[str, Any]]:
+    """Return the entries by id; `up` are the ids of the models that are ready, or coming.
 
     What is unlisted, or refused by the active profile, is not there; of two entries with one id the first counts.
     """
     entries: dict[str, dict[str, Any]] = {}
     for id_, fields, stands_for in _everything(config, names):
         if id_ not in names.refused and id_ not in entries:
-            runs = any(names.model_id(name) in loaded for name in stands_for)
-            status = {"value": "loaded" if runs else "unloaded"}
+            is_up = any(names.model_id(name) in up for name in stands_for)
+            status = {"value": "loaded" if is_up else "unloaded"}
             own = {"id": id_, "object": "model", "created": created, "owned_by": "llama-swap"}
             entries[id_] = {**own, **fields, "status": status}
     return sorted(entries.values(), key=lambda entry: entry["id"])

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes
 
+from attrs import evolve
 from klein import Klein
 from twisted.web.resource import IResource
 
 from llama_swap.config.model import COMFYUI_MODEL
-from llama_swap.errors import Conflict, NotFound, Unavailable
+from llama_swap.errors import NotFound, Unavailable
 from llama_swap.relay.tunnel import wanted_protocol
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import PeerModel
@@ -25,6 +26,8 @@ PREFIX = b"/upstream/"
 PLACEHOLDER = "/upstream/-"
 COMFYUI = b"/comfyui"
 COMFYUI_PLACEHOLDER = "/comfyui/-"
+COMFYUI_PAGE = Target(COMFYUI_MODEL)
+COMFYUI_REST = evolve(COMFYUI_PAGE, if_cold=f"model {COMFYUI_MODEL} is not loaded; only /comfyui/ itself can start it")
 MOST_SEGMENTS = 64
 """A model's name is looked for in so many segments of a path."""
 LONGEST_NAME = 4096
@@ -89,10 +92,9 @@ class PassThrough:
         target, rest = split_target(request.uri, self._forwarder.names)
         if not rest.startswith(b"/"):
             return _lead_to_root(request)
-        is_cold = isinstance(target, Target) and not self._is_loaded(target.model)
         path = rest.partition(b"?")[0].decode("latin-1")
-        if is_cold and self._forwarder.router.config.upstream.ignores(path):
-            raise Conflict(f"model {target.model} is not loaded; path matches upstream.ignorePaths")
+        if isinstance(target, Target) and self._forwarder.router.config.upstream.ignores(path):
+            target = evolve(target, if_cold=f"model {target.model} is not loaded; path matches upstream.ignorePaths")
         return self._forward(request, target, rest)
 
     def pass_on_to_comfyui(self, request: SwapRequest) -> IResource | bytes:
@@ -102,12 +104,8 @@ class PassThrough:
         rest = request.uri.removeprefix(COMFYUI)
         if not rest.startswith(b"/"):
             return _lead_to_root(request)
-        if rest.partition(b"?")[0] != b"/" and not self._is_loaded(COMFYUI_MODEL):
-            raise Conflict(f"model {COMFYUI_MODEL} is not loaded; only /comfyui/ itself can start it")
-        return self._forward(request, Target(COMFYUI_MODEL), rest)
-
-    def _is_loaded(self, model: str) -> bool:
-        return model in self._forwarder.router.states()
+        is_first_page = rest.partition(b"?")[0] == b"/"
+        return self._forward(request, COMFYUI_PAGE if is_first_page else COMFYUI_REST, rest)
 
     def _forward(self, request: SwapRequest, target: Target | PeerModel, rest: bytes) -> IResource:
         head = request.head
