@@ -18,7 +18,7 @@ from llama_swap.tls import RenewableListening
 
 
 @frozen
-class Places:
+class ListeningPlan:
     """Where to listen, and where that is done until then, which may be the same: each with its certificate of now."""
 
     there: RenewableListening
@@ -69,26 +69,26 @@ class Listening:
         port, self._port = self._port, None
         return (port and port.stopListening()) or succeed(None)
 
-    def read(self, address: Address) -> Places:
+    def read(self, address: Address) -> ListeningPlan:
         """Return what can listen at an address, and what it is that listens now.  This may block.
 
         @raise CannotListen: the certificate of `address` cannot be used.
         """
         there, here = self._read(address), self._here
         if address == here.address:
-            return Places(there, there)
+            return ListeningPlan(there, there)
         try:
-            return Places(there, self._read(here.address))
+            return ListeningPlan(there, self._read(here.address))
         except CannotListen:  # no reason not to leave
-            return Places(there, here)
+            return ListeningPlan(there, here)
 
-    def follow(self, places: Places) -> None:
+    def follow(self, plan: ListeningPlan) -> None:
         """Have new connections get the certificate; if it is to be elsewhere, move there, or stay if that cannot be.
 
         Connections that are open go on, wherever they came in.
         """
-        there = places.there
-        self._here.context = places.here.context  # also for those who come until it has moved, if ever
+        there = plan.there
+        self._here.context = plan.here.context  # also for those who come until it has moved, if ever
         if there.address == self.address:
             return
         if self.address.is_given or there.address.is_given:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from llama_swap.config.load import Loaded
 from llama_swap.config.model import Config
 from llama_swap.errors import SwapError
-from llama_swap.listening import Listening, Places
+from llama_swap.listening import Listening, ListeningPlan
 from llama_swap.routing.difference import Difference
 from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
@@ -71,7 +71,7 @@ def reloading(
     *,
     prepare: Callable[[Config], _What],
     apply: Callable[[Config, _What], Difference],
-) -> Reloading[tuple[Loaded, Places, _What]]:
+) -> Reloading[tuple[Loaded, ListeningPlan, _What]]:
     """Return what reads the files of `settings`, certificates included, in a thread, and then has `apply` follow them.
 
     `prepare` looks at what the configuration names outside itself, in that thread too, or raises a SwapError; `apply`
@@ -79,20 +79,20 @@ def reloading(
     """
     from twisted.internet.threads import deferToThreadPool
 
-    def read() -> Deferred[tuple[Loaded, Places, _What]]:
+    def read() -> Deferred[tuple[Loaded, ListeningPlan, _What]]:
         ports = router.ports()
         return deferToThreadPool(loop, loop.getThreadPool(), partial(read_all, ports))
 
-    def read_all(ports: Mapping[str, int]) -> tuple[Loaded, Places, _What]:
+    def read_all(ports: Mapping[str, int]) -> tuple[Loaded, ListeningPlan, _What]:
         loaded = load(settings.sources, ports)
         # A `listen` that is gone, or was mistyped, is no reason to leave those who know the address.
         address = settings.flags.address(loaded.config) if loaded.config.listen else listening.address
         return loaded, listening.read(address), prepare(loaded.config)
 
-    def follow(whole: tuple[Loaded, Places, _What]) -> None:
-        loaded, places, prepared = whole
+    def follow(whole: tuple[Loaded, ListeningPlan, _What]) -> None:
+        loaded, plan, prepared = whole
         difference = apply(loaded.config, prepared)
-        listening.follow(places)  # now that keys are asked for, where they are wanted there
+        listening.follow(plan)  # now that keys are asked for, where they are wanted there
         log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.expressions import MOST, Budget, Combinations, ExpressionError, Meaning, combinations
+from llama_swap.config.expressions import MOST, Budget, ExpressionError, Meaning, ModelSets, combinations
 
 Written = st.recursive(
     st.sampled_from("abcde"),
@@ -27,7 +27,7 @@ def read(text: str, budget: int = MOST, **others: str) -> list[str]:
             raise ExpressionError(f"no model {name}")
         return name
 
-    def expression(name: str) -> Combinations:
+    def expression(name: str) -> ModelSets:
         return combinations(others[name], meaning, left)
 
     meaning, left = Meaning(model, expression), Budget(budget)
@@ -136,5 +136,5 @@ class BombTests(SynchronousTestCase):
         self.assertIn("nested too deeply", str(self.assertRaises(ExpressionError, read, "(" * 5000 + "a" + ")" * 5000)))
 
 
-def _nothing(name: str) -> Combinations:
+def _nothing(name: str) -> ModelSets:
     raise AssertionError(name)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import BadRequest, HeadTooLarge, SwapError
-from llama_swap.web.heads import FIELDS_LIMIT, HEAD_LIMIT, RequestHead, judge_unfinished, parse_head
+from llama_swap.web.heads import FIELDS_LIMIT, HEAD_LIMIT, RequestHead, judge_unfinished, parse_request_head
 from tests.support_smuggling import DOUBTFUL_HEADS, GOOD_HEADS
 
 
@@ -21,7 +21,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_fields(self) -> None:
         """Everything is kept as it came, except the blanks around values."""
-        parsed = parse_head(
+        parsed = parse_request_head(
             head(b"POST /a%2Fb//c?d=%20 HTTP/1.1", b"hOST: h:80", b"X:", b"x:\t a  b\xe9 \t", b"Content-Length: 007")
         )
         fields = ((b"hOST", b"h:80"), (b"X", b""), (b"x", b"a  b\xe9"), (b"Content-Length", b"007"))
@@ -38,7 +38,7 @@ class ParseTests(SynchronousTestCase):
             (b"Content-Length: 999999999999999999", 10**18 - 1, False),
             (b"Transfer-Encoding: Chunked", None, True),
         ):
-            parsed = parse_head(head(b"POST / HTTP/1.1", b"Host: h", field))
+            parsed = parse_request_head(head(b"POST / HTTP/1.1", b"Host: h", field))
             self.assertEqual((parsed.length, parsed.chunked), (length, chunked), field)
 
     def test_connection(self) -> None:
@@ -51,18 +51,18 @@ class ParseTests(SynchronousTestCase):
             (b"GET / HTTP/1.1", [b"Connection: closet"], True),
             (b"GET / HTTP/1.0", [b"Connection: keep-alive"], False),
         ):
-            self.assertEqual(parse_head(head(line, b"Host: h", *fields)).keeps_open, keeps_open, fields)
+            self.assertEqual(parse_request_head(head(line, b"Host: h", *fields)).keeps_open, keeps_open, fields)
 
     def test_expect(self) -> None:
         """Only clients of HTTP/1.1 may wait for a 100."""
         for version, expects in ((b"1", True), (b"0", False)):
-            parsed = parse_head(head(b"POST / HTTP/1." + version, b"Host: h", b"Expect: 100-Continue"))
+            parsed = parse_request_head(head(b"POST / HTTP/1." + version, b"Host: h", b"Expect: 100-Continue"))
             self.assertEqual(parsed.expects_continue, expects)
 
     def test_good(self) -> None:
         """What honest clients send is taken."""
         for text in GOOD_HEADS:
-            parse_head(text)
+            parse_request_head(text)
             for end in range(1, len(text)):
                 judge_unfinished(text[:end])
 
@@ -70,7 +70,7 @@ class ParseTests(SynchronousTestCase):
         """What two readers could read in two ways is refused."""
         for text in DOUBTFUL_HEADS:
             with self.assertRaises(BadRequest, msg=repr(text)):
-                parse_head(text)
+                parse_request_head(text)
 
     def test_limits(self) -> None:
         """64 KiB and 200 fields are taken; a byte, or a field, more is not."""
@@ -84,9 +84,9 @@ class ParseTests(SynchronousTestCase):
     def takes(self, text: bytes, *, fits: bool) -> None:
         """Check whether a head is taken, or too large."""
         if fits:
-            parse_head(text)
+            parse_request_head(text)
         else:
-            self.assertRaises(HeadTooLarge, parse_head, text)
+            self.assertRaises(HeadTooLarge, parse_request_head, text)
 
     def test_what_is_wrong(self) -> None:
         """The message says what is wrong, as far as that can be known."""
@@ -98,13 +98,13 @@ class ParseTests(SynchronousTestCase):
             (head(b"GET / HTTP/1.1", b"Host: h", b"Content-Length: " + b"1" * 5000), "Content-Length"),
             (head(b"GET / HTTP/1.1", b"Host: h", b"bad name: 1"), "head is malformed"),
         ):
-            self.assertIn(words, str(self.assertRaises(BadRequest, parse_head, text)))
+            self.assertIn(words, str(self.assertRaises(BadRequest, parse_request_head, text)))
 
     def test_long_and_hostile(self) -> None:
         """The time for a head grows with its length, whatever it holds."""
         for filler in (b" ", b"\t", b"a", b"a:", b"a:\r\n", b":", b"\r", b"\r\n", b"a: \r\n "):
             text = b"GET / HTTP/1.1\r\nHost: h\r\n" + filler * (HEAD_LIMIT // len(filler) - 20) + b"\0\r\n\r\n"
-            self.assertRaises(SwapError, parse_head, text)
+            self.assertRaises(SwapError, parse_request_head, text)
 
 
 class UnfinishedTests(SynchronousTestCase):
@@ -138,7 +138,7 @@ class UnfinishedTests(SynchronousTestCase):
             b"GET /" + noise + b" HTTP/1.1\r\nHost: h\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: h\r\n" + noise + b"\r\n\r\n",
         ):
-            for read in (parse_head, judge_unfinished):
+            for read in (parse_request_head, judge_unfinished):
                 try:
                     read(text)
                 except SwapError:

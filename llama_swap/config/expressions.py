@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 MOST: Final = 20_000
 """How many combinations may be made for one matrix, those of parts of expressions included."""
 
-Combinations = tuple[frozenset[str], ...]
+ModelSets = tuple[frozenset[str], ...]
 """Sets of models that may run together, in the order of their definition; none is there twice."""
 
 _TOKEN = re.compile(r"\s*([A-Za-z0-9._-]+|[&|()+])")
@@ -55,11 +55,11 @@ class Meaning:
 
     model: Callable[[str], str]
     """From the name of a model to its id."""
-    expression: Callable[[str], Combinations]
+    expression: Callable[[str], ModelSets]
     """From the name of another expression to what it stands for."""
 
 
-def combinations(text: str, meaning: Meaning, budget: Budget) -> Combinations:
+def combinations(text: str, meaning: Meaning, budget: Budget) -> ModelSets:
     """Return what an expression stands for.
 
     @raise ExpressionError: it is not an expression, or one that stands for too much.
@@ -90,7 +90,7 @@ class _Reader:
     def __attrs_post_init__(self) -> None:
         self._advance()
 
-    def alternatives(self) -> Combinations:
+    def alternatives(self) -> ModelSets:
         """Read what is joined by `|`."""
         found = dict.fromkeys(self._together())
         if self.token != "|":  # noqa: S105 -- no password
@@ -100,7 +100,7 @@ class _Reader:
         self._budget.spend(len(found))
         return tuple(found)
 
-    def _together(self) -> Combinations:
+    def _together(self) -> ModelSets:
         found = self._part()
         while self._accept("&"):
             other = self._part()
@@ -108,7 +108,7 @@ class _Reader:
             found = tuple(dict.fromkeys(one | another for one, another in product(found, other)))
         return found
 
-    def _part(self) -> Combinations:
+    def _part(self) -> ModelSets:
         if self._accept("("):
             found = self.alternatives()
             if not self._accept(")"):

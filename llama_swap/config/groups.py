@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from llama_swap.config.fields import Key, read_keys
-from llama_swap.config.kinds import Flag, Names, Section, read_names
+from llama_swap.config.kinds import Flag, NameList, Section, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Group
 from llama_swap.config.references import Known
 from llama_swap.config.tree import MapNode, Node
 
 GROUP: Final = (
-    Key("members", Section(Names().schema()), "The models of the group."),
+    Key("members", Section(NameList().schema()), "The models of the group."),
     Key("swap", Flag(True), "Whether only one of them runs at a time."),
     Key("exclusive", Flag(True), "Whether loading one of them unloads the models of other groups."),
     Key("persistent", Flag(), "Whether other groups leave its models alone."),

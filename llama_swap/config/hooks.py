@@ -8,13 +8,13 @@ from typing import Final
 from attrs import frozen
 
 from llama_swap.config.fields import Key, read_keys
-from llama_swap.config.kinds import Names, Section, Text, read_names
+from llama_swap.config.kinds import NameList, Section, Text, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.references import Known
 from llama_swap.config.tree import MapNode, Node
 
 _ON_STARTUP: Final = (
-    Key("preload", Section(Names().schema()), "Models to load, one after the other, at the start."),
+    Key("preload", Section(NameList().schema()), "Models to load, one after the other, at the start."),
     Key("profile", Text(None), "The profile whose pins hold from the start on, and after a reload."),
 )
 _HOOKS: Final = (Key("on_startup", Section({}), "What happens at the start."),)

@@ -11,14 +11,14 @@ from typing import Final
 from llama_swap.config.access import Hosts, Origins, Secrets
 from llama_swap.config.fields import Elsewhere, Key, Nested
 from llama_swap.config.kinds import (
-    Address,
     Assignments,
     CheckPath,
     Choice,
     FilePath,
     Flag,
     Headers,
-    Names,
+    ListenAddress,
+    NameList,
     Section,
     Text,
 )
@@ -119,7 +119,7 @@ TOP: Final = (
     Key("unloadTimeout", Whole(10, "seconds", zero_is_default=True), "Time from SIGTERM to SIGKILL."),
     Key("globalConcurrencyLimit", Whole(0, "requests"), "Inferences of all models together, waiting ones too; 0: any."),
     Key("startPort", Whole(5800, least=1, most=65535), "The first port that ${PORT} gives."),
-    Key("listen", Address(), "Where to listen, unless the command line says so."),
+    Key("listen", ListenAddress(), "Where to listen, unless the command line says so."),
     Key("maxRequestBody", Size(256 * 1024 * 1024), "The largest request body, in bytes or as 64M."),
     Key("readAhead", Flag(default=True), "Read the next model's files into memory while the one before it stops."),
     Key("logRequests", Flag(), "Write one line for each request to the log."),
@@ -145,7 +145,7 @@ MODEL: Final = (
     Key("cmd", Section({"type": "string", "minLength": 1}), "The command that starts the model's server."),
     Key("cmdStop", Section({"type": ["string", "null"]}), "The command that stops it, instead of SIGTERM."),
     Key("proxy", Section({"type": ["string", "null"]}), "The URL where that server is reached."),
-    Key("aliases", Names(), "Other names for this model."),
+    Key("aliases", NameList(), "Other names for this model."),
     Key("env", Assignments(), "Environment variables for the command, as NAME=value."),
     Key("checkEndpoint", CheckPath(), "The path that answers 200 once the model is ready, or none."),
     Key("ttl", Whole(-1, "seconds", least=-1), "Unload when idle for this long; 0: never, -1: globalTTL."),

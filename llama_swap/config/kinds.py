@@ -117,7 +117,7 @@ class Choice(Plain):
 
 
 @frozen
-class Names(Several):
+class NameList(Several):
     """A list of names, each as typed."""
 
     default: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ class Names(Several):
 
 
 @frozen
-class Headers(Names):
+class Headers(NameList):
     """A list of header names, which differ by more than upper and lower case."""
 
     def read(self, node: Node, found: Findings) -> tuple[str, ...]:
@@ -263,7 +263,7 @@ class FilePath(Plain):
 
 
 @frozen
-class Address(Plain):
+class ListenAddress(Plain):
     """Where to listen.  Only the door that opens it can tell whether an endpoint string is right.
 
     The original ignores the key, so that it never keeps a file from being used.

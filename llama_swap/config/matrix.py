@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, field
 
-from llama_swap.config.expressions import Budget, Combinations, ExpressionError, Meaning, combinations
+from llama_swap.config.expressions import Budget, ExpressionError, Meaning, ModelSets, combinations
 from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.kinds import Section, Text
 from llama_swap.config.macros import Scope
@@ -90,10 +90,10 @@ class _Sets:
     """Variables, ids and aliases, to ids."""
     _found: Findings
     _budget: Budget = field(factory=Budget)
-    _read: dict[str, Combinations] = field(factory=dict)
+    _read: dict[str, ModelSets] = field(factory=dict)
     _reading: list[str] = field(factory=list)
 
-    def combinations(self, name: str) -> Combinations:
+    def combinations(self, name: str) -> ModelSets:
         """Return what the set `name` stands for; report what is wrong with it, once."""
         if name not in self._read:
             self._reading.append(name)
@@ -103,7 +103,7 @@ class _Sets:
                 self._reading.pop()
         return self._read[name]
 
-    def _combinations(self, node: Node) -> Combinations:
+    def _combinations(self, node: Node) -> ModelSets:
         if not isinstance(node, Scalar):
             self._found.error(node, f"must be an expression, such as `a & (b | c)`, not {node.summary}")
         elif not self._budget.is_spent:
@@ -121,7 +121,7 @@ class _Sets:
             raise ExpressionError(f"there is no model, alias or variable {name!r}{reference or meant}")
         return self._names[name]
 
-    def _referred(self, name: str) -> Combinations:
+    def _referred(self, name: str) -> ModelSets:
         if name not in self.nodes:
             raise ExpressionError(f"there is no set {name!r}")
         if name in self._reading:

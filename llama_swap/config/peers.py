@@ -8,7 +8,7 @@ from llama_swap.config.access import Secret
 from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.filters import read_filters
 from llama_swap.config.keys import timeouts
-from llama_swap.config.kinds import Names, Section, Text, named_settings, read_names
+from llama_swap.config.kinds import NameList, Section, Text, named_settings, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Peer
 from llama_swap.config.ports import base_url
@@ -18,7 +18,7 @@ NOWHERE: Final = "http://tailcat.invalid"
 """No such host can be (RFC 6761)."""
 PEER: Final = (
     Key("proxy", Text(None), "The URL of the other server."),
-    Key("models", Section(Names().schema()), "Its models; without them, it is asked what it has."),
+    Key("models", Section(NameList().schema()), "Its models; without them, it is asked what it has."),
     Key("apiKey", Secret(), "The key that the other server wants."),
     Key("filters", Section({"type": ["object", "null"]}), "What is taken out of requests, and put in."),
     Key("timeouts", timeouts(response_header=60.0), "How long the other server may take."),

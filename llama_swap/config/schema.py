@@ -11,7 +11,7 @@ from pathlib import Path
 from llama_swap.config.fields import section_schema
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP
-from llama_swap.config.kinds import Names, Schema
+from llama_swap.config.kinds import NameList, Schema
 from llama_swap.config.matrix import MATRIX
 from llama_swap.config.peers import PEER
 from llama_swap.config.profiles import PINS
@@ -32,7 +32,7 @@ def schema() -> Schema:
         "peers": _named({"$ref": "#/definitions/peer"}),
         "routing": _routing(),
         "selectors": _named({"$ref": "#/definitions/selector"}),
-        "profiles": _named({"anyOf": [Names().schema(), {"$ref": "#/definitions/pins"}]}),
+        "profiles": _named({"anyOf": [NameList().schema(), {"$ref": "#/definitions/pins"}]}),
     }
     for name, form in forms.items():
         top["properties"][name] |= form

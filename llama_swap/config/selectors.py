@@ -6,7 +6,7 @@ from collections.abc import Collection, Set
 from typing import Final
 
 from llama_swap.config.fields import Key, read_keys
-from llama_swap.config.kinds import Choice, Flag, Names, Section, Text, named_settings, read_names
+from llama_swap.config.kinds import Choice, Flag, NameList, Section, Text, named_settings, read_names
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Routing, Selector
 from llama_swap.config.quantities import Whole
@@ -18,7 +18,7 @@ SPILLOVER: Final = (Key("spillover", Whole(1, "requests", least=1), "Requests at
 
 SELECTOR: Final = (
     Key("strategy", Choice(("warm", "pin", "spillover")), "How the model is chosen."),
-    Key("targets", Section(Names().schema()), "The models to choose from, the preferred one first."),
+    Key("targets", Section(NameList().schema()), "The models to choose from, the preferred one first."),
     Key("settings", Section({"type": ["object", "null"]}), "What the strategy needs to know."),
     Key("name", Text(), "A name for people to read."),
     Key("description", Text(), "A text for people to read."),

@@ -31,7 +31,7 @@ NEWEST_SPEEDS: Final = 10_000
 """How many of the latest speeds make a histogram."""
 UNFIT: Final = (UnicodeEncodeError, OverflowError)
 """What SQLite's module raises of a text that UTF-8 cannot say, and of a number that has more than 64 bits."""
-PATIENCE: Final = 5.0
+BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait while another program writes to the file."""
 
 _COLUMNS: Final = (
@@ -143,7 +143,7 @@ def _told(path: str) -> Iterator[None]:
 def _open(path: str) -> Connection:
     from sqlite3 import Row, connect
 
-    connection = connect(path, timeout=PATIENCE, check_same_thread=False)
+    connection = connect(path, timeout=BUSY_TIMEOUT, check_same_thread=False)
     connection.row_factory = Row
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, enough for the end of a process, however sudden

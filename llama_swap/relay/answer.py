@@ -99,7 +99,7 @@ class AnswerParser:
     def _feed_head(self, data: bytes) -> None:
         self._unparsed += data
         while end := self._unparsed.find(b"\r\n\r\n") + 1:
-            head, rest = parse_head(self._unparsed[: end + 3]), self._unparsed[end + 3 :]
+            head, rest = parse_answer_head(self._unparsed[: end + 3]), self._unparsed[end + 3 :]
             if head.status == 101:
                 self._judge_upgrade(head)
             elif head.status < 200:  # an interim answer: the final one follows
@@ -155,7 +155,7 @@ class AnswerParser:
 
 
 @lru_cache(REMEMBERED_HEADS)
-def parse_head(text: bytes) -> AnswerHead:
+def parse_answer_head(text: bytes) -> AnswerHead:
     """Parse a status line and header section, up to and with its empty line.
 
     @raise InvalidAnswer: it is malformed, or does not say clearly where its body ends.

@@ -44,7 +44,7 @@ NO_SUCH_NETWORK = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENET
 
 @implementer(IStreamClientEndpoint)
 @define
-class _InTurn:
+class _Fallback:
     """Tries one endpoint after the other, as long as connections are refused.
 
     It fails as the last one does, of those whose kind of address this machine has.
@@ -59,7 +59,7 @@ class _InTurn:
 
         def try_the_rest(refusal: Failure) -> Deferred[IProtocol]:
             refusal.trap(Refused)
-            return _InTurn(rest).connect(factory).addErrback(lambda later: refusal if _is_nowhere(later) else later)
+            return _Fallback(rest).connect(factory).addErrback(lambda later: refusal if _is_nowhere(later) else later)
 
         return connecting.addErrback(try_the_rest) if rest else connecting
 
@@ -92,7 +92,7 @@ class Dialer:
 
     def _plain(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
         if host == "localhost":
-            return _InTurn([self._plain("127.0.0.1", port, timeout), self._plain("::1", port, timeout)])
+            return _Fallback([self._plain("127.0.0.1", port, timeout), self._plain("::1", port, timeout)])
         if isIPAddress(host):
             return self._at(IPv4Address("TCP", host, port), TCP4ClientEndpoint(self._reactor, host, port, timeout))
         if isIPv6Address(host):

@@ -33,7 +33,7 @@ class ReverseProxyResource(Resource):
     """Relays one request to an upstream.
 
     `sink` makes what writes the answer to the client, of the arguments of `ResponseRelay`.
-    `patience` is how many seconds the head of the answer may take; 0: any.
+    `header_timeout` is how many seconds the head of the answer may take; 0: any.
     `joined` is called if the two ends agree to leave HTTP, and the request has become a tunnel.
     `over` is called exactly once: when the answer was passed on, or with the error that ended it before, which is
     `Cancelled` if the client left.  Then, if nothing of an answer was passed on, `refuse` is to tell the client.
@@ -51,7 +51,7 @@ class ReverseProxyResource(Resource):
         refuse: Callable[[Request, SwapError], None],
         over: Callable[[SwapError | None], None],
         observer: AnswerObserver,
-        patience: float = 0,
+        header_timeout: float = 0,
         joined: Callable[[], None] | None = None,
         sink: Callable[..., ResponseSink] = ResponseRelay,
     ) -> None:
@@ -62,7 +62,7 @@ class ReverseProxyResource(Resource):
         self._refuse = refuse
         self._over = over
         self._observer = observer
-        self._patience = patience
+        self._header_timeout = header_timeout
         self._joined = joined
         self._sink = sink
         self._too_late: IDelayedCall | None = None
@@ -78,8 +78,8 @@ class ReverseProxyResource(Resource):
         exchange.start()
         if not self._ended:
             client.left = self._client_left
-        if self._patience and not self._ended:
-            self._too_late = self._pool.clock.callLater(self._patience, self._lose_patience, request)
+        if self._header_timeout and not self._ended:
+            self._too_late = self._pool.clock.callLater(self._header_timeout, self._time_out, request)
         return NOT_DONE_YET
 
     def cancel(self, error: SwapError) -> None:
@@ -91,10 +91,12 @@ class ReverseProxyResource(Resource):
         if self._joined is not None:
             self._joined()
 
-    def _lose_patience(self, request: Request) -> None:
+    def _time_out(self, request: Request) -> None:
         self._too_late = None
         if not request.startedWriting:
-            self._exchange.cancel(UpstreamError(f"no answer within {self._patience:g} s (timeouts.responseHeader)"))
+            self._exchange.cancel(
+                UpstreamError(f"no answer within {self._header_timeout:g} s (timeouts.responseHeader)")
+            )
 
     def _failed(self, request: Request, error: SwapError) -> None:
         if request.startedWriting:

@@ -18,7 +18,7 @@ from twisted.web.http import HTTPChannel, Request
 from llama_swap.errors import BadRequest, SwapError
 from llama_swap.relay.chunked import ChunkedBody, MalformedChunks, SizedBody
 from llama_swap.web.errors import last_answer
-from llama_swap.web.heads import RequestHead, judge_unfinished, parse_head
+from llama_swap.web.heads import RequestHead, judge_unfinished, parse_request_head
 from llama_swap.web.patience import Patience
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class SwapChannel(HTTPChannel):
             self._searched = len(self._unread)
             judge_unfinished(self._unread)
             return False
-        head = parse_head(self._unread[:end])
+        head = parse_request_head(self._unread[:end])
         self._searched = 0
         self._unread = self._unread[end:]
         self._begin(head)

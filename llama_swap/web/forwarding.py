@@ -219,7 +219,7 @@ class Forwarding(Resource):
             refuse=partial(self._unanswered, lease),
             over=partial(self._over, lease),
             observer=noted,
-            patience=lease.model.timeouts.response_header,
+            header_timeout=lease.model.timeouts.response_header,
             joined=partial(lease.release, used=False) if lease.model.compat.ignore_websockets else None,
             sink=sink,
         )

@@ -68,7 +68,7 @@ class RequestHead:
         return values[-1] if values else None
 
 
-def parse_head(text: bytes) -> RequestHead:
+def parse_request_head(text: bytes) -> RequestHead:
     """Parse the head of a request, up to and with its empty line.
 
     @raise BadRequest: it is malformed, or does not say clearly where its body ends.

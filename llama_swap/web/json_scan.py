@@ -22,7 +22,7 @@ MAX_DEPTH: Final = 900
 """About what Python's decoder takes."""
 MAX_SCALAR: Final = 128 * 1024
 """Characters of one number, beyond which it is refused: until its end has come, it is read again with each packet."""
-PATIENCE: Final = 64
+MOST_STEPS: Final = 64
 """Steps in one packet after which the regular expressions are not what this text needs."""
 _PACKET: Final = 64 * 1024
 """Bytes of a text in memory that are looked at in one go, in which no other thread can run."""
@@ -98,13 +98,13 @@ class JsonScan:
 
     def _scan(self, text: str, position: int) -> int:
         """Take all that is whole; return where it ends."""
-        steps, patience = 0, PATIENCE
+        steps, budget = 0, MOST_STEPS
         while True:
             start = self._swallow(text, _end_of(SPACES, text, position))
-            if steps > patience and text.startswith(("[", "{"), start):
+            if steps > budget and text.startswith(("[", "{"), start):
                 after = self._decode(text, start)
                 if after == start:  # in vain, and perhaps all of the packet was read for it: not soon again
-                    patience = 2 * steps
+                    budget = 2 * steps
                 start = after
             steps += 1
             token = TOKEN.match(text, start)

@@ -52,7 +52,7 @@ class PeerForwarding(Resource):
             refuse=self._refuse,
             over=self._over,
             observer=noted,
-            patience=peers.configured[target.peer].timeouts.response_header,
+            header_timeout=peers.configured[target.peer].timeouts.response_header,
         )
 
     def render(self, request: Request) -> int:
