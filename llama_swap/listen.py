@@ -33,6 +33,9 @@ _HOST_PORT = re.compile(r"(?!(tcp6?|ssl|unix):)(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[
 # in `ssl:8443:certKey=cert.pem:privateKey=key.pem`
 _FILE = re.compile(r":(certKey|privateKey)=((?:\\.|[^\\:])+)")
 
+# where a relative path begins in `unix:swap.sock` and the like
+_RELATIVE = re.compile(r"(^unix:(?!\w+=)|:(address|certKey|privateKey|extraCertChain|dhParameters)=)(?=[^/:])")
+
 _INTERFACE = re.compile(r":interface=((?:\\.|[^\\:])*)")
 
 OPEN_TO_ALL = (
@@ -146,6 +149,11 @@ class Address:
     def told(self, listening: IAddress) -> str:
         """Return where it listens, now that it does, beginning with what to type to get there."""
         return told(listening, "https" if self.is_secure else "http")
+
+
+def anchored(listen: str, base: Path) -> str:
+    """Return what users write with the relative paths in it as those from `base` on."""
+    return _RELATIVE.sub(lambda match: f"{match[0]}{quoteStringArgument(str(base))}/", listen)
 
 
 def endpoint_description(listen: str) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from llama_swap.config.load import Loaded, load_config
 from llama_swap.config.model import Config
 from llama_swap.config.sources import Sources, Stamp, stamps_of
 from llama_swap.errors import CannotListen, ConfigError, SwapError
-from llama_swap.listen import DEFAULT, DEFAULT_TLS, Address, Certificate
+from llama_swap.listen import DEFAULT, DEFAULT_TLS, Address, Certificate, anchored
 
 if TYPE_CHECKING:
     from llama_swap.metrics.records import Extent
@@ -34,11 +34,13 @@ class Flags:
     listen: str | None = None
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
+    base: Path = field(factory=Path.cwd)
+    """Where it was typed: from there on are all paths, here and in the files, also when twistd has gone elsewhere."""
 
     @property
     def sources(self) -> Sources:
         """Where the configuration is written."""
-        return Sources(self.config, self.config_dir)
+        return Sources(self.config, self.config_dir, self.base)
 
     @property
     def certificate(self) -> Certificate | None:
@@ -47,7 +49,7 @@ class Flags:
         @raise CannotListen: half of it is missing.
         """
         if self.tls_cert_file and self.tls_key_file:
-            return Certificate(self.tls_cert_file, self.tls_key_file)
+            return Certificate(str(self.base / self.tls_cert_file), str(self.base / self.tls_key_file))
         if self.tls_cert_file or self.tls_key_file:
             raise CannotListen("-tls-cert-file and -tls-key-file belong together: give both, or neither")
         return None
@@ -58,7 +60,8 @@ class Flags:
         @raise CannotListen: half of the certificate is missing.
         """
         certificate = self.certificate
-        return Address(self.listen or config.listen or (DEFAULT_TLS if certificate else DEFAULT), certificate)
+        text = self.listen or config.listen or (DEFAULT_TLS if certificate else DEFAULT)
+        return Address(anchored(text, self.base), certificate)
 
 
 @frozen
@@ -102,7 +105,7 @@ def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
 
     @raise ConfigError: it cannot be used.
     """
-    return load_config(*sources.paths(), environ=os.environ, ports=ports or {})
+    return load_config(*sources.paths(), environ=os.environ, ports=ports or {}, base=sources.base)
 
 
 def extent_of(base: Path, before: Callable[[], Extent] | None, config: Config) -> Extent:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger, globalLogBeginner, globalLogPublisher
@@ -157,7 +156,7 @@ def make_service(
     logs, logs_follow = _logs(config, loop, lines, show)
     log_remarks(settings, settings.loaded)
 
-    extent = partial(extent_of, Path.cwd())  # which twistd may change later
+    extent = partial(extent_of, settings.flags.base)
     records, dialer, guard = _records(extent(None, config), loop), Dialer(loop), Guard(loop)
     prober = Prober(
         loop, dialer.endpoint, partial(get_status, dialer), logs, partial(owner_of, loop), config.health_check_timeout

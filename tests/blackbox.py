@@ -68,7 +68,8 @@ class ProxyUnderTest:
     """A running proxy; leaving the `with` block ends it and checks that it leaves nothing behind.
 
     `config` is YAML text, or a mapping (written as JSON, which is YAML); `options` go to the command line.  It is run
-    in a `terminal`, which is its stdin, or in none, and by the command `within`, if there is one.
+    in a `terminal`, which is its stdin, or in none, and by the command `within`, if there is one.  twistd works in
+    `rundir`, if that is given.
     Checked at the end: exit status 0 within 35 s of SIGTERM, no process alive that it or its models started, no
     traceback in what it printed.
     """
@@ -79,6 +80,7 @@ class ProxyUnderTest:
         *options: str,
         env: Mapping[str, str] | None = None,
         twistd: bool = False,
+        rundir: str | None = None,
         terminal: int | None = None,
         within: Sequence[str] = (),
     ) -> None:
@@ -86,6 +88,7 @@ class ProxyUnderTest:
         self._options = options
         self._env = dict(env or {})
         self._twistd = twistd
+        self._rundir = rundir
         self._terminal = terminal
         self._within = (*(("setsid", "--ctty") if terminal is not None else ()), *within)
         self._mark = uuid.uuid4().hex
@@ -100,6 +103,8 @@ class ProxyUnderTest:
         self.journal = Journal(self.directory / "journal")
         extra = {"FAKELLM_JOURNAL": str(self.journal.path), MARK: self._mark, **self._env}
         door = TWISTD if self._twistd else CONSOLE
+        if self._rundir is not None:
+            door = [*TWISTD[:-1], "--rundir", self._rundir, TWISTD[-1]]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [*self._within, *door, "--config", self.config_path, "--listen", "127.0.0.1:0", *self._options],

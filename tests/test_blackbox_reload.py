@@ -218,8 +218,8 @@ class ReloadTests(SynchronousTestCase):
             self.assertLess(resident_memory(proxy.pid) - memory, 20 * 1024 * 1024)
 
     def test_daemon_door(self) -> None:
-        """The service of twistd reloads as well."""
-        with ProxyUnderTest(fake_models("a"), twistd=True) as proxy:
+        """The service of twistd reloads as well, wherever it has gone."""
+        with ProxyUnderTest(fake_models("a"), "--config", "config.yaml", twistd=True, rundir="/") as proxy:
             reload(proxy, fake_models("b"))
             self.assertEqual(proxy.served("b"), "b")
 
@@ -251,7 +251,8 @@ class WatchTests(SynchronousTestCase):
                 self.assertEqual(proxy.chat("a").status, 404)
 
     def test_daemon_door(self) -> None:
-        """The service of twistd watches as well."""
-        with ProxyUnderTest(fake_models("m"), "--watch-config", twistd=True) as proxy:
+        """The service of twistd watches as well, wherever it has gone."""
+        options = ("--config", "config.yaml", "--watch-config")
+        with ProxyUnderTest(fake_models("m"), *options, twistd=True, rundir="/") as proxy:
             write(proxy, fake_models("n"))
             self.assert_seen(proxy, "n")

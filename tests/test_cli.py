@@ -359,7 +359,7 @@ class ErrorTests(CliTestCase):
             "tcp:abc",
             "tcp:1:2:3:4:5",
             "ssl:0:privateKey=/no/such.pem",
-            f"ssl:0:privateKey={self.path}",
+            f"ssl:0:privateKey={Path(self.path).absolute()}",
             "systemd:domain=INET:name=http",
         ):
             self.assertIn(address, self.failed("--config", self.path, "--listen", address))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -13,7 +14,22 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import listen
 from llama_swap.errors import CannotListen
-from llama_swap.listen import BACKLOG, check, endpoint_description, is_loopback, is_wide, told, will_be_wide
+from llama_swap.listen import BACKLOG, anchored, check, endpoint_description, is_loopback, is_wide, told, will_be_wide
+
+
+class AnchoredTests(SynchronousTestCase):
+    """`anchored`."""
+
+    def test_files(self) -> None:
+        """Relative paths become those from a directory on, whatever its name; all else stays as it is."""
+        for text, found in (
+            ("unix:swap.sock", "unix:/a\\:b/swap.sock"),
+            ("unix:mode=660:address=run/x", "unix:mode=660:address=/a\\:b/run/x"),
+            ("ssl:1:certKey=c\\:d.pem:privateKey=/k", "ssl:1:certKey=/a\\:b/c\\:d.pem:privateKey=/k"),
+        ):
+            self.assertEqual(anchored(text, Path("/a:b")), found)
+        for text in ("127.0.0.1:80", ":80", "unix:/x", "unix:address=/x", "systemd:index=0", "ssl:1"):
+            self.assertEqual(anchored(text, Path("/a:b")), text)
 
 
 class DescriptionTests(SynchronousTestCase):

@@ -24,10 +24,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from llama_swap import __version__, listen, reload, tap
+from llama_swap.errors import ConfigError
 from llama_swap.logs.observer import event_lines
-from llama_swap.settings import Flags, Settings
+from llama_swap.settings import Flags, Settings, load
 from llama_swap.tap import Options, makeService
 from tests.fakes_wire import Answer, Client
+from tests.support_tls import make_certificates
 
 GOOD = "models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
 
@@ -246,11 +248,38 @@ class SettingsTests(TapTestCase):
         settings = Settings.read(Flags(os.path.relpath(self.path)))
         self.assertEqual(list(settings.config.models), ["a"])
 
+    def test_elsewhere(self) -> None:
+        """Everything is found again where it was, also when twistd has gone to another directory."""
+        home = Path(self.mktemp()).absolute()
+        (home / "more").mkdir(parents=True)
+        self.addCleanup(os.chdir, Path.cwd())
+        make_certificates(home)
+        (home / "config.yaml").write_text(GOOD)
+        (home / "more" / "b.yaml").write_text("models: {b: {cmd: serve, proxy: 'http://127.0.0.1:5801'}}")
+        for certificate in (
+            {"tls_cert_file": "cert.pem", "tls_key_file": "key.pem"},
+            {"listen": "ssl:0:certKey=cert.pem:privateKey=key.pem"},
+        ):
+            os.chdir(home)
+            settings = Settings.read(Flags("config.yaml", "more", watch_config=True, **certificate))
+            os.chdir("/")
+            self.assertEqual(list(load(settings.sources).config.models), ["a", "b"])
+            self.assertEqual(settings.watched, settings.stamps(settings.address))
+            self.assertEqual(len(settings.watched or ()), 4)
+            settings.address.endpoint(None)
+
+    def test_names_in_messages(self) -> None:
+        """Messages name a file as it was typed."""
+        name = os.path.relpath(self.write("models: {a: {}}"))
+        error = self.assertRaises(ConfigError, Settings.read, Flags(name))
+        self.assertEqual(error.filename, name)
+
     def test_watched(self) -> None:
         """The certificate is watched with the files of the configuration, so that a renewed one is noticed."""
         certificate, key = self.write("certificate"), self.write("key")
         settings = Settings.read(Flags(self.path, watch_config=True, tls_cert_file=certificate, tls_key_file=key))
         self.assertEqual(settings.watched, settings.stamps(settings.address))
-        self.assertEqual(set(settings.stamps(settings.address)), {self.path, certificate, key})
+        files = {str(Path(file).absolute()) for file in (self.path, certificate, key)}
+        self.assertEqual(set(settings.stamps(settings.address)), files)
         Path(certificate).write_text("renewed")
         self.assertNotEqual(settings.watched, settings.stamps(settings.address))

@@ -31,6 +31,7 @@ MAX_BYTES: Final = 1024 * 1024
 """Of the file; the largest seen in the wild has 85 kB."""
 
 _NONE: Final[Mapping[str, int]] = {}
+_HERE: Final = Path()
 _FIELDS: Final = frozenset(fields_dict(Config))
 
 
@@ -45,14 +46,16 @@ class Loaded:
     """Decisions that were left to us, such as a port taken from `cmd`."""
 
 
-def load_config(*paths: str, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE) -> Loaded:
-    """Read the files at `paths`, each of which adds to those before it.
+def load_config(
+    *paths: str, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE, base: Path = _HERE
+) -> Loaded:
+    """Read the files at `paths`, which are those from `base` on; each adds to those before it.
 
     `environ` fills `${env.NAME}`; `ports` is what `${PORT}` stood for, by model, when the files were read before.
 
     @raise ConfigError: they cannot be used; with every problem in them.
     """
-    contents = {path: _content(path) for path in paths}
+    contents = {path: _content(path, base) for path in paths}
     loaded = _loaded({path: content for path, (content, _) in contents.items()}, environ, ports)
     public = [path for path, (content, is_public) in contents.items() if is_public and _tells(content, loaded.config)]
     if public:
@@ -70,10 +73,10 @@ def parse_config(
     return _loaded({filename: text}, environ, ports)
 
 
-def _content(path: str) -> tuple[bytes, bool]:
+def _content(path: str, base: Path) -> tuple[bytes, bool]:
     """Return what is in a file, as far as it is wanted, and whether everybody may read it."""
     try:
-        with Path(path).open("rb") as file:
+        with (base / path).open("rb") as file:
             return file.read(MAX_BYTES + 1), bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -23,12 +23,16 @@ class Sources:
 
     file: str | None = None
     directory: str | None = None
+    base: Path = Path()
+    """Paths are those from there on."""
 
     def __str__(self) -> str:
         return self.file or self.directory or ""
 
     def paths(self) -> list[str]:
         """Return the files in the order in which they are read: the single one, then those of the directory by name.
+
+        They are named as the user does, from `base` on.
 
         @raise ConfigError: there is none, or one twice.
         """
@@ -43,25 +47,26 @@ class Sources:
                 raise self._refusal("has no file that ends with .yml or .yaml")
             return found
         for path in found:
-            if os.path.realpath(path) == os.path.realpath(self.file):
+            if os.path.realpath(self.base / path) == os.path.realpath(self.base / self.file):
                 raise ConfigError(path, [Problem(None, "", "is read twice: by -config, and by -config-dir")])
         return [self.file, *found]
 
     def stamps(self) -> dict[str, Stamp]:
-        """Return what can be told of each file that is there, as `stamps_of` does."""
+        """Return what can be told of each file that is there, as `stamps_of` does, by its path with `base`."""
         try:
             paths = self._in_directory()
         except OSError:
             paths = []
-        return stamps_of(paths if self.file is None else [self.file, *paths])
+        return stamps_of(str(self.base / path) for path in (paths if self.file is None else [self.file, *paths]))
 
     def _in_directory(self) -> list[str]:
         if self.directory is None:
             return []
         # Hidden are the files of editors and disks, such as Emacs' `.#a.yaml` and macOS' `._a.yaml`: no YAML in them.
-        names = sorted(name for name in os.listdir(self.directory) if not name.startswith("."))  # noqa: PTH208
+        directory = self.directory and self.base / self.directory  # the empty name is none, and not that of `base`
+        names = sorted(name for name in os.listdir(directory) if not name.startswith("."))  # noqa: PTH208
         paths = [os.path.join(self.directory, name) for name in names if Path(name).suffix in ENDINGS]  # noqa: PTH118
-        return [path for path in paths if not Path(path).is_dir()]
+        return [path for path in paths if not (self.base / path).is_dir()]
 
     def _refusal(self, message: str) -> ConfigError:
         return ConfigError(self.directory or "", [Problem(None, "", message)])
