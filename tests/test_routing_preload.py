@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
+from llama_swap.routing.lease import Lease
 from llama_swap.routing.preload import Preload
+from llama_swap.scheduling.commands import Target
 from tests.support_routing import RouterCase
 
 
@@ -32,6 +35,25 @@ class PreloadTests(RouterCase):
         self.child("a").exit(1)
         self.make_ready("b")
         self.assertEqual(self.router.states(), {"b": "ready"})
+        self.assert_at_rest()
+
+    def test_defect(self) -> None:
+        """Neither does what should never happen; it is told."""
+        acquire = self.router.acquire
+
+        def defective(target: Target) -> Deferred[Lease]:
+            if target.model == "a":
+                raise ZeroDivisionError
+            return acquire(target)
+
+        self.patch(self.router, "acquire", defective)
+        self.preload.startService()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.make_ready("b")
+        self.preload.load(["c"])
+        self.assertEqual(self.launcher.launched(), ["b"])
+        self.child("b").exit()
+        self.make_ready("c")
         self.assert_at_rest()
 
     def test_later(self) -> None:

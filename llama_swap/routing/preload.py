@@ -53,6 +53,10 @@ class Preload(Service):
             except SwapError as error:
                 problem = " | ".join(str(error).splitlines())
                 self._log.error("{model} was not preloaded: {problem}", model=model, problem=problem)
+            except CancelledError:
+                raise
+            except Exception:  # noqa: BLE001 -- a defect: it must not keep the others from being loaded
+                self._log.failure("{model} was not preloaded", model=model)
             else:
                 lease.release()
 
