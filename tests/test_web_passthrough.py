@@ -231,6 +231,11 @@ class RouteTests(SynchronousTestCase):
         self.client.send(b"GET /upstream/a/ HTTP/1.0\r\n\r\n")
         self.assertIn(b"\r\nHost: 127.0.0.1:5800\r\n", self.sent())
 
+    def test_elsewhere(self) -> None:
+        """A server on another machine is asked by its own name, as one behind a virtual host must be."""
+        self.client.ask("GET", "/upstream/based/", headers={"X-Own": "1"})
+        self.assertTrue(self.sent().startswith(b"GET /base/ HTTP/1.1\r\nHost: h:1\r\nX-Own: 1\r\n"))
+
     def test_path_of_the_upstream(self) -> None:
         """A path in the model's `proxy` stands before the rest."""
         self.client.ask("GET", "/upstream/based//x?y")

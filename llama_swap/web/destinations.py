@@ -27,10 +27,14 @@ class Destination:
     path: bytes
     """Of `url`, in front of that of each request."""
     connect_timeout: float
+    is_local: bool
+    """Whether it is on this machine: then it is told the `Host` for which the client took the proxy."""
 
     @classmethod
-    def at(cls, url: str, description: str, pools: Pools, connect_timeout: float) -> Destination:
+    def at(
+        cls, url: str, description: str, pools: Pools, connect_timeout: float, *, is_local: bool = False
+    ) -> Destination:
         """Return the destination at a base URL; to make it opens no connection."""
         parts = urlsplit(url)
         pool = pools.pool(url, connect_timeout)
-        return cls(url, description, pool, parts.netloc.encode(), parts.path.encode(), connect_timeout)
+        return cls(url, description, pool, parts.netloc.encode(), parts.path.encode(), connect_timeout, is_local)

@@ -119,7 +119,8 @@ class Forwarder:
 
     def _connect(self, model: ModelConfig) -> Destination:
         timeout = model.timeouts.connect
-        destination = Destination.at(model.proxy, f"model {model.id} at {model.proxy}", self._pools, timeout)
+        description = f"model {model.id} at {model.proxy}"
+        destination = Destination.at(model.proxy, description, self._pools, timeout, is_local=model.is_local)
         self._destinations[model.id] = destination
         return destination
 
@@ -202,7 +203,7 @@ class Forwarding(Resource):
         outbound = OutboundRequest(
             method=noted.method,
             target=destination.path + self._uri,
-            host=request.head.value(b"host") or destination.authority,
+            host=(destination.is_local and request.head.value(b"host")) or destination.authority,
             fields=request.head.outbound,
             client=noted.client,
             body=self._body,
