@@ -145,6 +145,14 @@ class AdminTests(SynchronousTestCase):
         self.assertEqual(self.ask("DELETE", "/unload")[0], 405)
         self.assertEqual(self.router.unloads, 0)
 
+    def test_head(self) -> None:
+        """To look whether there is a page for it unloads nothing; what only tells may be looked at."""
+        for path in ("/health", "/v1/models", "/running"):
+            self.assertEqual(self.ask("HEAD", path)[0], 200, path)
+        response = self.successResultOf(self.treq.request("HEAD", HOME + "/unload"))
+        self.assertEqual((response.code, response.headers.getRawHeaders("Allow")), (405, ["GET, POST"]))
+        self.assertEqual(self.router.unloads, 0)
+
 
 class UnloadTests(SynchronousTestCase):
     """`/unload`."""

@@ -172,6 +172,15 @@ class InferenceTests(SynchronousTestCase):
                 self.client.ask("GET", path + query)
                 self.assertEqual(self.client.error()[0], 400, path + query)
 
+    def test_head(self) -> None:
+        """Nor is a model loaded for who wants to know whether there is such a page."""
+        for path in GET:
+            self.client.ask("HEAD", f"{path}?model=a")
+            answer = self.client.answer("HEAD")
+            allowed = "GET, POST" if path in POST else "GET"
+            self.assertEqual((answer.status, answer["Allow"]), (405, allowed), path)
+        self.assertEqual(self.router.targets, [])
+
     def test_encoded_path(self) -> None:
         """A path that is spelled in another way is the same path, for bodies of any size, and goes upstream so."""
         for size in (10, 2 * SMALL):

@@ -12,6 +12,7 @@ from llama_swap.config.masking import masked
 from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
 from llama_swap.web.answers import json_answer, text_answer
+from llama_swap.web.errors import refuse_head
 from llama_swap.web.listing import listing
 
 
@@ -61,6 +62,7 @@ class AdminRoutes:
 
     async def unload(self, request: Request) -> bytes:
         """Stop every model, and answer when they are gone."""
+        refuse_head(request, ("GET", "POST"))
         await _whatever_the_client_does(self._router.unload_all())
         return text_answer(request, "OK")
 

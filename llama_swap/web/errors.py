@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
@@ -89,6 +90,16 @@ def refuse(request: Request, error: SwapError) -> None:
 def refuse_failure(request: Request, failure: Failure) -> None:
     """Answer `request` with whatever went wrong."""
     refuse(request, _as_swap_error(request, failure))
+
+
+def refuse_head(request: Request, allowed: Iterable[str]) -> None:
+    """Keep a GET that starts or stops something from being done for HEAD, as werkzeug's routes would.
+
+    HEAD changes nothing (RFC 9110 §9.2.1): who only checks links must not unload models.  `allowed` are the methods
+    that the page takes.
+    """
+    if request.method == b"HEAD":
+        raise NoSuchMethod(allowed)
 
 
 def add_to(app: Klein) -> None:

@@ -19,7 +19,7 @@ from llama_swap.routing.names import Resolved
 from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.body import LargeBody, Named, read_body, read_query
-from llama_swap.web.errors import refuse_failure
+from llama_swap.web.errors import refuse_failure, refuse_head
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import GET, POST, target_at_upstream
 from llama_swap.web.site import SwapRequest, body_of
@@ -93,6 +93,7 @@ class InferenceRoutes:
     def ask(self, request: SwapRequest) -> IResource:
         """Return the resource that forwards `request` to the model that its query names."""
         path, _, query = request.uri.partition(b"?")
+        refuse_head(request, ("GET", "POST") if path.decode() in POST else ("GET",))
         named = read_query(query)
         resolved = self._forwarder.names.resolve(named.model)
         uri = path + b"?" + _as_told(named, resolved)
