@@ -110,6 +110,29 @@ models:
         for cmd in ("8999", "9000 -p 8999:9000", "9000 $(map 8999)"):
             self.assert_warnings(one_model(lines.format(cmd)))
         self.assert_warnings(one_model("cmd: x --port 9000\nproxy: http://gpu:8999"))
+        self.assert_warnings(
+            one_model("cmd: x --port 9000\nproxy: http://localhost"), (5, "models.m.proxy", "requests go to port 80,")
+        )
+
+    def test_given_port_and_a_fixed_one(self) -> None:
+        """A proxy on a port of its own is told where the model is given ${PORT}: it would never become ready."""
+        text = "macros: {server: 'x --port ${PORT}'}\n" + one_model("cmd: ${server}\nproxy: http://127.0.0.1:8999")
+        expected = "requests go to port 8999, but the model is given ${PORT}; write ${PORT} here as well"
+        self.assert_warnings(text, (6, "models.m.proxy", expected))
+        self.assertEqual(load(text).config.models["m"].proxy, "http://127.0.0.1:8999")
+        for lines in ("cmd: podman run -p ${PORT}:8000 x", "env: ['LLAMA_ARG_PORT=${PORT}']\ncmd: x"):
+            text = one_model(f"proxy: http://localhost:8999\n{lines}")
+            self.assert_warnings(text, (4, "models.m.proxy", "is given ${PORT}"))
+
+    def test_given_port_and_one_that_may_lead_to_it(self) -> None:
+        """Whoever knows both ports, or listens elsewhere, may be right."""
+        for lines in (
+            "cmd: x --port ${PORT}\nproxy: http://127.0.0.1:${PORT}/v",
+            "cmd: tunnel 8999:${PORT}\nproxy: http://127.0.0.1:8999",
+            "cmd: x ${PORT}\nenv: [FRONT=8999]\nproxy: http://127.0.0.1:8999",
+            "cmd: x ${PORT}\nproxy: http://gpu:8999",
+        ):
+            self.assert_warnings(one_model(lines))
 
 
 class NameTests(FindingsTestCase):

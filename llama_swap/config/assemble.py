@@ -19,7 +19,7 @@ from llama_swap.config.keys import AT_TOP, MODEL
 from llama_swap.config.kinds import is_name
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import COMFYUI_MODEL, PID, Compat, ModelConfig
-from llama_swap.config.ports import MOST, assign_ports, base_url, host_of, port_of
+from llama_swap.config.ports import MOST, address_of, assign_ports, base_url, port_of
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 from llama_swap.loopback import leads_to_this_machine
 
@@ -228,8 +228,8 @@ def _proxy(draft: _Draft, port: int | None, cmd: tuple[str, ...]) -> str:
     except ValueError as error:
         found.error(draft.proxy, str(error))
         return ""
-    if port is None:
-        _compare_ports(draft, url, cmd)
+    if _PORT not in draft.proxy.text:
+        _compare_ports(draft, draft.proxy, url, cmd)
     return url
 
 
@@ -243,11 +243,23 @@ def _port_in_command(draft: _Draft, cmd: tuple[str, ...]) -> int | None:
     return port
 
 
-def _compare_ports(draft: _Draft, url: str, cmd: tuple[str, ...]) -> None:
+def _compare_ports(draft: _Draft, written: Scalar, url: str, cmd: tuple[str, ...]) -> None:
     """Warn where the command's port is not the proxy's, unless the command may map one to the other."""
-    there, here = port_of(url), port_option(cmd)
-    if not leads_to_this_machine(host_of(url) or "") or None in {there, here} or there == here:
+    (host, there), here = address_of(url), port_option(cmd)
+    if not leads_to_this_machine(host) or there == here or _mentions(draft, str(there)):
         return
-    if not re.search(rf"(?<!\d){there}(?!\d)", draft.cmd):
-        message = f"requests go to port {there}, but `cmd` says --port {here}; make sure that they match"
-        draft.scope.found.warn(draft.proxy or draft.node, message)
+    if draft.wants_port:
+        message = "the model is given ${PORT}; write ${PORT} here as well, or leave `proxy` out"
+    elif here is not None:
+        message = f"`cmd` says --port {here}; make sure that they match"
+    else:
+        return
+    draft.scope.found.warn(written, f"requests go to port {there}, but {message}")
+
+
+def _mentions(draft: _Draft, number: str) -> bool:
+    """Whether the command, or a variable that it is given, has this number."""
+    env = draft.node.entries.get("env")
+    items = env.items if isinstance(env, ListNode) else []
+    texts = [draft.cmd, *(item.text for item in items if isinstance(item, Scalar))]
+    return any(re.search(rf"(?<!\d){number}(?!\d)", text) for text in texts)

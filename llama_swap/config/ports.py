@@ -65,11 +65,6 @@ def address_of(url: str) -> tuple[str, int]:
     return ("127.0.0.1" if host in USUAL else host, port)
 
 
-def host_of(url: str) -> str | None:
-    """Return the host of a base URL."""
-    return urlsplit(url).hostname
-
-
 def port_of(text: str) -> int | None:
     """Return the port that a URL names, or None where it names none or cannot be read."""
     try:
