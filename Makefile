@@ -41,8 +41,8 @@ help: ## list these commands
 
 SOURCES = $(shell find llama_swap twisted examples -type f -not -name '*.pyc' -not -name dropin.cache)
 
-build/llama-swap.pyz: build/.wheel $(VENV)/with-pyz
-	$(VENV)/bin/shiv --quiet --reproducible --console-script llama-swap --output-file $@ build/llama_swap-*.whl
+build/llama-swap.pyz: build/.wheel tools/make_pyz.py $(VENV)/with-pyz
+	$(RUN) tools/make_pyz.py $@ build/llama_swap-*.whl
 
 build/.wheel: $(SOURCES) pyproject.toml README.md LICENSE $(VENV)/made
 	rm -rf build/llama_swap-*.whl

@@ -192,21 +192,36 @@ class DaemonTests(SynchronousTestCase):
             self.assertFalse(Path(directory, "pid").exists())
 
 
+@cache
+def packed() -> Path:
+    """Return the path of the single-file program; the packages in it come from the package index."""
+    directory = installed("build_wheel").root
+    program = Path(directory, "llama-swap.pyz")
+    pack = [sys.executable, str(ROOT / "tools" / "make_pyz.py"), str(program), build("build_wheel", directory)]
+    made = subprocess.run(pack, env=clean_environment(), capture_output=True, text=True, timeout=300, check=False)
+    if made.returncode != 0:
+        why = f"shiv could not pack the program:\n{made.stdout}{made.stderr}"
+        raise FailTest(why) if os.environ.get("CI") == "true" else SkipTest(why)
+    return program
+
+
 class SingleFileTests(SynchronousTestCase):
     """build/llama-swap.pyz, as `make all` builds it."""
+
+    python = os.path.realpath(sys.executable)
+    """The one that knows no virtual environment."""
 
     def test_runs(self) -> None:
         """With nothing but a Python of the same version it tells its version, and serves a model."""
         with tempfile.TemporaryDirectory() as directory:
-            program = self.packed(directory)
-            python = os.path.realpath(sys.executable)  # the one that knows no virtual environment
             environment = clean_environment(SHIV_ROOT=f"{directory}/unpacked")
             told = subprocess.run(
-                [python, "-I", program, "--version"], env=environment, capture_output=True, check=True
+                [self.python, "-I", packed(), "--version"], env=environment, capture_output=True, check=True
             )
             self.assertEqual(told.stdout.decode(), f"llama-swap {__version__}\n")
             Path(directory, "config.yaml").write_text(json.dumps(fake_models("a")))
-            command = [python, "-I", program, "-config", f"{directory}/config.yaml", "-listen", "127.0.0.1:0"]
+            arguments = ["-config", f"{directory}/config.yaml", "-listen", "127.0.0.1:0"]
+            command = [self.python, "-I", packed(), *arguments]
             with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
                 self.addCleanup(process.kill)
                 assert process.stdout is not None
@@ -219,13 +234,27 @@ class SingleFileTests(SynchronousTestCase):
                 process.terminate()
                 self.assertEqual(process.wait(10), 0)
 
-    def packed(self, directory: str) -> str:
-        """Return the path of the program; the packages in it come from the package index."""
-        program = f"{directory}/llama-swap.pyz"
-        arguments = ["--quiet", "--console-script", "llama-swap", "--output-file", program]
-        shiv = [sys.executable, "-m", "shiv", *arguments, build("build_wheel", directory)]
-        made = subprocess.run(shiv, env=clean_environment(), capture_output=True, text=True, timeout=300, check=False)
-        if made.returncode != 0:
-            why = f"shiv could not pack the program:\n{made.stdout}{made.stderr}"
-            raise FailTest(why) if os.environ.get("CI") == "true" else SkipTest(why)
-        return program
+    def test_no_place(self) -> None:
+        """Where it cannot unpack itself, it says so in a line, and what to do."""
+        environment = clean_environment(SHIV_ROOT="/dev/null/cache")
+        ended = subprocess.run(
+            [self.python, "-I", packed(), "--version"], env=environment, capture_output=True, text=True, check=False
+        )
+        self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+        why = "cannot unpack into /dev/null/cache: Not a directory; SHIV_ROOT=DIRECTORY names another place"
+        self.assertEqual(ended.stderr, f"{packed()} {why}\n")
+
+    def test_other_python(self) -> None:
+        """Another Python than the one that it was made for is refused before anything is unpacked."""
+        pretend = "import runpy, sys; sys.version_info = (3, 99, 0); runpy.run_path(sys.orig_argv[-1])"
+        ended = subprocess.run(
+            [self.python, "-I", "-c", pretend, packed()],
+            env=clean_environment(SHIV_ROOT="/dev/null/cache"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        self.assertEqual(
+            (ended.returncode, ended.stderr), (1, f"{packed()} needs Python {version}, and this is 3.99\n")
+        )
