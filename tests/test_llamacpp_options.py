@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tempfile
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from llama_swap.llamacpp.flags import CACHE_TYPE, FLAGS, FLASH_ATTENTION, MLOCK, NO_MMAP, POOLING
+from llama_swap.llamacpp.absent import ABSENT
+from llama_swap.llamacpp.flags import FLAGS
 from llama_swap.llamacpp.options import CHOSEN_SAMPLING, DRAFT_SIMPLE, apply, parse
+from llama_swap.llamacpp.values import (
+    CACHE_TYPE,
+    DEVICES,
+    FLASH_ATTENTION,
+    LOAD_MODE,
+    NUMA,
+    POOLING,
+    REASONING_FORMAT,
+    ROPE_SCALING,
+    SPLIT_MODE,
+)
+from tests.blackbox import ROOT
 
 
 def refusal(*argv: str) -> str:
@@ -65,11 +81,31 @@ class ParseTests(SynchronousTestCase):
     def test_unknown_flag(self) -> None:
         """It is named, with the flag that was probably meant; nothing is abbreviated or run together."""
         self.assertIn("unknown flag --prot (did you mean --port?)", refusal("-m", "x", "--prot", "1"))
-        self.assertIn("unknown flag -cb", refusal("-m", "x", "-cb"))
+        self.assertIn("unknown flag -cx", refusal("-m", "x", "-cx"))
         self.assertIn("unknown flag --ctx", refusal("-m", "x", "--ctx", "1"))
-        both = refusal("-m", "x", "--rpc", "a", "--defrag-thold=0.1")
-        self.assertIn("unknown flag --rpc", both)
-        self.assertIn("unknown flag --defrag-thold", both)
+        both = refusal("-m", "x", "--one", "a", "--other=0.1")
+        self.assertIn("unknown flag --one", both)
+        self.assertIn("unknown flag --other", both)
+
+    def test_absent_flag(self) -> None:
+        """A flag that only llama-server has is refused with what to do instead."""
+        download = "downloads are not supported here; download the file and give it with -m;"
+        self.assertIn(f"-hf: {download}", refusal("-hf", "ggml-org/gemma-3-1b-it-GGUF"))
+        self.assertIn(f"--hf-repo: {download}", refusal("--hf-repo=ggml-org/gemma-3-1b-it-GGUF", "--port", "1"))
+        self.assertIn(f"--gpt-oss-20b-default: {download}", refusal("--gpt-oss-20b-default"))
+        self.assertIn("--mmproj-url: downloads", refusal("-m", "x", "--mmproj-url", "https://x"))
+        self.assertIn("--models-dir: this serves one model", refusal("--models-dir", "/models"))
+        for name in ABSENT:
+            self.assertEqual(refusal(name).count("\n"), 1)
+
+    def test_several(self) -> None:
+        """What adds up in llama-server adds up here."""
+        given_ = parse(["-m", "x", "--api-key", "a,b", "--api-key", "c", "--lora", "l", "--lora-scaled", "n:0.5,m:2"])
+        self.assertEqual(given_["api_keys"], ["a", "b", "c"])
+        self.assertEqual(given_["lora_adapters"], [("l", 1.0), ("n", 0.5), ("m", 2.0)])
+        moved = parse(["-m", "x", "-ot", "a=CPU,b=CPU", "-ncmoe", "2", "-cmoe"])["tensor_buft_overrides"]
+        experts = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"
+        self.assertEqual(moved, ["a=CPU", "b=CPU", rf"blk\.0{experts}", rf"blk\.1{experts}", experts])
 
     def test_bad_values(self) -> None:
         """Each is refused in one line that names the flag and what would be right."""
@@ -81,6 +117,10 @@ class ParseTests(SynchronousTestCase):
             ("--chat-template-kwargs", "[1]", "is not a JSON object"),
             ("--chat-template-file", "/nonexistent/t", "cannot read /nonexistent/t: No such file or directory"),
             ("--slot-save-path", "/nonexistent", "/nonexistent is not a directory"),
+            ("--lora-scaled", "x.gguf", "'x.gguf' is not FILE:NUMBER"),
+            ("--override-tensor", "exps", "'exps' is not PATTERN=BUFFER"),
+            ("--rope-scale", "0", "'0' is not above 0"),
+            ("--tensor-split", "3;1", "'3;1'"),
             ("--ctx-size", "4k", "invalid int value: '4k'"),
         ]:
             message = refusal("-m", "x", flag, value)
@@ -114,6 +154,13 @@ class ParseTests(SynchronousTestCase):
         """No spelling stands for two flags."""
         names = [name for flag in FLAGS for name in flag.names.split()]
         self.assertEqual(len(names), len(set(names)))
+        self.assertEqual(set(names) & ABSENT.keys(), set())
+
+    def test_documented(self) -> None:
+        """docs/llamacpp.md lists the flags that there are, all of them, and no others."""
+        table = (ROOT / "docs" / "llamacpp.md").read_text().partition("| about |")[2].partition("\n\n")[0]
+        listed = re.findall(r"`(-[^`]*)`", table)
+        self.assertEqual(sorted(listed), sorted(flag.names for flag in FLAGS))
 
 
 class ApplyTests(SynchronousTestCase):
@@ -150,6 +197,13 @@ class ApplyTests(SynchronousTestCase):
         self.assertEqual(params.speculative.draft.n_max, 8)
         self.assertEqual(params.speculative.types, [DRAFT_SIMPLE])
 
+    def test_reasoning(self) -> None:
+        """Templates are told of it too, unless --chat-template-kwargs says otherwise."""
+        params = self.applied("--reasoning", "off", "--chat-template-kwargs", '{"effort": 1}')
+        self.assertEqual(params.enable_reasoning, 0)
+        self.assertEqual(params.default_template_kwargs, {"enable_thinking": "false", "effort": "1"})
+        self.assertFalse(hasattr(self.applied("--reasoning", "auto"), "default_template_kwargs"))
+
     def test_chosen_sampling(self) -> None:
         """What the user chose wins over what the model's file suggests."""
         self.assertEqual(self.applied().sampling.user_sampling_config, 0)
@@ -183,8 +237,25 @@ class LlamaCppTests(SynchronousTestCase):
         params = self.module.CommonParams()
         apply(parse(["-m", "x", "-a", "one,two", "--api-key", "k", "-ctk", "q8_0", "--mlock", "-md", "y"]), params)
         self.assertEqual((params.model.path, params.model_alias, params.api_keys), ("x", {"one", "two"}, ["k"]))
-        self.assertEqual((int(params.cache_type_k), int(params.load_mode)), (8, MLOCK))
+        self.assertEqual((int(params.cache_type_k), int(params.load_mode)), (8, LOAD_MODE["mlock"]))
         self.assertEqual(params.speculative.draft.mparams.path, "y")
+
+    def test_every_flag(self) -> None:
+        """The real parameters take each of them, with a word that suits it."""
+        words = ["1", "auto", "on", "linear", "layer", "numactl", "f16", "mean", "a=CPU", "a:1", "/tmp", "{}", __file__]
+        for flag in FLAGS:
+            name = flag.names.split()[0]
+            taken = [word for word in words if flag.read and self.suits(flag.read, word)]
+            self.assertTrue(taken or flag.read is None, name)
+            apply(parse(["-m", "x", name, *taken[:1]]), self.module.CommonParams())
+
+    def suits(self, read: Callable[[str], object], word: str) -> bool:
+        """Whether a reader takes the word."""
+        try:
+            read(word)
+        except (ArgumentTypeError, ValueError):
+            return False
+        return True
 
     def test_numbers(self) -> None:
         """The numbers of the enumerations are llama.cpp's."""
@@ -196,11 +267,21 @@ class LlamaCppTests(SynchronousTestCase):
         words = {"auto": "AUTO", "off": "DISABLED", "on": "ENABLED"}
         for name, number in FLASH_ATTENTION.items():
             self.assertEqual(module.llama_flash_attn_type[f"LLAMA_FLASH_ATTN_TYPE_{words[name]}"], number)
-        self.assertEqual(module.llama_load_mode["LLAMA_LOAD_MODE_NONE"], NO_MMAP)
-        self.assertEqual(module.llama_load_mode["LLAMA_LOAD_MODE_MLOCK"], MLOCK)
+        words = {"mmap+mlock": "MMAP_MLOCK", "dio": "DIRECT_IO"}
+        for name, number in LOAD_MODE.items():
+            self.assertEqual(module.llama_load_mode[f"LLAMA_LOAD_MODE_{words.get(name, name.upper())}"], number)
+        for name, number in SPLIT_MODE.items():
+            self.assertEqual(module.llama_split_mode[f"LLAMA_SPLIT_MODE_{name.upper()}"], number)
+        for name, number in NUMA.items():
+            self.assertEqual(module.ggml_numa_strategy[f"GGML_NUMA_STRATEGY_{name.upper()}"], number)
+        for name, number in ROPE_SCALING.items():
+            self.assertEqual(module.llama_rope_scaling_type[f"LLAMA_ROPE_SCALING_TYPE_{name.upper()}"], number)
+        for name, number in REASONING_FORMAT.items():
+            member = f"COMMON_REASONING_FORMAT_{name.upper().replace('-', '_')}"
+            self.assertEqual(module.common_reasoning_format[member], number)
+        self.assertEqual(len(module.CommonParams().tensor_split), DEVICES)
         self.assertEqual(module.common_speculative_type["COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE"], DRAFT_SIMPLE)
         bits = module.common_params_sampling_config
         for parameter, bit in CHOSEN_SAMPLING.items():
             name = parameter.partition(".")[2].upper()
-            name = "PENALTY_REPEAT" if "REPEAT" in name else name
             self.assertEqual(bits[f"COMMON_PARAMS_SAMPLING_CONFIG_{name}"], bit)

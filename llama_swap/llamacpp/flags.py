@@ -8,32 +8,40 @@ given leaves llama.cpp's own default alone, except where this table names a `def
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
-from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 from attrs import frozen
 
-# The numbers are those of llama.cpp's enumerations in llama.h and ggml.h.
-POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
-CACHE_TYPE = {
-    "f32": 0,
-    "f16": 1,
-    "q4_0": 2,
-    "q4_1": 3,
-    "q5_0": 6,
-    "q5_1": 7,
-    "q8_0": 8,
-    "iq4_nl": 20,
-    "bf16": 30,
-}
-FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
-GPU_LAYERS = {"auto": -1, "all": -2}
-NO_MMAP, MLOCK = 0, 2
+from llama_swap.llamacpp.values import (
+    CACHE_TYPE,
+    EXPERTS_ON_CPU,
+    FLASH_ATTENTION,
+    GPU_LAYERS,
+    LOAD_MODE,
+    NUMA,
+    POOLING,
+    REASONING,
+    REASONING_FORMAT,
+    ROPE_SCALING,
+    SPLIT_MODE,
+    SWITCHED,
+    adapters,
+    alone,
+    comma_list,
+    comma_set,
+    directory,
+    first_experts,
+    inverse,
+    one_of,
+    overrides,
+    port_number,
+    proportions,
+    scaled_adapters,
+    template_parameters,
+    text_of,
+)
 
 
 @frozen
@@ -49,62 +57,8 @@ class Flag:
     value: object = True
     """What a switch sets."""
     default: object = None
-
-
-def one_of(choices: Mapping[str, int], *, or_number: bool = False) -> Callable[[str], int]:
-    """Return a reader of one of `choices`, or of a whole number where that is allowed too."""
-
-    def read(word: str) -> int:
-        if or_number and re.fullmatch(r"-?\d+", word):
-            return int(word)
-        if word not in choices:
-            raise ArgumentTypeError(f"{word!r} is none of: {', '.join(choices)}")
-        return choices[word]
-
-    return read
-
-
-def text_of(file: str) -> str:
-    """Read the value from a file."""
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ArgumentTypeError(f"cannot read {file}: {error.strerror}") from None
-
-
-def port_number(word: str) -> int:
-    """Read a port; 0 lets the kernel choose one."""
-    if not word.isdecimal() or int(word) > 65535:
-        raise ArgumentTypeError(f"{word!r} is not a number from 0 to 65535")
-    return int(word)
-
-
-def directory(word: str) -> str:
-    """Read an existing directory; llama.cpp only appends file names to it, so it ends with a slash."""
-    if not Path(word).is_dir():
-        raise ArgumentTypeError(f"{word} is not a directory")
-    return f"{word.rstrip('/')}/"
-
-
-def template_parameters(word: str) -> dict[str, str]:
-    """Read a JSON object into what llama.cpp keeps: each value as JSON text of its own."""
-    try:
-        values = json.loads(word)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{word!r} is not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ArgumentTypeError(f"{word!r} is not a JSON object")
-    return {name: json.dumps(value) for name, value in values.items()}
-
-
-def comma_set(word: str) -> set[str]:
-    """Read names separated by commas."""
-    return set(word.split(","))
-
-
-def alone(word: str) -> list[str]:
-    """Read the only member of a list."""
-    return [word]
+    adds: bool = False
+    """Given again, it adds to the list instead of replacing it."""
 
 
 def default_threads() -> int:
@@ -153,8 +107,44 @@ FLAGS = (
         "end the answer when the context is full (the default)",
         value=False,
     ),
-    Flag("--no-mmap", "load_mode", "read the model into memory instead of mapping the file", value=NO_MMAP),
-    Flag("--mlock", "load_mode", "keep the model in RAM", value=MLOCK),
+    Flag("--keep", "n_keep", "tokens of the prompt that a context shift keeps (0; -1: all)", int),
+    Flag("--cache-prompt", "cache_prompt", "reuse what is cached of a prompt (the default)"),
+    Flag("--no-cache-prompt", "cache_prompt", "compute every prompt anew", value=False),
+    Flag("--cache-reuse", "n_cache_reuse", "least piece of a prompt to reuse by shifting (0: none)", int),
+    Flag("-ctxcp --ctx-checkpoints --swa-checkpoints", "n_ctx_checkpoints", "checkpoints of a context (32)", int),
+    Flag("--swa-full", "swa_full", "keep the whole cache of sliding-window attention"),
+    Flag("-kvu --kv-unified", "kv_unified", "one KV cache for all requests"),
+    Flag("-no-kvu --no-kv-unified", "kv_unified", "a KV cache for each request", value=False),
+    Flag("-cb --cont-batching", "cont_batching", "compute requests side by side in one batch (the default)"),
+    Flag("-nocb --no-cont-batching", "cont_batching", "compute them one by one", value=False),
+    Flag("--rope-scaling", "rope_scaling_type", "scaling of RoPE: none, linear or yarn", one_of(ROPE_SCALING)),
+    Flag("--rope-scale", "rope_freq_scale", "factor by which the context is stretched", inverse),
+    Flag("--rope-freq-base", "rope_freq_base", "base frequency of RoPE (0: the model's own)", float),
+    Flag("--rope-freq-scale", "rope_freq_scale", "scale of RoPE's frequencies (0: the model's own)", float),
+    Flag("--yarn-orig-ctx", "yarn_orig_ctx", "the context that the model was trained for (0: its own word)", int),
+    Flag("-sm --split-mode", "split_mode", "over several GPUs: none, layer, row or tensor", one_of(SPLIT_MODE)),
+    Flag("-ts --tensor-split", "tensor_split", "each GPU's part of the model, such as 3,1", proportions),
+    Flag("-mg --main-gpu", "main_gpu", "number of the GPU for what is not split (0)", int),
+    Flag("-ot --override-tensor", "tensor_buft_overrides", "tensors' places: PATTERN=BUFFER,…", overrides, adds=True),
+    Flag("-cmoe --cpu-moe", "tensor_buft_overrides", "keep all experts on the CPU", value=EXPERTS_ON_CPU, adds=True),
+    Flag(
+        "-ncmoe --n-cpu-moe",
+        "tensor_buft_overrides",
+        "keep the experts of the first N layers on the CPU",
+        first_experts,
+        adds=True,
+    ),
+    Flag("-kvo --kv-offload", "no_kv_offload", "keep the KV cache on the GPU (the default)", value=False),
+    Flag("-nkvo --no-kv-offload", "no_kv_offload", "keep the KV cache on the CPU"),
+    Flag("-fit --fit", "fit_params", "fit the rest into the GPU's memory: on or off", one_of(SWITCHED)),
+    Flag("--numa", "numa", "on several NUMA nodes: distribute, isolate or numactl", one_of(NUMA)),
+    Flag("-lm --load-mode", "load_mode", f"how the file is read: {', '.join(LOAD_MODE)}", one_of(LOAD_MODE)),
+    Flag("--mmap", "load_mode", "map the file", value=LOAD_MODE["mmap"]),
+    Flag("--no-mmap", "load_mode", "read the file into memory instead of mapping it", value=LOAD_MODE["none"]),
+    Flag("--mlock", "load_mode", "keep the model in RAM", value=LOAD_MODE["mlock"]),
+    Flag("--lora", "lora_adapters", "LoRA adapters, GGUF files, separated by commas", adapters, adds=True),
+    Flag("--lora-scaled", "lora_adapters", "the same as FILE:STRENGTH,…", scaled_adapters, adds=True),
+    Flag("--warmup", "warmup", "compute once, empty, after loading (the default)"),
     Flag("--no-warmup", "warmup", "skip the empty run after loading", value=False),
     Flag("-s --seed", "sampling.seed", "seed of the random numbers", int),
     Flag("--temp --temperature", "sampling.temp", "temperature (0.8)", float),
@@ -163,6 +153,10 @@ FLAGS = (
     Flag("--min-p", "sampling.min_p", "min-p sampling (0.05)", float),
     Flag("--repeat-penalty", "sampling.penalty_repeat", "penalty for repetition (1.0: none)", float),
     Flag("--presence-penalty", "sampling.penalty_present", "penalty for presence (0.0: none)", float),
+    Flag("--frequency-penalty", "sampling.penalty_freq", "penalty for frequency (0.0: none)", float),
+    Flag("--repeat-last-n", "sampling.penalty_last_n", "tokens that count as repetition (64)", int),
+    Flag("--typical --typical-p", "sampling.typ_p", "locally typical sampling (1.0: none)", float),
+    Flag("--samplers", "sampling.samplers", "the samplers in their order, separated by semicolons", str),
     Flag("--jinja", "use_jinja", "render chats with a Jinja template (the default)"),
     Flag("--no-jinja", "use_jinja", "render chats with a built-in template", value=False),
     Flag("--chat-template", "chat_template", "a built-in template's name, such as chatml, or a template", str),
@@ -173,7 +167,18 @@ FLAGS = (
         "the template's parameters, JSON",
         template_parameters,
     ),
-    Flag("--mmproj", "mmproj.path", "the multimodal projector, a GGUF file", str),
+    Flag("-rea --reasoning", "enable_reasoning", "think before answering: on, off or auto", one_of(REASONING)),
+    Flag(
+        "--reasoning-format",
+        "reasoning_format",
+        f"where thoughts go: {', '.join(REASONING_FORMAT)}",
+        one_of(REASONING_FORMAT),
+    ),
+    Flag("--reasoning-budget", "sampling.reasoning_budget_tokens", "tokens of thought at most (-1: no limit)", int),
+    Flag("-mm --mmproj", "mmproj.path", "the multimodal projector, a GGUF file", str),
+    Flag("--no-mmproj-offload", "mmproj_use_gpu", "keep the projector on the CPU", value=False),
+    Flag("--image-min-tokens", "image_min_tokens", "least tokens for an image", int),
+    Flag("--image-max-tokens", "image_max_tokens", "most tokens for an image", int),
     Flag("--embedding --embeddings", "embedding", "serve /v1/embeddings; a chat model needs --pooling too"),
     Flag("--pooling", "pooling_type", "pooling of embeddings: none, mean, cls, last, rank", one_of(POOLING)),
     Flag("--rerank --reranking", "reranking", "serve /v1/rerank"),
@@ -182,7 +187,7 @@ FLAGS = (
     Flag("--slot-save-path", "slot_save_path", "directory for saved prompt caches", directory),
     Flag("--metrics", "endpoint_metrics", "serve Prometheus metrics at /metrics"),
     Flag("--props", "endpoint_props", "allow changing properties with POST /props"),
-    Flag("--api-key", "api_keys", "key that requests must carry", alone),
+    Flag("--api-key", "api_keys", "keys of which requests must carry one", comma_list, adds=True),
     Flag(
         "--cors-origins",
         "cors_origins",
@@ -190,6 +195,8 @@ FLAGS = (
         str,
         default="localhost",
     ),
+    Flag("--ui --webui", "ui", "serve llama.cpp's own web page (the default)"),
+    Flag("--no-ui --no-webui", "ui", "do not serve it", value=False),
     Flag("-md --model-draft", "speculative.draft.mparams.path", "draft model for speculative decoding", str),
     Flag("--draft-max --spec-draft-n-max", "speculative.draft.n_max", "tokens to draft at most", int),
     Flag("--draft-min --spec-draft-n-min", "speculative.draft.n_min", "tokens to draft at least", int),
@@ -200,6 +207,8 @@ FLAGS = (
         "layers of the draft model on the GPU",
         one_of(GPU_LAYERS, or_number=True),
     ),
-    Flag("-v --verbose", "verbosity", "log everything", value=99),
-    Flag("-lv --verbosity", "verbosity", "log up to this level (3)", int),
+    Flag("-ctkd --cache-type-k-draft", "speculative.draft.cache_type_k", "its K cache's type", one_of(CACHE_TYPE)),
+    Flag("-ctvd --cache-type-v-draft", "speculative.draft.cache_type_v", "its V cache's type", one_of(CACHE_TYPE)),
+    Flag("-v --verbose --log-verbose", "verbosity", "log everything", value=99),
+    Flag("-lv --verbosity --log-verbosity", "verbosity", "log up to this level (3)", int),
 )

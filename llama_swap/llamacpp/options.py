@@ -8,6 +8,7 @@ does not start.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
 from llama_swap import __version__
-from llama_swap.llamacpp.flags import FLAGS, POOLING, Flag
+from llama_swap.llamacpp.absent import why_absent
+from llama_swap.llamacpp.flags import FLAGS, Flag
+from llama_swap.llamacpp.values import POOLING, REASONING
 
 PROGRAM = "llama-swap-llamacpp"
 
@@ -36,10 +39,12 @@ DRAFT_SIMPLE = 1
 # A GGUF file may carry sampling settings of its own.  These bits (common_params_sampling_config) say which of
 # them the user has chosen instead.
 CHOSEN_SAMPLING = {
+    "sampling.samplers": 1 << 0,
     "sampling.top_k": 1 << 1,
     "sampling.top_p": 1 << 2,
     "sampling.min_p": 1 << 3,
     "sampling.temp": 1 << 6,
+    "sampling.penalty_last_n": 1 << 7,
     "sampling.penalty_repeat": 1 << 8,
 }
 
@@ -70,6 +75,15 @@ def apply(parameters: Mapping[str, Any], params: Any) -> None:
         settings |= {"embedding": True, "pooling_type": POOLING["rank"]}
     if "speculative.draft.mparams.path" in settings:
         settings["speculative.types"] = [DRAFT_SIMPLE]
+    if "tensor_buft_overrides" in settings:
+        settings["tensor_buft_overrides"] = ",".join(settings["tensor_buft_overrides"])
+    if "lora_adapters" in settings:
+        from xllamacpp import CommonAdapterLoraInfo
+
+        settings["lora_adapters"] = [CommonAdapterLoraInfo(*adapter) for adapter in settings["lora_adapters"]]
+    if (thinks := settings.get("enable_reasoning", REASONING["auto"])) != REASONING["auto"]:
+        chosen = {"enable_thinking": json.dumps(bool(thinks))}
+        settings["default_template_kwargs"] = chosen | settings.get("default_template_kwargs", {})
     settings.setdefault("cpuparams_batch.n_threads", settings["cpuparams.n_threads"])
     settings["sampling.user_sampling_config"] = sum(CHOSEN_SAMPLING[name] for name in CHOSEN_SAMPLING.keys() & settings)
     for name, value in settings.items():
@@ -100,11 +114,18 @@ def _parser() -> ArgumentParser:
 def _add(flag: Flag, parser: ArgumentParser) -> None:
     names = flag.names.split()
     if flag.read is None:
-        parser.add_argument(*names, dest=flag.parameter, action="store_const", const=flag.value, help=flag.help)
+        action = "append_const" if flag.adds else "store_const"
+        parser.add_argument(*names, dest=flag.parameter, action=action, const=flag.value, help=flag.help)
         return
     metavar = "N" if flag.read in (int, float) else names[-1].lstrip("-").upper()
     parser.add_argument(
-        *names, dest=flag.parameter, type=flag.read, default=flag.default, metavar=metavar, help=flag.help
+        *names,
+        dest=flag.parameter,
+        action="extend" if flag.adds else "store",
+        type=flag.read,
+        default=flag.default,
+        metavar=metavar,
+        help=flag.help,
     )
 
 
@@ -112,7 +133,11 @@ def _unknown_flags(argv: Sequence[str]) -> Iterator[str]:
     known = {name for flag in FLAGS for name in flag.names.split()} | {"-h", "--help", "--version"}
     for word in argv:
         name = word.partition("=")[0]
-        if name.startswith("-") and name not in known and not re.fullmatch(r"-\d.*", name):
+        if not name.startswith("-") or name in known or re.fullmatch(r"-\d.*", name):
+            continue
+        if why := why_absent(name):
+            yield f"{name}: {why}"
+        else:
             close = difflib.get_close_matches(name, known, n=1)
             yield f"unknown flag {name}" + (f" (did you mean {close[0]}?)" if close else "")
 

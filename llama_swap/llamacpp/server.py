@@ -54,7 +54,10 @@ def serve(parameters: Mapping[str, Any]) -> int:
         raise CannotServe(f"llama.cpp cannot be loaded: {error}{hint}") from None
 
     params = xllamacpp.CommonParams()
-    apply(parameters, params)
+    try:
+        apply(parameters, params)
+    except ValueError as error:
+        raise CannotServe(f"llama.cpp does not take these flags: {error}") from None
     try:
         server = xllamacpp.Server(params)
     except RuntimeError:

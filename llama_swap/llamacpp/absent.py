@@ -1,0 +1,38 @@
+"""llama-server's flags that `llama-swap-llamacpp` does not have, and what to do instead.
+
+Without this table, whoever writes `-hf` would be told that it is unknown, and asked whether `-h` was meant.
+"""
+
+from __future__ import annotations
+
+DOWNLOAD = "downloads are not supported here; download the file and give it with {}"
+ONE_MODEL = "this serves one model: write the others into llama-swap's configuration"
+DEVICES = "devices cannot be chosen here by name: say CUDA_VISIBLE_DEVICES=… or the like in the model's env"
+OUTPUT = "what it prints goes to stderr as it is, and so to llama-swap's logs"
+OWN = "only llama.cpp's own llama-server has it"
+
+_ABSENT = {
+    "-hf -hfr --hf-repo -hff --hf-file -hft --hf-token -mu --model-url -dr --docker-repo": DOWNLOAD.format("-m"),
+    "-hfd -hfrd --hf-repo-draft --spec-draft-hf": DOWNLOAD.format("-md"),
+    "-mmu --mmproj-url --mmproj-auto": DOWNLOAD.format("--mmproj"),
+    "--no-mmproj --no-mmproj-auto": "there is no projector where none is given with --mmproj; leave it out",
+    "--offline": "nothing is downloaded here; leave it out",
+    "--models-dir --models-preset --models-max --models-autoload --no-models-autoload": ONE_MODEL,
+    "-dev --device --list-devices -devd --device-draft -mmdev --mmproj-device": DEVICES,
+    "--log-file --log-disable --log-colors --log-prefix --no-log-prefix --log-timestamps --no-log-timestamps": OUTPUT,
+    "-dt --defrag-thold": "llama.cpp does not heed it any more; leave it out",
+    "--rpc --override-kv --control-vector --control-vector-scaled -fitt --fit-target -cd --ctx-size-draft": OWN,
+    "-to --timeout --api-key-file --ssl-key-file --ssl-cert-file --path --api-prefix --tools --spec-type": OWN,
+    "--grammar --grammar-file --mirostat --dry-multiplier --logit-bias --ignore-eos --reasoning-effort": OWN,
+    "--prio --poll -C --cpu-mask": OWN,
+}
+
+ABSENT = {name: why for names, why in _ABSENT.items() for name in names.split()}
+"""From each spelling to what is said about it."""
+
+
+def why_absent(flag: str) -> str | None:
+    """Return what to say about a flag of llama-server's, or None for one that it has not either, as far as is known."""
+    if flag.startswith("--") and flag.endswith("-default"):  # such as --gpt-oss-20b-default: a model of its own choice
+        return DOWNLOAD.format("-m")
+    return ABSENT.get(flag)

@@ -1,0 +1,142 @@
+"""The words that follow llama-server's flags: what they may be, and what llama.cpp gets for them.
+
+A reader takes the word; ArgumentTypeError or ValueError says that it is none of the right ones.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+# The numbers are those of llama.cpp's enumerations in llama.h and ggml.h.
+POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
+CACHE_TYPE = {
+    "f32": 0,
+    "f16": 1,
+    "q4_0": 2,
+    "q4_1": 3,
+    "q5_0": 6,
+    "q5_1": 7,
+    "q8_0": 8,
+    "iq4_nl": 20,
+    "bf16": 30,
+}
+SWITCHED = {"off": 0, "on": 1}
+FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+GPU_LAYERS = {"auto": -1, "all": -2}
+SPLIT_MODE = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
+DEVICES = 128
+LOAD_MODE = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "dio": 4}
+NUMA = {"distribute": 1, "isolate": 2, "numactl": 3}
+REASONING = {"auto": -1, "off": 0, "on": 1}
+REASONING_FORMAT = {"none": 0, "auto": 1, "deepseek-legacy": 2, "deepseek": 3}
+ROPE_SCALING = {"none": 0, "linear": 1, "yarn": 2}
+EXPERTS_ON_CPU = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"
+
+
+def one_of(choices: Mapping[str, int], *, or_number: bool = False) -> Callable[[str], int]:
+    """Return a reader of one of `choices`, or of a whole number where that is allowed too."""
+
+    def read(word: str) -> int:
+        if or_number and re.fullmatch(r"-?\d+", word):
+            return int(word)
+        if word not in choices:
+            raise ArgumentTypeError(f"{word!r} is none of: {', '.join(choices)}")
+        return choices[word]
+
+    return read
+
+
+def text_of(file: str) -> str:
+    """Read the value from a file."""
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ArgumentTypeError(f"cannot read {file}: {error.strerror}") from None
+
+
+def port_number(word: str) -> int:
+    """Read a port; 0 lets the kernel choose one."""
+    if not word.isdecimal() or int(word) > 65535:
+        raise ArgumentTypeError(f"{word!r} is not a number from 0 to 65535")
+    return int(word)
+
+
+def directory(word: str) -> str:
+    """Read an existing directory; llama.cpp only appends file names to it, so it ends with a slash."""
+    if not Path(word).is_dir():
+        raise ArgumentTypeError(f"{word} is not a directory")
+    return f"{word.rstrip('/')}/"
+
+
+def template_parameters(word: str) -> dict[str, str]:
+    """Read a JSON object into what llama.cpp keeps: each value as JSON text of its own."""
+    try:
+        values = json.loads(word)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{word!r} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ArgumentTypeError(f"{word!r} is not a JSON object")
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def comma_set(word: str) -> set[str]:
+    """Read names separated by commas."""
+    return set(word.split(","))
+
+
+def comma_list(word: str) -> list[str]:
+    """Read words separated by commas."""
+    return word.split(",")
+
+
+def adapters(word: str) -> list[tuple[str, float]]:
+    """Read the files of adapters, each at its full strength."""
+    return [(file, 1.0) for file in word.split(",")]
+
+
+def scaled_adapters(word: str) -> list[tuple[str, float]]:
+    """Read FILE:STRENGTH pairs."""
+    pairs = []
+    for item in word.split(","):
+        file, _, strength = item.rpartition(":")
+        try:
+            pairs.append((file, float(strength)))
+        except ValueError:
+            raise ArgumentTypeError(f"{item!r} is not FILE:NUMBER") from None
+    return pairs
+
+
+def overrides(word: str) -> list[str]:
+    """Read PATTERN=BUFFER pairs."""
+    pairs = word.split(",")
+    for pair in pairs:
+        if "=" not in pair:
+            raise ArgumentTypeError(f"{pair!r} is not PATTERN=BUFFER, such as exps=CPU")
+    return pairs
+
+
+def first_experts(word: str) -> list[str]:
+    """Read how many layers, counted from the first, keep their experts on the CPU."""
+    return [rf"blk\.{layer}{EXPERTS_ON_CPU}" for layer in range(int(word))]
+
+
+def proportions(word: str) -> list[float]:
+    """Read numbers separated by commas, one for each device that llama.cpp may have."""
+    parts = [float(part) for part in word.split(",")]
+    return (parts + [0.0] * DEVICES)[:DEVICES]
+
+
+def inverse(word: str) -> float:
+    """Read a factor, of which llama.cpp keeps the inverse."""
+    if (factor := float(word)) <= 0:
+        raise ArgumentTypeError(f"{word!r} is not above 0")
+    return 1 / factor
+
+
+def alone(word: str) -> list[str]:
+    """Read the only member of a list."""
+    return [word]
