@@ -93,6 +93,13 @@ def reloading(
         loaded, plan, prepared = whole
         difference = apply(loaded.config, prepared)
         listening.follow(plan)  # now that keys are asked for, where they are wanted there
+        then = settings.flags.address(loaded.config)
+        if not loaded.config.listen and then != listening.address:
+            _log.warn(
+                "`listen` is gone from the file; staying on {here} until a restart, which goes to {there}",
+                here=listening.address.text,
+                there=then.text,
+            )
         log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 

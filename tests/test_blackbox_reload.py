@@ -154,9 +154,13 @@ class ReloadTests(SynchronousTestCase):
             reload(proxy, {**b, "listen": f"127.0.0.1:{taken}"}, f"listening on http://127.0.0.1:{taken} from now on")
             proxy.port = taken
             self.assertEqual(proxy.served("b"), "b")
+            stays = (
+                f"[WARN] `listen` is gone from the file; staying on 127.0.0.1:{taken} until a restart, which goes to "
+            )
             for mistyped in ({}, {"listen": "nonsense"}):
+                told = proxy.log().count(stays)
                 reload(proxy, {**b, **mistyped})
-                self.assertEqual(proxy.served("b"), "b")
+                self.assertEqual((proxy.served("b"), proxy.log().count(stays)), ("b", told + 1))
 
     def test_listen_of_the_command_line(self) -> None:
         """What the command line says wins over a `listen` that comes later."""
