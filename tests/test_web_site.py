@@ -354,6 +354,22 @@ class AccessLogTests(SiteTestCase):
         self.client.leave()
         self.assertEqual(self.lines(), [f'192.0.2.7 "POST /big HTTP/1.1" 413 {size} "-" 0.000 s\n'])
 
+    def test_upkeep(self) -> None:
+        """What pages and monitors ask for all the time does not bury the rest, unless it fails."""
+        for path in (
+            "/ui/assets/app.js",
+            "/favicon.ico",
+            "/api/events?no-logs",
+            "/logs/streamSSE/m",
+            "/metrics",
+            "/ui",
+        ):
+            self.client.ask("GET", path)
+        self.assertEqual([line.split()[2] for line in self.lines()], ["/ui"])
+        self.client.ask("POST", "/api/events", b"x" * (LIMIT + 1))
+        self.client.leave()
+        self.assertEqual([line.split()[2:5] for line in self.lines()[1:]], [["/api/events", 'HTTP/1.1"', "413"]])
+
     def test_unix_socket(self) -> None:
         """A client without an address is a dash."""
         self.connect(UNIXAddress("/run/x.sock")).ask("GET", "/")

@@ -34,6 +34,11 @@ GIVE_BACK_AFTER = 1.0
 """Seconds."""
 SHOWN = 200
 """How many bytes of an unreadable request the access log shows."""
+QUIET = (
+    *(b"/ui/assets/", b"/favicon.ico", b"/api/events", b"/api/performance", b"/logs/sources", b"/logs/streamSSE"),
+    *(b"/metrics", b"/wol-health"),
+)
+"""How what pages and monitors ask for by themselves begins: the access log shows only what of it fails."""
 REFUSED_BODY = 64 * 1024
 """The largest body, in bytes, that is waited for if the request is refused already: the connection can then be kept."""
 
@@ -275,6 +280,8 @@ class SwapSite(Site):
         return [b"http/1.1"]
 
     def _write_access_line(self, _: object, request: Request, began: float) -> None:
+        if request.code < 400 and request.path.startswith(QUIET):
+            return
         self._log.info(
             '{client} "{method} {uri} {protocol}" {status} {size} "{agent}" {seconds:.3f} s',
             client=client_host(request) or "-",
