@@ -7,9 +7,12 @@ https://platform.openai.com/docs/guides/error-codes .  `llama_swap.web.errors` i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from attrs import frozen
+
+DEFECT: Final = "an unexpected error inside llama-swap; its log has the details"
+"""All that a user is told of what should never happen."""
 
 
 class SwapError(Exception):

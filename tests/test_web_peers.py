@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config, Filters, Peer, Timeouts
+from llama_swap.errors import DEFECT
 from llama_swap.metrics.records import Extent
 from llama_swap.relay.pool import TRIAL
 from llama_swap.routing.peers import Seen
@@ -40,7 +41,6 @@ CONFIG = Config(
 )
 CHAT = "/v1/chat/completions"
 TOO_LATE = 60
-DEFECT = "an unexpected error inside llama-swap; its log has the details"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 KEYS = {"Authorization": "Bearer ours", "X-API-Key": "ours", "X-Other": "x"}
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from llama_swap.errors import SwapError, UpstreamError
+from llama_swap.errors import DEFECT, SwapError, UpstreamError
 from llama_swap.relay.answer import AnswerParser
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.endpoints import cannot_connect, speaks_no_tls
@@ -43,6 +44,8 @@ class Exchange:
 
     A request reaches the upstream at most once: it is sent again only where nothing of it arrived.
     """
+
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class Exchange:
     def _connect(self) -> None:
         self._connecting = self._pool.connect(self)
         self._connecting.addCallbacks(self._carry, self._unreachable)
+        self._connecting.addErrback(self._give_up)
 
     def _carry(self, connection: UpstreamConnection) -> None:
         self._connecting = None
@@ -121,6 +125,11 @@ class Exchange:
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None
         self._break(cannot_connect(failure))
+
+    def _give_up(self, failure: Failure) -> None:
+        """A defect of ours: whoever waits must hear of an end nevertheless."""
+        self._log.failure("a defect of llama-swap, in asking an upstream", failure)
+        self._break(UpstreamError(DEFECT))
 
     # -- from the connection ----------------------------------------------------------------------------------
 

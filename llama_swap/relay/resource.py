@@ -12,7 +12,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.errors import Cancelled, NobodyListens, SwapError, UpstreamError
+from llama_swap.errors import DEFECT, Cancelled, NobodyListens, SwapError, UpstreamError
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.exchange import AnswerSink, Exchange
 from llama_swap.relay.headers import OutboundRequest
@@ -75,11 +75,15 @@ class ReverseProxyResource(Resource):
         self._exchange = exchange = Exchange(
             self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(self._join, request)
         )
-        exchange.start()
-        if not self._ended:
-            client.left = self._client_left
-        if self._header_timeout and not self._ended:
-            self._too_late = self._pool.clock.callLater(self._header_timeout, self._time_out, request)
+        try:
+            exchange.start()
+            if not self._ended:
+                client.left = self._client_left
+            if self._header_timeout and not self._ended:
+                self._too_late = self._pool.clock.callLater(self._header_timeout, self._time_out, request)
+        except Exception:  # noqa: BLE001 -- whatever it is, only this knows what has begun
+            self._log.failure("a defect of llama-swap, in asking {upstream}", upstream=self._upstream)
+            exchange.cancel(UpstreamError(DEFECT))
         return NOT_DONE_YET
 
     def cancel(self, error: SwapError) -> None:

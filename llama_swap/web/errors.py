@@ -14,7 +14,7 @@ from twisted.web.http import Request, datetimeToString
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
-from llama_swap.errors import MethodNotAllowed, NotFound, SwapError, Unauthorized
+from llama_swap.errors import DEFECT, MethodNotAllowed, NotFound, SwapError, Unauthorized
 from llama_swap.web.hardening import harden
 
 _log = Logger()
@@ -124,4 +124,4 @@ def _as_swap_error(request: Request, failure: Failure) -> SwapError:
         case HTTPException():
             return NotFound(f"no page {path} here")
     _log.failure("a defect of llama-swap, at {path}", failure, path=path)
-    return SwapError("an unexpected error inside llama-swap; its log has the details")
+    return SwapError(DEFECT)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -171,7 +171,7 @@ class Forwarding(Resource):
         router = self._forwarder.router
         model = router.config.models.get(self._target.model)
         shows_loading = model is not None and model.send_loading_state and router.states().get(model.id) != "ready"
-        waiting = router.acquire(self._target)
+        waiting = maybeDeferred(router.acquire, self._target)
         if shows_loading and not waiting.called:  # a refusal is told with its status
             self._open_stream(request)
         self._await(waiting, request)
@@ -194,11 +194,14 @@ class Forwarding(Resource):
 
     def _relay(self, lease: Lease, request: SwapRequest) -> None:
         try:
-            destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
+            self._hand_over(lease, request)
         except Exception:  # noqa: BLE001 -- whatever it is, nobody else has the lease yet
             lease.release()
             self._refuse(Failure(), request)
-            return
+
+    def _hand_over(self, lease: Lease, request: SwapRequest) -> None:
+        """Leave the request, and the lease, to the relay, which makes an end of both."""
+        destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
         noted = self._noted
         outbound = OutboundRequest(
             method=noted.method,
@@ -237,7 +240,7 @@ class Forwarding(Resource):
         """There is no answer to pass on; the lease is over."""
         if self._is_worth_another_try(error):
             self._tried_again = True
-            self._await(self._forwarder.router.acquire_again(lease, self._target, error), request)
+            self._await(maybeDeferred(self._forwarder.router.acquire_again, lease, self._target, error), request)
         else:
             refuse(request, error)
 
