@@ -17,6 +17,7 @@ from twisted.internet.tcp import Port, Server
 from twisted.logger import Logger
 
 from llama_swap.established import Established
+from llama_swap.vanished import ask_when_silent
 
 KEPT = 64
 """Files for which no client is let in: they are for what those need who are in; of few files, a smaller part."""
@@ -33,12 +34,13 @@ EPISODE = 60.0
 def admit_by_files(port: IListeningPort, clock: IReactorTime, *, queued: bool = False) -> IListeningPort:
     """Have clients of a port wait until there are files for them; the system keeps them in a queue for so long.
 
-    `queued` says that there may have been clients before it was ours.  Small writes to clients are not held back.
+    `queued` says that there may have been clients before it was ours.  Small writes to clients are not held back, and
+    the system notices that one who says nothing has vanished.
     """
     assert isinstance(port, Port), "streams come by nothing else"
     if port.transport is Server:
         port.transport = _Queued if queued else Established  # type: ignore[assignment]  # it is a Server
-        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # those who connect from now on inherit it
+        _set_options(port.socket)  # those who connect from now on inherit them
     port.doRead = _Admission(port, clock).look  # type: ignore[method-assign]  # Twisted has no other way in
     return port
 
@@ -48,7 +50,13 @@ class _Queued(Established):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.setTcpNoDelay(True)
+        if not self.getTcpNoDelay():
+            _set_options(self.socket)
+
+
+def _set_options(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    ask_when_silent(sock)
 
 
 class _Admission:

@@ -147,6 +147,7 @@ def make_service(
     from llama_swap.upstream.process import LocalLauncher
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
+    from llama_swap.vanished import Vanished
     from llama_swap.watch import Watch
     from llama_swap.web.api import ApiRoutes
     from llama_swap.web.site import SwapSite
@@ -208,7 +209,7 @@ def make_service(
         announce=announce,
         environ=os.environ,
         terminal=terminal,
-        beside=[preload, discovery, *watch, records.hardware],
+        beside=[preload, discovery, *watch, records.hardware, Vanished(loop)],
     )
 
 

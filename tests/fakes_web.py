@@ -129,13 +129,15 @@ class Endpoints:
     upstream: Upstream = field(factory=Upstream)
     urls: list[str] = field(factory=list)
     timeouts: list[float] = field(factory=list)
+    keepalives: list[float] = field(factory=list)
     defects: list[Exception] = field(factory=list)
     """What comes instead of the next pools."""
 
-    def pool(self, url: str, connect_timeout: float = 30) -> Pool:
+    def pool(self, url: str, connect_timeout: float = 30, keepalive: float = 30) -> Pool:
         """See `Dialer.pool`."""
         self.urls.append(url)
         self.timeouts.append(connect_timeout)
+        self.keepalives.append(keepalive)
         if self.defects:
             raise self.defects.pop()
         return self.upstream.pool()

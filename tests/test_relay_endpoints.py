@@ -8,7 +8,6 @@ import os
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
@@ -39,6 +38,8 @@ class EndpointTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Make the reactor, and leave it what the loopback device could do without one."""
         self.patch(endpoints, "LoopbackEndpoint", lambda reactor, address, patient: patient)
+        self.asked: list[float] = []
+        self.patch(endpoints, "ask_when_silent", lambda _socket, after: self.asked.append(after))
         self.reactor = MemoryReactorClock()
         self.dialer = Dialer(self.reactor)
 
@@ -90,12 +91,19 @@ class AddressTests(EndpointTestCase):
 
     def test_names(self) -> None:
         """Other names are looked up."""
-        self.assertIsInstance(self.dialer.endpoint("http://gpu.example:5800"), HostnameEndpoint)
         connecting = self.connect("http://gpu.example:5800")
         self.assertEqual(self.attempts(), [("127.0.0.1", 5800)])  # where this reactor finds every name
         self.succeed(0)
         self.successResultOf(connecting)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_signs(self) -> None:
+        """Other machines are asked for signs, wherever they are; this one is not."""
+        here, elsewhere = ("127.0.0.1", "localhost", "[::1]"), ("192.0.2.7", "[2001:db8::7]", "gpu.example")
+        for host in (*here, *elsewhere):
+            self.dialer.endpoint(f"http://{host}:5800", keepalive=7).connect(Factory.forProtocol(Protocol))
+            self.succeed(-1)
+        self.assertEqual(self.asked, [7] * len(elsewhere))
 
     def test_https(self) -> None:
         """https speaks TLS, on its own port, to names and addresses."""

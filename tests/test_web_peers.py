@@ -35,7 +35,7 @@ CONFIG = Config(
             proxy="http://strict.example",
             models=("s",),
             filters=Filters(strip_params=("top_p",), set_params={"n": 1}, set_params_by_id={"s": {"max_tokens": 5}}),
-            timeouts=Timeouts(connect=3, response_header=5),
+            timeouts=Timeouts(connect=3, response_header=5, keepalive=7),
         ),
     },
 )
@@ -212,7 +212,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(self.client.wire.take(), b"")
         self.clock.advance(0.1)
         self.assertIn("no answer within 5 s", self.client.error()[1])
-        self.assertEqual(self.endpoints.timeouts, [3])
+        self.assertEqual((self.endpoints.timeouts, self.endpoints.keepalives), ([3], [7]))
 
     def test_filters(self) -> None:
         """What is told a peer is changed as its filters say, by its own name for the model; forms are not."""

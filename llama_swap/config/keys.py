@@ -52,7 +52,11 @@ def timeouts(response_header: float) -> Nested:
         Key("connect", Seconds(30.0), "Time to connect; 0: any."),
         Key("responseHeader", Seconds(response_header), "Time from the request to the head of the answer; 0: any."),
         Key("tlsHandshake", Seconds(10.0), "Accepted, without effect: part of `connect`."),
-        Key("keepalive", Seconds(30.0), "Accepted, without effect."),
+        Key(
+            "keepalive",
+            Seconds(30.0),
+            "Silence until the server's machine, if another, is asked for a sign; 0: 30 s.",
+        ),
         Key("expectContinue", Seconds(1.0), "Accepted, without effect: bodies are sent at once."),
         Key("idleConn", Seconds(90.0), "Accepted, without effect: idle connections are closed within a second."),
     )

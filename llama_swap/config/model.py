@@ -47,6 +47,7 @@ class Timeouts:
     """From the request to the head of the answer; 0: any."""
     tls_handshake: float = 10.0
     keepalive: float = 30.0
+    """Of silence, until the server's machine is asked whether it is still there."""
     expect_continue: float = 1.0
     idle_conn: float = 90.0
 

@@ -33,6 +33,7 @@ from llama_swap.errors import NobodyListens, UpstreamError
 from llama_swap.loopback import is_loopback_address
 from llama_swap.relay.local import LoopbackEndpoint
 from llama_swap.relay.pool import Pool
+from llama_swap.vanished import SILENCE, ask_when_silent
 
 CONNECT_TIMEOUT = 30
 NO_TIMEOUT = 86400
@@ -40,6 +41,24 @@ NO_TIMEOUT = 86400
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NO_SUCH_NETWORK = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH})
 """What connecting to ::1 comes to where there is no IPv6, as in many containers."""
+
+
+@implementer(IStreamClientEndpoint)
+@define
+class _Remote:
+    """Connects to another machine, from which a sign is wanted after so many seconds of silence; 0: the usual."""
+
+    _endpoint: IStreamClientEndpoint
+    _keepalive: float
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `IStreamClientEndpoint.connect`."""
+
+        def made(protocol: Any) -> IProtocol:
+            ask_when_silent(protocol.transport.getHandle(), self._keepalive)
+            return protocol
+
+        return self._endpoint.connect(factory).addCallback(made)
 
 
 @implementer(IStreamClientEndpoint)
@@ -75,33 +94,42 @@ class Dialer:
 
     _reactor: Any
 
-    def endpoint(self, url: str, timeout: float = CONNECT_TIMEOUT) -> IStreamClientEndpoint:
-        """Return the endpoint of an http or https URL.  Its path does not matter, and a timeout of 0 is none."""
+    def endpoint(self, url: str, timeout: float = CONNECT_TIMEOUT, keepalive: float = SILENCE) -> IStreamClientEndpoint:
+        """Return the endpoint of an http or https URL.  Its path does not matter, and a timeout of 0 is none.
+
+        If it is on another machine, that one is asked for a sign after `keepalive` seconds of silence.
+        """
         parts = urlsplit(url)
         host = parts.hostname or ""
-        plain = self._plain(host, parts.port or DEFAULT_PORTS[parts.scheme], timeout or NO_TIMEOUT)
+        plain = self._plain(host, parts.port or DEFAULT_PORTS[parts.scheme], timeout or NO_TIMEOUT, keepalive)
         if parts.scheme != "https":
             return plain
         from twisted.internet.ssl import optionsForClientTLS
 
         return wrapClientTLS(optionsForClientTLS(host), plain)
 
-    def pool(self, url: str, connect_timeout: float = CONNECT_TIMEOUT) -> Pool:
+    def pool(self, url: str, connect_timeout: float = CONNECT_TIMEOUT, keepalive: float = SILENCE) -> Pool:
         """Return a new pool of connections to the host and port of `url`."""
-        return Pool(self.endpoint(url, connect_timeout), self._reactor)
+        return Pool(self.endpoint(url, connect_timeout, keepalive), self._reactor)
 
-    def _plain(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
+    def _plain(self, host: str, port: int, timeout: float, keepalive: float) -> IStreamClientEndpoint:
         if host == "localhost":
-            return _Fallback([self._plain("127.0.0.1", port, timeout), self._plain("::1", port, timeout)])
+            return _Fallback([self._plain(address, port, timeout, keepalive) for address in ("127.0.0.1", "::1")])
         if isIPAddress(host):
-            return self._at(IPv4Address("TCP", host, port), TCP4ClientEndpoint(self._reactor, host, port, timeout))
+            v4 = TCP4ClientEndpoint(self._reactor, host, port, timeout)
+            return self._at(IPv4Address("TCP", host, port), v4, keepalive)
         if isIPv6Address(host):
-            return self._at(IPv6Address("TCP", host, port), TCP6ClientEndpoint(self._reactor, host, port, timeout))
-        return HostnameEndpoint(self._reactor, host, port, timeout)
+            v6 = TCP6ClientEndpoint(self._reactor, host, port, timeout)
+            return self._at(IPv6Address("TCP", host, port), v6, keepalive)
+        return _Remote(HostnameEndpoint(self._reactor, host, port, timeout), keepalive)
 
-    def _at(self, address: IPv4Address | IPv6Address, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+    def _at(
+        self, address: IPv4Address | IPv6Address, endpoint: IStreamClientEndpoint, keepalive: float
+    ) -> IStreamClientEndpoint:
         """Return the endpoint of `address`, by a shorter way if there is one."""
-        return LoopbackEndpoint(self._reactor, address, endpoint) if is_loopback_address(address.host) else endpoint
+        if is_loopback_address(address.host):
+            return LoopbackEndpoint(self._reactor, address, endpoint)
+        return _Remote(endpoint, keepalive)
 
 
 def cannot_connect(failure: Failure) -> UpstreamError:

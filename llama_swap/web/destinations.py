@@ -13,7 +13,7 @@ from llama_swap.relay.pool import Pool
 class Pools(Protocol):
     """Makes pools of connections."""
 
-    def pool(self, url: str, connect_timeout: float) -> Pool: ...
+    def pool(self, url: str, connect_timeout: float, keepalive: float) -> Pool: ...
 
 
 @frozen
@@ -27,14 +27,20 @@ class Destination:
     path: bytes
     """Of `url`, in front of that of each request."""
     connect_timeout: float
+    keepalive: float
     is_local: bool
     """Whether it is on this machine: then it is told the `Host` for which the client took the proxy."""
 
+    def fits(self, url: str, connect_timeout: float, keepalive: float) -> bool:
+        """Whether it is the one of these settings."""
+        return self.url == url and self.connect_timeout == connect_timeout and self.keepalive == keepalive
+
     @classmethod
     def at(
-        cls, url: str, description: str, pools: Pools, connect_timeout: float, *, is_local: bool = False
+        cls, url: str, pools: Pools, connect_timeout: float, keepalive: float, *, description: str, is_local: bool
     ) -> Destination:
         """Return the destination at a base URL; to make it opens no connection."""
         parts = urlsplit(url)
-        pool = pools.pool(url, connect_timeout)
-        return cls(url, description, pool, parts.netloc.encode(), parts.path.encode(), connect_timeout, is_local)
+        authority, path = parts.netloc.encode(), parts.path.encode()
+        pool = pools.pool(url, connect_timeout, keepalive)
+        return cls(url, description, pool, authority, path, connect_timeout, keepalive, is_local)

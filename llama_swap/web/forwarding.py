@@ -113,24 +113,27 @@ class Forwarder:
     def destination(self, model: ModelConfig) -> Destination:
         """Return where to send requests for `model`, with the connections that are kept to it."""
         known = self._destinations.get(model.id)
-        if known is None or known.url != model.proxy or known.connect_timeout != model.timeouts.connect:
-            return self._connect(model)
+        url, timeouts = model.proxy, model.timeouts
+        if known is None or not known.fits(url, timeouts.connect, timeouts.keepalive):
+            known = self._destinations[model.id] = Destination.at(
+                url,
+                self._pools,
+                timeouts.connect,
+                timeouts.keepalive,
+                description=f"model {model.id} at {url}",
+                is_local=model.is_local,
+            )
         return known
-
-    def _connect(self, model: ModelConfig) -> Destination:
-        timeout = model.timeouts.connect
-        description = f"model {model.id} at {model.proxy}"
-        destination = Destination.at(model.proxy, description, self._pools, timeout, is_local=model.is_local)
-        self._destinations[model.id] = destination
-        return destination
 
     def _peer(self, name: str, peer: Peer) -> Destination:
         known = self._peers.get(name)
-        url, timeout = peer.proxy, peer.timeouts.connect
+        url, timeout, keepalive = peer.proxy, peer.timeouts.connect, peer.timeouts.keepalive
         if not self.router.peers.answers(name):
             timeout = min(timeout or DOUBTED, DOUBTED)
-        if known is None or known.url != url or known.connect_timeout != timeout:
-            known = self._peers[name] = Destination.at(url, f"peer {name} at {url}", self._pools, timeout)
+        if known is None or not known.fits(url, timeout, keepalive):
+            known = self._peers[name] = Destination.at(
+                url, self._pools, timeout, keepalive, description=f"peer {name} at {url}", is_local=False
+            )
         return known
 
 
