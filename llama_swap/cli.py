@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from llama_swap import __version__, listen
 from llama_swap.errors import SwapError
@@ -41,12 +42,28 @@ Exit status: 0 if a start would go well, with warnings or without; 1 if not.
 """,
 }
 _NOTHING = f"""\
-error: at least one of -config or -config-dir must be provided, or just a file: `llama-swap models.yaml`.
+error: at least one of --config and --config-dir must be given, or just a file: `llama-swap models.yaml`.
 
 That file has the models, each with the command that starts it; ${{PORT}} is filled in:
 
 {_SHORTEST}
 `llama-swap --help` tells more."""
+_INSTEAD = {
+    "--port": "use --listen HOST:PORT",
+    "--host": "use --listen HOST:PORT",
+    "--listen-tailcat": "Tailcat is not spoken here; leave it out",
+}
+"""What people write that does not exist, and what to do about it."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what to write instead of options that people believe to exist."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
+        unknown = {word.partition("=")[0] for word in message.split()}
+        hints = dict.fromkeys(hint for option, hint in _INSTEAD.items() if option in unknown)
+        super().error("; ".join([message, *hints]))
 
 
 def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
@@ -90,9 +107,9 @@ def _words(words: Sequence[str]) -> list[str]:
     return [*words] if words[:1] in (["check"], ["schema"]) else ["serve", *words]
 
 
-def _parser(*, checks: bool) -> argparse.ArgumentParser:
+def _parser(*, checks: bool) -> _Parser:
     texts = _CHECK if checks else _SERVE
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="llama-swap",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage=texts["usage"],

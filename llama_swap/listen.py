@@ -124,7 +124,7 @@ class Address:
             return _from_string(reactor, self.text)
         if (split := _split(self.text)) is None:
             raise CannotListen(
-                f"cannot listen on {self.text!r} with -tls-cert-file: write HOST:PORT, or name the certificate there, "
+                f"cannot listen on {self.text!r} with --tls-cert-file: write HOST:PORT, or name the certificate there, "
                 "as in ssl:8443:certKey=cert.pem:privateKey=key.pem"
             )
         host, port = split

@@ -51,7 +51,7 @@ class Flags:
         if self.tls_cert_file and self.tls_key_file:
             return Certificate(str(self.base / self.tls_cert_file), str(self.base / self.tls_key_file))
         if self.tls_cert_file or self.tls_key_file:
-            raise CannotListen("-tls-cert-file and -tls-key-file belong together: give both, or neither")
+            raise CannotListen("--tls-cert-file and --tls-key-file belong together: give both, or neither")
         return None
 
     def address(self, config: Config) -> Address:

@@ -38,7 +38,7 @@ class BadConfigTests(SynchronousTestCase):
         """Without a file the program says that it needs one."""
         ended = run_proxy()
         self.assertEqual(ended.returncode, 1)
-        self.assertIn("at least one of -config or -config-dir must be provided", ended.stderr)
+        self.assertIn("at least one of --config and --config-dir must be given", ended.stderr)
         self.assertNotIn("Traceback", ended.stderr)
 
     def test_no_file(self) -> None:

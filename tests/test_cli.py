@@ -101,7 +101,7 @@ class SpellingTests(CliTestCase):
             outcome = self.run_main(*argv)
             self.assertEqual((outcome.status, outcome.out), (1, ""))
             for part in (
-                "at least one of -config or -config-dir must be provided",
+                "at least one of --config and --config-dir must be given",
                 "cmd: llama-server",
                 "llama-swap --help",
             ):
@@ -172,7 +172,9 @@ class SpellingTests(CliTestCase):
             ([self.path, "other.yaml"], "other.yaml"),
             (["check", "--config", self.path, "other.yaml"], "other.yaml"),
             (["--config", self.path, "--lisen=x"], "--lisen"),
-            (["--config", self.path, "--port=1"], "--port"),
+            (["--config", self.path, "--port=1"], "--port=1; use --listen HOST:PORT"),
+            ([self.path, "-host", "::", "-port", "1"], "use --listen HOST:PORT"),
+            ([self.path, "-listen-tailcat", "x"], "Tailcat is not spoken here"),
             (["--config", self.path, "--quiet"], "--quiet"),
         ):
             outcome = self.run_main(*argv)
@@ -274,7 +276,7 @@ class CheckTests(CliTestCase):
             (["--listen", "8080"], "cannot listen on '8080'"),
             (["--listen", "ssl:1:privateKey=/no/key.pem"], "/no/key.pem cannot be read"),
             (["--tls-cert-file", self.path, "--tls-key-file", self.path], f"{self.path} is not a certificate"),
-            (["--tls-cert-file", self.path], "belong together"),
+            (["--tls-cert-file", self.path], "--tls-cert-file and --tls-key-file belong together"),
         ):
             outcome = self.run_main("check", self.path, *flags)
             self.assertEqual((outcome.status, outcome.out), (1, ""))

@@ -123,7 +123,7 @@ class SourcesTests(FilesTestCase):
         linked.symlink_to(Path(path).resolve())
         self.addCleanup(linked.unlink)
         for sources, message in (
-            (Sources(), "at least one of -config or -config-dir must be provided"),
+            (Sources(), "at least one of --config and --config-dir must be given"),
             (Sources(None, "/no/such"), "/no/such: cannot be read: No such file or directory"),
             (Sources(None, path), "cannot be read: Not a directory"),
             (Sources(path, str(self.directory)), "is read twice"),

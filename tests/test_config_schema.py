@@ -42,10 +42,23 @@ class DocumentationTests(FindingsTestCase):
         self.assertEqual((loaded.warnings, loaded.notes), ((), ()))
 
     def test_example_has_every_key(self) -> None:
-        """Each key is in the example, at its place; behind a # if it excludes others."""
+        """Each key is in the example, at its place; behind a # if it excludes others, or is nobody else's choice."""
         for table, indent in ((TOP, ""), (MODEL, "    ")):
             for key in table:
                 self.assertRegex(EXAMPLE, rf"(?m)^(?:# )?{indent}{key.name}:", key.name)
+
+    def test_example_decides_nothing(self) -> None:
+        """A copy asks nobody for a key that he did not choose, and neither asks other machines nor loads a model."""
+        config = load(EXAMPLE).config
+        self.assertEqual((config.api_keys, config.peers, config.preload), ((), {}, ()))
+
+    def test_what_stands_behind_a_number_sign(self) -> None:
+        """What is commented out works when the sign is taken away."""
+        sections = [text for text in re.findall(r"(?m)^# \w+:\n(?:#   .*\n)+", EXAMPLE) if "matrix:" not in text]
+        text = EXAMPLE + "".join(re.sub("(?m)^# ", "", section) for section in sections)
+        loaded = load(text, WORKSTATION_KEY="sk-1")
+        self.assertEqual((len(sections), loaded.warnings), (4, ()))
+        self.assertEqual((len(loaded.config.api_keys), loaded.config.preload), (2, ("nomic-embed",)))
 
     def test_manual_has_every_key(self) -> None:
         """Each key has a section of its own."""

@@ -23,7 +23,7 @@ class RenderTests(SynchronousTestCase):
         names = "models:\n  no: {cmd: 'x --port ${PORT} ''a b'' \"\" é', checkEndpoint: none, env: ['A=b c']}\n"
         names += "  '010': {cmd: x --port 1, aliases: [1e3, ~], name: 'null'}\n"
         names += "  'a: b': {cmd: x --port 2, cmdStop: 'kill ${PID} ''a b'''}\n"
-        for text in (EXAMPLE, names + "profiles: {12:30: [no, 1e3]}\n"):
+        for text in (f"{EXAMPLE}apiKeys: [sk-1]\n", names + "profiles: {12:30: [no, 1e3]}\n"):
             loaded = load(text)
             config = loaded.config
             shown = render_effective(config).replace("'***'", "shown")

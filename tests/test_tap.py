@@ -89,7 +89,7 @@ class OptionsTests(TapTestCase):
 
     def test_no_config(self) -> None:
         """Without a file there is nothing to serve."""
-        self.assertIn("at least one of -config or -config-dir must be provided", self.refused())
+        self.assertIn("at least one of --config and --config-dir must be given", self.refused())
 
     def test_bad_config(self) -> None:
         """A file that cannot be used is refused with every problem in it."""

@@ -37,7 +37,7 @@ class Sources:
         @raise ConfigError: there is none, or one twice.
         """
         if self.file is None and self.directory is None:
-            raise ConfigError("", [Problem(None, "", "at least one of -config or -config-dir must be provided")])
+            raise ConfigError("", [Problem(None, "", "at least one of --config and --config-dir must be given")])
         try:
             found = self._in_directory()
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -48,7 +48,7 @@ class Sources:
             return found
         for path in found:
             if os.path.realpath(self.base / path) == os.path.realpath(self.base / self.file):
-                raise ConfigError(path, [Problem(None, "", "is read twice: by -config, and by -config-dir")])
+                raise ConfigError(path, [Problem(None, "", "is read twice: by --config, and by --config-dir")])
         return [self.file, *found]
 
     def stamps(self) -> dict[str, Stamp]:
