@@ -6,7 +6,7 @@ from attrs import fields_dict
 
 from llama_swap.config.keys import MODEL, TOP
 from llama_swap.config.model import Config, ModelConfig
-from tests.support_config import FindingsTestCase, one_model
+from tests.support_config import FindingsTestCase, load, one_model
 
 SERVER = "cmd: x --port 1\n"
 FILE = one_model(SERVER)
@@ -42,8 +42,29 @@ class UnknownKeyTests(FindingsTestCase):
             ("unload_timeout", "did you mean unloadTimeout?"),
             ("healthCheckTimeout", "belongs at the top level"),
             ("tags", "unknown key: ignored"),
+            ("prox", "did you mean proxy?"),
+            ("pory", "did you mean proxy?"),
+            ("porxy", "did you mean proxy?"),
+            ("tll", "did you mean ttl?"),
+            ("evn", "did you mean env?"),
+            ("nmae", "did you mean name?"),
+            ("enviroment", "did you mean env?"),
         ):
             self.assert_warnings(one_model(f"{SERVER}{key}: 1"), (5, f"models.m.{key}", part))
+
+    def test_command(self) -> None:
+        """The only key that every model needs is known however it was typed."""
+        for key in ("cdm", "mcd", "cmmd", "comand", "commnad", "CMD", "cm"):
+            self.assert_errors(one_model(f"{key}: x --port 1"), (2, "models.m", f"has no `cmd`; rename `{key}` to it"))
+
+    def test_nothing_alike(self) -> None:
+        """A key that only looks a little like another one gets no suggestion."""
+        for key in ("tools", "stop", "start", "hosts", "id", "type", "user", "tags", "port2", "logs", "limits"):
+            [warning] = load(f"{key}: 1\n{FILE}").warnings
+            self.assertNotIn("did you mean", warning.message)
+        for key in ("tools", "stop", "start", "id", "type", "mode", "tags", "gpu", "args", "port", "model", "url2"):
+            [warning] = load(one_model(f"{SERVER}{key}: 1")).warnings
+            self.assertNotIn("did you mean", warning.message)
 
     def test_own_keys(self) -> None:
         """Keys that begin with `x-` belong to the user."""

@@ -40,7 +40,7 @@ class NewerTests(FindingsTestCase):
         self.assertEqual(config.security.cors.allowed_origins, ("https://dashboard.example",))
         self.assert_warnings(
             NEWER,
-            (12, "tailcat", "unknown key: ignored"),
-            (22, "peers.far.tailcatKey", "unknown key: ignored"),
+            (12, "tailcat", "not supported here: ignored; Tailcat is not spoken here"),
+            (22, "peers.far.tailcatKey", "not supported here: ignored; Tailcat"),
             (22, "peers.far.proxy", "Tailcat is not spoken here"),
         )

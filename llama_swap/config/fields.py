@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from keyword import iskeyword
 from typing import Any, Final
@@ -29,6 +30,11 @@ _MEANT: Final = {
     "health": ("checkEndpoint",),
 }
 """What people write, as `_plain_name` gives it, for what they mean."""
+_SHORT: Final = 5
+"""Up to so many letters, what looks like one of these is more likely to be something else."""
+_TAILCAT: Final = "Tailcat is not spoken here"
+_LEFT_OUT: Final = {"tailcat": _TAILCAT, "tailcatKey": _TAILCAT}
+"""Keys of the original for what does not exist here."""
 
 
 @frozen(eq=False)
@@ -123,7 +129,7 @@ def read_keys(
     known = {key.name for key in table}
     for name, node in section.entries.items():
         if name not in known and not name.startswith("x-"):
-            found.warn(node, f"unknown key: ignored{_suggestion(name, table, elsewhere)}")
+            found.warn(node, _ignored(name, table, elsewhere))
     return values
 
 
@@ -137,15 +143,31 @@ def _value(node: Node | None, key: Key, expand: Callable[[Node], Node], found: F
 
 def meant(name: str, table: Sequence[Key]) -> str | None:
     """Return the key of `table` that an unknown name most likely means, if any."""
-    known = {_plain_name(key.name): key.name for key in table}
-    for usual in _MEANT.get(_plain_name(name), ()):
-        if usual in known.values():
-            return usual
-    close = get_close_matches(_plain_name(name), known, n=1, cutoff=0.75)
-    return known[close[0]] if close else None
+    plain, names = _plain_name(name), {key.name for key in table}
+    believed = {word: key for word, keys in _MEANT.items() for key in keys if key in names}
+    if plain in believed:
+        return believed[plain]
+    known = {word: key for word, key in believed.items() if len(word) > _SHORT}
+    known |= {_plain_name(key): key for key in names}
+    close = get_close_matches(plain, known, n=len(known), cutoff=0.6)
+    return next((known[word] for word in close if _is_slip(plain, word)), None)
+
+
+def _is_slip(written: str, word: str) -> bool:
+    """Whether of two words that are not too different, one is most likely the other, misspelled."""
+    letters, others = Counter(written), Counter(word)
+    same_letters = max((letters - others).total(), (others - letters).total()) <= 1
+    return same_letters or SequenceMatcher(None, word, written).ratio() >= 0.75
 
 
 @lru_cache(maxsize=1024)  # difflib is slow, and what is in one model is often in all
+def _ignored(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) -> str:
+    """Say that a key is unknown, and what may be meant."""
+    if name in _LEFT_OUT:
+        return f"not supported here: ignored; {_LEFT_OUT[name]}"
+    return f"unknown key: ignored{_suggestion(name, table, elsewhere)}"
+
+
 def _suggestion(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) -> str:
     here = meant(name, table)
     if elsewhere is not None and _plain_name(name) != _plain_name(here or ""):

@@ -41,8 +41,7 @@ def _merged(first: Node, second: Node, found: Findings) -> Node:
     if isinstance(first, ListNode) and isinstance(second, ListNode):
         return ListNode(first.line, first.parent, first.key, [*first.items, *second.items])
     if not (isinstance(first, Scalar) and isinstance(second, Scalar) and first.text == second.text):
-        message = f'conflict at "{second.path}": {second.file} sets a different value than a previous source'
-        found.error(second, message)
+        found.error(second, f"has another value in {first.file}:{first.line}; remove one")
     return first
 
 
@@ -52,8 +51,8 @@ def _merged_maps(first: MapNode, second: MapNode, found: Findings) -> MapNode:
         if name not in entries:
             entries[name] = node
         elif second.path in NAMES:
-            kind = f'{second.key} "{name}"'
-            found.error(node, f"duplicate {kind} found in {node.file} (already defined in another config source)")
+            first_one = entries[name]
+            found.error(node, f"defined already, in {first_one.file}:{first_one.line}; remove or rename one")
         else:
             entries[name] = _merged(entries[name], node, found)
     return MapNode(first.line, first.parent, first.key, entries, origin=first.origin)
