@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Group, Matrix, Routing
 from llama_swap.errors import StartFailed, SwapError
-from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
+from llama_swap.scheduling.commands import Command, Drop, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
 from llama_swap.scheduling.rules import rules_of
 from tests.fakes import make_config
@@ -193,6 +193,8 @@ class World:
                     self._stop(model, successor, may_cut=model == may_cut)
                 case Start(model):
                     self._start(model)
+                case Drop(model):
+                    assert self.alive.get(model) in (None, "stopping"), f"{model} is dropped although it was started"
         self.after = {model: later for model, later in self.after.items() if self.scheduler._loading.get(model)}
 
     def _serve(self, ticket: Ticket) -> None:

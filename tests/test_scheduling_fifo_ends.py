@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llama_swap.errors import Unavailable
-from llama_swap.scheduling.commands import Reject, Serve, Start, Stop
+from llama_swap.scheduling.commands import Drop, Reject, Serve, Start, Stop
 from tests.support_scheduling import ERROR, MAX_WAIT, SchedulerCase, scheduler_of
 
 
@@ -89,7 +89,9 @@ class UnloadTests(SchedulerCase):
         """A model that waits for another to leave has no process to stop, and does not start later."""
         self.load("a")
         ticket, _ = self.ask("b")
-        self.assert_rejected(self.scheduler.unloaded("b"), [ticket], Unavailable)
+        *rejection, rest = self.scheduler.unloaded("b")
+        self.assert_rejected(rejection, [ticket], Unavailable)
+        self.assertEqual(rest, Drop("b"))
         self.assertEqual(self.scheduler.stopped("a"), [])
 
     def test_hands_the_turn_on(self) -> None:
@@ -98,7 +100,9 @@ class UnloadTests(SchedulerCase):
         second, _ = self.ask("b")
         third, commands = self.ask("c")
         self.assertEqual(commands, [])
-        self.assert_rejected(self.scheduler.unloaded("b"), [second], Unavailable)
+        *rejection, rest = self.scheduler.unloaded("b")
+        self.assert_rejected(rejection, [second], Unavailable)
+        self.assertEqual(rest, Drop("b"))
         self.assertEqual(self.scheduler.stopped("a"), [Start("c")])
         self.assertEqual(self.scheduler.ready("c"), [Serve(third)])
 

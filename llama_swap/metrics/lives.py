@@ -10,7 +10,7 @@ from llama_swap.metrics.tallies import Tallies
 
 @define(eq=False)
 class ModelLives:
-    """Sees what the router does with its models (see `llama_swap.routing.router.Observer`)."""
+    """Sees what the router does with its models (see `llama_swap.routing.observer.Observer`)."""
 
     _tallies: Tallies
     _clock: IReactorTime
@@ -20,6 +20,10 @@ class ModelLives:
     """Since when others stop for each of these models."""
     _ready: set[str] = field(factory=set, init=False)
     """Models that nobody has told to stop."""
+
+    def dropped(self, model: str) -> None:
+        """It will not be started."""
+        self._swapping.pop(model, None)
 
     def starting(self, model: str) -> None:
         """Its process is started."""
@@ -43,9 +47,11 @@ class ModelLives:
         """It is told to stop, perhaps for the sake of another one."""
         self._ready.discard(model)
         self._started.pop(model, None)
+        self._swapping.pop(model, None)
         if successor is not None:
             self._tallies[model].evictions += 1
-            self._swapping.setdefault(successor, self._clock.seconds())
+            if successor not in self._ready:
+                self._swapping.setdefault(successor, self._clock.seconds())
 
     def gone(self, model: str) -> None:
         """Nothing of it is left."""

@@ -8,6 +8,9 @@ from typing import Protocol
 class Observer(Protocol):
     """Is told before anything follows from it."""
 
+    def dropped(self, model: str) -> None:
+        """It will not be started, although others have stopped for it."""
+
     def starting(self, model: str) -> None:
         """Its process is about to be started."""
 
@@ -30,4 +33,4 @@ class Unobserved:
     def _ignore(self, model: str, successor: str | None = None) -> None:
         """That concerns nobody."""
 
-    starting = ready = failed = stopping = gone = _ignore
+    dropped = starting = ready = failed = stopping = gone = _ignore

@@ -27,7 +27,7 @@ from llama_swap.routing.selection import Usage
 from llama_swap.routing.turns import InTurn
 from llama_swap.routing.upstream import Upstream
 from llama_swap.routing.upstreams import Upstreams
-from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Target, Ticket
+from llama_swap.scheduling.commands import Command, Drop, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
 from llama_swap.scheduling.rules import rules_of
 from llama_swap.upstream.launcher import Launcher
@@ -243,11 +243,14 @@ class Router:
                     self._read_ahead(self.config.models[successor])
             case Start(model):
                 self._start(model)
+            case Drop(model):
+                self._observer.dropped(model)
 
     def _start(self, model: str) -> None:
         """Start a model, unless it has failed too often of late: a profile wants its members with every request."""
         upstream = self._upstreams[model]
         if refusal := upstream.backoff.refusal(self.clock.seconds()):
+            self._observer.dropped(model)
             self._execute([*self._scheduler.failed(model, refusal), *self._scheduler.stopped(model)])
         else:
             self._observer.starting(model)

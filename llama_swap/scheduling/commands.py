@@ -35,7 +35,7 @@ class Ticket:
 
 @frozen
 class Serve:
-    """The ticket's model is ready: let the request through.  Answered, once, by `Scheduler.released`."""
+    """The ticket's model is ready: let the request through.  Answered, once, by `FIFOScheduler.released`."""
 
     ticket: Ticket
 
@@ -50,7 +50,7 @@ class Reject:
 
 @frozen
 class Stop:
-    """Stop the model's process; answered by `Scheduler.stopped` when it is gone.
+    """Stop the model's process; answered by `FIFOScheduler.stopped` when it is gone.
 
     `successor` is the model that waits for its place, so that preparing it can begin meanwhile.
     """
@@ -66,7 +66,14 @@ class Start:
     model: str
 
 
-Command = Serve | Reject | Stop | Start
+@frozen
+class Drop:
+    """The model, whose place others were leaving, is not to be started any more."""
+
+    model: str
+
+
+Command = Serve | Reject | Stop | Start | Drop
 
 
 @frozen

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Set
 from attrs import define, field
 
 from llama_swap.errors import Conflict, NotFound, SwapError, TooManyRequests, Unavailable
-from llama_swap.scheduling.commands import Command, Plan, Reject, Serve, Start, Stop, Target, Ticket
+from llama_swap.scheduling.commands import Command, Drop, Plan, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.queue import Queue, Waiting
 from llama_swap.scheduling.rules import Rules
 
@@ -272,8 +272,10 @@ class FIFOScheduler:
         awaited = self._loading.pop(model, None)
         if awaited is not None:
             self._forget_plans()
-        if awaited or (awaited is None and model not in self._ready):
-            return []  # no process yet, or none any more
+        if awaited:
+            return [Drop(model)]  # it has no process yet
+        if awaited is None and model not in self._ready:
+            return []
         self._ready.discard(model)
         self._retiring.discard(model)
         self._stopping.add(model)
