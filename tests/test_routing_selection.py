@@ -24,7 +24,6 @@ class SelectionTests(SynchronousTestCase):
         """The first that is ready, or the first that starts, or the first of all."""
         self.assertEqual(self.choose("warm"), "a")
         self.assertEqual(self.choose("warm", b=("starting", 0), c=("starting", 0)), "b")
-        self.assertEqual(self.choose("warm", b=("clearing", 0)), "b")
         self.assertEqual(self.choose("warm", a=("stopping", 0), b=("starting", 1), c=("ready", 5)), "c")
 
     def test_spillover_begins(self) -> None:

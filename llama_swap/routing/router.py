@@ -113,7 +113,7 @@ class Router:
     def acquire_now(self, target: Target) -> Lease | None:
         """Return a lease if there is nothing to wait for; else None, and nothing has happened."""
         ticket = Ticket(target, self.clock.seconds())
-        return self._lease(ticket) if not self._execute.busy and self._scheduler.grants(ticket) else None
+        return self._lease(ticket) if not self._execute.busy and self._scheduler.try_serve(ticket) else None
 
     def acquire(self, target: Target) -> Deferred[Lease]:
         """Wait for the right to send a request to `target`; whatever that takes starts now.

@@ -9,10 +9,8 @@ from attrs import frozen
 
 from llama_swap.config.model import Selector
 
-_COMING = frozenset({"clearing", "starting"})
-"""The states of a model that will be ready."""
-UP: Final = _COMING | {"ready"}
-"""Those, and that of one that is.  A model that stops is as good as gone: who wants it has to start it again."""
+UP: Final = frozenset({"starting", "ready"})
+"""The states of a model that serves, or will.  One that stops is as good as gone: who wants it must start it again."""
 
 
 @frozen
@@ -37,8 +35,8 @@ def choose(selector: Selector, usage: Callable[[str], Usage], turn: int) -> str:
     now = {target: usage(target) for target in selector.targets}
     if selector.strategy == "warm":
         ready = (target for target, used in now.items() if used.state == "ready")
-        coming = (target for target, used in now.items() if used.state in _COMING)
-        return next(ready, None) or next(coming, selector.targets[0])
+        starting = (target for target, used in now.items() if used.state == "starting")
+        return next(ready, None) or next(starting, selector.targets[0])
     active = [target for target, used in now.items() if used.is_active]
     asleep = [target for target in now if target not in active]
     least = min((now[target].requests for target in active), default=selector.spillover)

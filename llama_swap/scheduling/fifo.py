@@ -75,13 +75,13 @@ class FIFOScheduler:
             return [Reject(ticket, _too_many(model, limit))]
         if model not in self._ready and len(self._queue) >= self._rules.most_waiting:
             return [Reject(ticket, _too_many_waiting(self._rules.most_waiting))]
-        if self.grants(ticket):
+        if self.try_serve(ticket):
             return [Serve(ticket)]
         waiting = self._queue.add(ticket, ticket.arrived - self._rules.head_starts.get(model, 0.0))
         return self._decide(waiting) if self._queue.first(ticket.target) is waiting else []
 
-    def grants(self, ticket: Ticket) -> bool:
-        """Serve a request that just came in, if that takes no thought; else it was not heard of.
+    def try_serve(self, ticket: Ticket) -> bool:
+        """Serve a request that just came in, if that takes no thought; tell whether.  If not, it was not heard of.
 
         Its model is ready and has room, and nobody waits: with most requests it is so.
         """
