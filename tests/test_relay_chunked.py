@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.relay.chunked import LAST_CHUNK, LINE_LIMIT, TRAILER_LIMIT, ChunkedBody, MalformedChunks
+from llama_swap.relay.chunked import LAST_CHUNK, LINE_LIMIT, TRAILER_LIMIT, BodyLength, ChunkedBody, MalformedChunks
 
 
 def read(body: bytes, cuts: list[int], *, raw: bool) -> tuple[bytes, ChunkedBody]:
@@ -42,6 +42,17 @@ class ChunkedBodyTests(SynchronousTestCase):
             passed, chunks = read(sent + b"0\r\n" + trailers + b"\r\n", cuts, raw=raw)
             self.assertEqual(passed, expected)
             self.assertTrue(chunks.ended)
+
+    @settings(deadline=None)
+    @given(st.lists(st.binary(max_size=40)), st.lists(st.integers(0, 500)), st.sampled_from([b"", b" ; n=1"]))
+    def test_length(self, parts: list[bytes], cuts: list[int], extension: bytes) -> None:
+        """How much of it is the body, however it is cut."""
+        sent = chunked(parts, extension)
+        places = sorted({0, len(sent), *(cut % (len(sent) + 1) for cut in cuts)})
+        slices = [sent[start:end] for start, end in pairwise(places)]
+        in_chunks, plain = BodyLength(chunked=True), BodyLength(chunked=False)
+        self.assertEqual(sum(map(in_chunks.of, slices)), sum(map(len, parts)))
+        self.assertEqual(sum(map(plain.of, slices)), len(sent))
 
     def test_slices_pass_at_once(self) -> None:
         """Every byte that cannot be part of the last chunk is passed on in the slice that brings it."""

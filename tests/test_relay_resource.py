@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from llama_swap.errors import Cancelled
-from tests.fakes_wire import Wire, read_answer
+from llama_swap.relay import response
+from tests.fakes_web import site_of
+from tests.fakes_wire import Client, Wire, read_answer
 from tests.support_relay import OK, STREAM, RelayTestCase
 
 
@@ -258,3 +260,46 @@ class ObserverTests(RelayTestCase):
         self.ask()
         self.client.leave()
         self.assertIsInstance(self.root.errors[0], Cancelled)
+
+
+class LengthTests(RelayTestCase):
+    """The size in the access log: that of the body, whoever made it and however it came."""
+
+    def setUp(self) -> None:
+        """Have a log."""
+        super().setUp()
+        self.client = Client(site_of(self.root, log=True))
+
+    def assert_logged(self, size: int, *answer: bytes, status: int = 200, **asked: str) -> None:
+        """The body of this answer has so many bytes, for the log."""
+        self.root.over = 0
+        seen = self.seen(*answer, **asked)
+        [line] = [event for event in self.logged if "uri" in event]
+        self.logged.clear()
+        self.assertEqual((line["status"], line["size"]), (status, size), answer)
+        if not asked:
+            self.assertEqual(len(read_answer(seen).body), size)
+
+    def test_sizes(self) -> None:
+        """Neither the head nor what frames the body counts."""
+        self.assert_logged(5, OK + b"Content-Length: 5\r\n\r\nab", b"cde")
+        self.assert_logged(5, STREAM, b"2;x=y\r\nab\r\n", b"1\r\nc\r\n2\r", b"\nd", b"e\r\n", b"0\r\nX-Late: 1\r\n\r\n")
+        self.assert_logged(3, STREAM + b"3\r\nabc\r\n0\r\n\r\n")
+        self.assert_logged(3, OK + b"\r\nab", b"c")
+        self.client = Client(site_of(self.root, log=True))
+        self.assert_logged(2, STREAM + b"2\r\nab\r\n0\r\n\r\n", version="HTTP/1.0")
+        self.client = Client(site_of(self.root, log=True))
+        self.assert_logged(0, OK + b"Content-Length: 9\r\n\r\n", method="HEAD")
+
+    def test_errors(self) -> None:
+        """An error of our own has a body as well."""
+        self.client.ask("GET", "/")
+        self.upstream.refuse()
+        [line] = [event for event in self.logged if "uri" in event]
+        self.assertEqual((line["status"], line["size"]), (502, len(self.client.answer().body)))
+
+    def test_not_wanted(self) -> None:
+        """Without a log nothing is counted."""
+        self.patch(response, "BodyLength", None)
+        self.client = Client(site_of(self.root))
+        self.assertEqual(read_answer(self.seen(STREAM, b"2\r\nab\r\n", b"0\r\n\r\n")).body, b"ab")

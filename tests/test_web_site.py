@@ -342,14 +342,14 @@ class AccessLogTests(SiteTestCase):
         self.client.send(b'GE\x1b[31m" 200\r' + b"x" * 1000 + b"\r\n\r\n")
         [line] = [event_lines(event).decode() for event in self.events]
         self.assertIn(r'] 192.0.2.7 "GE\x1b[31m\" 200\rxxx', line)
-        self.assertRegex(line, r'x" 400 \d+ "-" 0.000 s\n$')
+        self.assertTrue(line.endswith(f'x" 400 {len(self.client.answer().body)} "-" 0.000 s\n'))
         self.assertLess(len(line), 350)
         self.assertNotIn("\x1b", line)
 
     def test_too_large(self) -> None:
         """A request that is refused before it is complete has its line when the client has left."""
         self.client.send(b"POST /big HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n\r\n")
-        size = len(self.client.wire.take())
+        size = len(self.client.answer().body)
         self.assertEqual(self.lines(), [])
         self.client.leave()
         self.assertEqual(self.lines(), [f'192.0.2.7 "POST /big HTTP/1.1" 413 {size} "-" 0.000 s\n'])

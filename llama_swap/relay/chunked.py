@@ -109,6 +109,21 @@ class ChunkedBody:
         self.surplus = data[end:]
 
 
+class BodyLength:
+    """Tells how much of what is passed on is the body itself; if it comes `chunked`, the chunks around it are not."""
+
+    def __init__(self, *, chunked: bool) -> None:
+        self._chunks = ChunkedBody(raw=False) if chunked else None
+
+    def of(self, data: bytes) -> int:
+        """Return how many bytes of `data`, which comes next, are."""
+        if self._chunks is None:
+            return len(data)
+        if self._chunks.is_whole_chunk(data):
+            return len(data) - data.index(b"\r\n") - 4
+        return len(self._chunks.feed(data))
+
+
 class SizedBody:
     """Reads a body whose length is known, as `ChunkedBody` does one whose length is not."""
 

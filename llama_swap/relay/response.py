@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import Request
 
 from llama_swap.errors import SwapError
-from llama_swap.relay.chunked import LAST_CHUNK
+from llama_swap.relay.chunked import LAST_CHUNK, BodyLength
 from llama_swap.relay.headers import AnswerHead, Framing
 from llama_swap.relay.sending import send_now
 
@@ -54,6 +54,7 @@ class ResponseRelay:
         self._framing = Framing.LENGTH
         self._has_chunks = False
         self._adds_chunks = False
+        self._length: BodyLength | None = None
 
     @property
     def takes_chunks(self) -> bool:
@@ -69,12 +70,17 @@ class ResponseRelay:
             self._adds_chunks = self._has_chunks and head.framing is Framing.UNTIL_CLOSE
         self._request.code = head.status
         self._request.startedWriting = 1
-        self._observer.begin(head.status, head.fields, chunked=self._has_chunks and not self._adds_chunks)
+        passes_chunks = self._has_chunks and not self._adds_chunks
+        if self._request.counts:
+            self._length = BodyLength(chunked=passes_chunks)
+        self._observer.begin(head.status, head.fields, chunked=passes_chunks)
         self._waiting.append(_head_text(self._request, head, chunked=self._has_chunks))
 
     def data(self, data: bytes) -> None:
         """See `AnswerSink.data`."""
         self._observer.data(data)
+        if self._length is not None:
+            self._request.sentLength += self._length.of(data)
         self._waiting.append(b"%x\r\n%b\r\n" % (len(data), data) if self._adds_chunks else data)
 
     def flush(self) -> None:
@@ -109,7 +115,6 @@ class ResponseRelay:
         waiting = self._waiting
         data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
         waiting.clear()
-        self._request.sentLength += len(data)
         send_now(self._request.channel.transport, data)
 
     def _unregister(self) -> None:

@@ -138,7 +138,7 @@ class SwapChannel(HTTPChannel):
         super().loseConnection()
 
     def refuse(self, error: SwapError, accept: bytes = b"") -> int:
-        """Answer whatever is being read with `error`, and take no more; return the size of the answer.
+        """Answer whatever is being read with `error`, and take no more; return the size of the answer's body.
 
         The connection stays open for as long as the client still sends: on a reset, it might not see the answer.
         """
@@ -149,7 +149,7 @@ class SwapChannel(HTTPChannel):
         self._patience.allow(LINGER)
         if not self.isSecure():
             self.transport.loseWriteConnection()
-        return len(answer)
+        return len(answer.partition(b"\r\n\r\n")[2])
 
     def tunnel(self, take: Callable[[bytes], None]) -> None:
         """See `llama_swap.relay.tunnel.ClientConnection.tunnel`."""

@@ -72,6 +72,8 @@ class SwapRequest(ServerRequest):
     """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
     refusal: SwapError | None = None
     """Why the gate does not let it in."""
+    counts = False
+    """Whether anybody wants to know how long the body of the answer is: only then it is in `sentLength`."""
     left: Callable[[], None] | None = None
     """Called if the client leaves before it has its answer.  `notifyFinish` tells that, too, at ten times the cost."""
     _room = 0
@@ -259,9 +261,10 @@ class SwapSite(Site):
     def log(self, request: Request) -> None:
         """twisted.web's own access log is not used; see `watch`."""
 
-    def watch(self, request: Request) -> None:
+    def watch(self, request: SwapRequest) -> None:
         """Write a line about `request` when it is over, however it ends, if that is wanted."""
         if self._log_requests:
+            request.counts = True
             request.notifyFinish().addBoth(self._write_access_line, request, self._clock.seconds())
 
     def note_unreadable(self, client: IAddress, line: bytes, error: SwapError, size: int) -> None:
