@@ -19,6 +19,7 @@ from llama_swap.metrics.watcher import HardwareWatch
 from llama_swap.relay.pool import Pool
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Peers
+from llama_swap.routing.selection import UP
 from llama_swap.scheduling.commands import Target
 from llama_swap.web import errors
 from llama_swap.web.routes import Routes
@@ -66,7 +67,7 @@ class FakeRouter:
 
     def acquire(self, target: Target) -> Deferred[FakeLease]:
         """See `Router.acquire`."""
-        if target.if_cold is not None and target.model not in self.up():
+        if target.if_cold is not None and self.alive.get(target.model) not in UP:
             return fail(Conflict(target.if_cold))
 
         def cancel(_: object) -> None:
@@ -98,10 +99,6 @@ class FakeRouter:
     def states(self) -> dict[str, str]:
         """See `Router.states`."""
         return self.alive
-
-    def up(self) -> frozenset[str]:
-        """See `Router.up`."""
-        return frozenset(model for model, state in self.alive.items() if state != "stopping")
 
     def ready_since(self) -> dict[str, float]:
         """See `Router.ready_since`."""

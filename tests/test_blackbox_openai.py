@@ -46,6 +46,7 @@ class OpenAITests(SynchronousTestCase):
                 speech = client.audio.speech.create(model=model, voice="v", input="Hi")
                 self.assertEqual(speech.read(), f"ID3 speech of {model}".encode())
             self.assertEqual([model.id for model in client.models.list()], ["a", "b"])
+            self.assertEqual(client.models.retrieve("b").id, "b")
             self.assertEqual(proxy.journal.most_alive(), 1)
 
     def test_tools_and_uploads(self) -> None:

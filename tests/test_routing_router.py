@@ -105,16 +105,16 @@ class LeaseTests(RouterCase):
         self.make_ready("b")
         self.assertEqual(self.successResultOf(granted).model.id, "b")
 
-    def test_up(self) -> None:
-        """A model is up from its start to its end, or to the first order to stop."""
-        self.assertEqual(self.router.up(), frozenset())
+    def test_states(self) -> None:
+        """The state of a model is told from its start to its end."""
+        self.assertEqual(self.router.states(), {})
         granted = self.acquire("a")
-        self.assertEqual(self.router.up(), {"a"})
+        self.assertEqual(self.router.states(), {"a": "starting"})
         self.make_ready("a")
         self.successResultOf(granted).release()
-        self.assertEqual(self.router.up(), {"a"})
+        self.assertEqual(self.router.states(), {"a": "ready"})
         self.router.unload(["a"])
-        self.assertEqual((self.router.up(), self.router.states()), (frozenset(), {"a": "stopping"}))
+        self.assertEqual(self.router.states(), {"a": "stopping"})
         self.child("a").exit()
         self.assert_at_rest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 from attrs import evolve
 from treq.testing import StubTreq
@@ -76,10 +77,21 @@ class AdminTests(SynchronousTestCase):
         self.assertEqual(self.json("/models"), listed)
 
     def test_loaded(self) -> None:
-        """A model counts as loaded from its start to the first order to stop."""
-        for state, said in (("starting", "loaded"), ("ready", "loaded"), ("stopping", "unloaded")):
+        """A model is loading until it is ready, and counts as unloaded from the first order to stop."""
+        for state, said in (("starting", "loading"), ("ready", "loaded"), ("stopping", "unloaded")):
             self.router.alive = {"b": state}
             self.assertEqual(self.json("/v1/models")["data"][2]["status"], {"value": said})
+
+    def test_model(self) -> None:
+        """One model is shown as in the list, whatever its name is made of, and in other words than a missing page."""
+        odd, slashed, _ = self.json("/v1/models")["data"]
+        for path in ("/v1/models/a/x", "/v1/models/a%2Fx", "/models/a/x"):
+            self.assertEqual(self.json(path), slashed)
+        self.assertEqual(self.json(f"/v1/models/{quote(odd['id'], safe='')}"), odd)
+        self.assertEqual(self.json("/v1/models/alias")["id"], "alias")
+        status, _, text = self.ask("GET", "/v1/models/no/body")
+        message = "no model 'no/body' here; GET /v1/models lists what there is"
+        self.assertEqual((status, json.loads(text)["error"]["message"]), (404, message))
 
     def test_unload_one(self) -> None:
         """A model is unloaded by its id or alias, slashes and all; one that is not there is said not to be."""

@@ -98,6 +98,7 @@ class OriginTests(GateTestCase):
         "/logs",
         "/logs/stream",
         "/v1/models",
+        "/v1/models/a/x",
         "/models",
         "/upstream",
         "/api/events",

@@ -8,10 +8,11 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Capabilities, Config, Peer, Selector
+from llama_swap.config.model import Capabilities, Config, Peer, PinProfile, Selector
+from llama_swap.errors import NotFound
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Seen
-from llama_swap.web.listing import abilities, listing
+from llama_swap.web.listing import Listing, abilities
 from tests.fakes_web import models
 
 ABLE = Capabilities(in_=("text", "image"), out=("text",), tools=True, context=4096)
@@ -19,11 +20,11 @@ ABLE = Capabilities(in_=("text", "image"), out=("text",), tools=True, context=40
 
 def rows_of(config: Config, loaded: Collection[str]) -> list[dict[str, Any]]:
     """Return the entries of a configuration."""
-    return listing(config, Names(config), loaded, 1)
+    return Listing(config, Names(config), dict.fromkeys(loaded, "ready"), 1).all()
 
 
 class ListingTests(SynchronousTestCase):
-    """`listing`."""
+    """`Listing`."""
 
     def test_abilities(self) -> None:
         """What a model can do is told in the fields that clients look for; what nobody told is left out."""
@@ -53,9 +54,15 @@ class ListingTests(SynchronousTestCase):
         )
 
     def test_status(self) -> None:
-        """Models that are up are loaded."""
-        rows = rows_of(Config(models=models("a", "b")), {"b"})
-        self.assertEqual([row["status"]["value"] for row in rows], ["unloaded", "loaded"])
+        """What is coming is being loaded; of several that one name stands for, the one that came furthest counts."""
+        config = Config(models=models("a", "b"), selectors={"s": Selector(strategy="warm", targets=("a", "b"))})
+        for a, b, told in (
+            ("starting", "stopped", ["loading", "unloaded", "loading"]),
+            ("starting", "ready", ["loading", "loaded", "loaded"]),
+            ("stopping", "stopped", ["unloaded", "unloaded", "unloaded"]),
+        ):
+            rows = Listing(config, Names(config), {"a": a, "b": b}, 1).all()
+            self.assertEqual([row["status"]["value"] for row in rows], told)
 
     def test_metadata(self) -> None:
         """What the configuration wants told is told, beside what we know."""
@@ -83,7 +90,7 @@ class ListingTests(SynchronousTestCase):
         for seen, more in ((None, {}), (Seen(), {"reachable": True}), (Seen(answers=False), {"reachable": False})):
             if seen is not None:
                 names.peers.saw("p", seen)
-            _, row = listing(config, names, (), 1)
+            _, row = Listing(config, names, {}, 1).all()
             self.assertEqual((row["id"], row["name"], row["status"]["value"]), ("p/m", "p: m", "unloaded"))
             self.assertEqual(row["meta"]["llamaswap"], {"type": "peer", "peerID": "p", **more})
 
@@ -97,3 +104,52 @@ class ListingTests(SynchronousTestCase):
         metas = [row["meta"]["llamaswap"] for row in rows]
         self.assertEqual([meta.get("modelID") for meta in metas], ["m", None, "m"])
         self.assertEqual([meta.get("aliases") for meta in metas], [None, ["z", "a", "m", "hidden"], None])
+
+
+class OneTests(SynchronousTestCase):
+    """`Listing.one`: whatever requests may name."""
+
+    def setUp(self) -> None:
+        configured = {**models("m/1", aliases=("x",)), **models("hidden", unlisted=True)}
+        self.config = Config(
+            models=configured,
+            selectors={"s": Selector(strategy="warm", targets=("m/1",), unlisted=True)},
+            profiles={"both": ("m/1", "hidden")},
+            pin_profiles={"night": PinProfile(pins={"m/1": None, "late": "hidden"})},
+            peers={"p": Peer(proxy="http://p", models=("far",)), "q": Peer(proxy="http://q", models=None)},
+        )
+
+    def one(self, name: str, active: str | None = None) -> dict[str, Any]:
+        """Return the entry that `name` has."""
+        return Listing(self.config, Names(self.config, active), {"hidden": "ready"}, 1).one(name)
+
+    def test_listed(self) -> None:
+        """What is listed is shown as it is there."""
+        names = Names(self.config, "night")
+        listing = Listing(self.config, names, {"hidden": "ready"}, 1)
+        rows = [*rows_of(self.config, {"hidden"}), *listing.all()]
+        self.assertEqual([row["id"] for row in rows], ["m/1", "p/far", "late", "p/far"])
+        for row in rows:
+            self.assertEqual(self.one(row["id"], "night" if row["id"] == "late" else None), row)
+
+    def test_unlisted(self) -> None:
+        """Other names that requests may use are shown, each under that name."""
+        for name, kind, status in (
+            ("x", "alias", "unloaded"),
+            ("hidden", "model", "loaded"),
+            ("s", "selector", "unloaded"),
+            ("both:hidden", "model", "loaded"),
+            ("far", "peer", "unloaded"),
+            ("q/whatever", "peer", "unloaded"),
+        ):
+            row = self.one(name)
+            told = (row["id"], row["meta"]["llamaswap"]["type"], row["status"]["value"])
+            self.assertEqual(told, (name, kind, status))
+
+    def test_nobody(self) -> None:
+        """What nothing goes by is refused in the words that requests get, and so is what the active profile refuses."""
+        for name, active in (("nobody", None), ("both:nobody", None), ("m/1", "night")):
+            names = Names(self.config, active)
+            expected = str(self.assertRaises(NotFound, names.resolve, name))
+            self.assertEqual(str(self.assertRaises(NotFound, self.one, name, active)), expected)
+        self.assertEqual(self.one("both:m/1", "night")["id"], "both:m/1")

@@ -74,10 +74,6 @@ class Router:
         """Return the state of every model that is not stopped."""
         return self._upstreams.states()
 
-    def up(self) -> frozenset[str]:
-        """Return the ids of the models that are ready, or will be if nothing goes wrong; not of those that stop."""
-        return self._upstreams.up()
-
     def ready_since(self) -> dict[str, float]:
         """Return since when each model that is ready is so, in seconds of the clock."""
         return self._upstreams.ready_since()

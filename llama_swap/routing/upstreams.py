@@ -11,7 +11,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.routing.difference import stale
-from llama_swap.routing.selection import UP
 from llama_swap.routing.upstream import Upstream
 
 RETIREMENT = 30.0
@@ -48,10 +47,6 @@ class Upstreams:
     def states(self) -> dict[str, str]:
         """Return the state of every model that is not stopped."""
         return {name: upstream.state for name, upstream in self._by_id.items() if upstream.state != "stopped"}
-
-    def up(self) -> frozenset[str]:
-        """Return the ids of the models that are ready, or will be if nothing goes wrong."""
-        return frozenset(name for name, upstream in self._by_id.items() if upstream.state in UP)
 
     def ready_since(self) -> dict[str, float]:
         """Return since when each model that is ready is so, in seconds of the clock."""

@@ -13,7 +13,7 @@ from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
 from llama_swap.web.answers import json_answer, text_answer
 from llama_swap.web.errors import refuse_head
-from llama_swap.web.listing import listing
+from llama_swap.web.listing import Listing
 
 
 class AdminRoutes:
@@ -29,6 +29,8 @@ class AdminRoutes:
         app.route("/wol-health", methods=["GET"])(self.health)
         app.route("/v1/models", methods=["GET"])(self.models)
         app.route("/models", methods=["GET"])(self.models)
+        app.route("/v1/models/<path:name>", methods=["GET"])(self.model)
+        app.route("/models/<path:name>", methods=["GET"])(self.model)
         app.route("/running", methods=["GET"])(self.running)
         app.route("/unload", methods=["GET", "POST"])(self.unload)
         app.route("/api/models/unload", methods=["POST"])(self.unload_all)
@@ -40,9 +42,11 @@ class AdminRoutes:
 
     def models(self, request: Request) -> bytes:
         """List the models, as OpenAI does."""
-        router = self._router
-        entries = listing(router.config, router.names, router.up(), self._created)
-        return json_answer(request, {"object": "list", "data": entries})
+        return json_answer(request, {"object": "list", "data": self._listing().all()})
+
+    def model(self, request: Request, name: str) -> bytes:
+        """Show one of them, by whatever name requests may use."""
+        return json_answer(request, self._listing().one(name))
 
     def running(self, request: Request) -> bytes:
         """List models that are not stopped, with their state."""
@@ -78,6 +82,10 @@ class AdminRoutes:
             raise NotFound("model not found")
         await _whatever_the_client_does(self._router.unload([model]))
         return text_answer(request, "OK")
+
+    def _listing(self) -> Listing:
+        router = self._router
+        return Listing(router.config, router.names, router.states(), self._created)
 
 
 async def _whatever_the_client_does(unloading: Deferred[None]) -> None:

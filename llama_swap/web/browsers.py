@@ -150,7 +150,8 @@ def _may_do_harm(method: bytes, path: bytes) -> bool:
     """Whether a request may start, stop or change something; it may, unless it is known that it does not."""
     if method not in (b"GET", b"HEAD"):
         return True
-    return path not in (b"/", b"/upstream", b"/v1/models") and _first_segment(path) not in _HARMLESS
+    shows = path in (b"/", b"/upstream", b"/v1/models") or path.startswith(b"/v1/models/")
+    return not shows and _first_segment(path) not in _HARMLESS
 
 
 def _first_segment(path: bytes) -> bytes:

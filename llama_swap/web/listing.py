@@ -9,44 +9,86 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from attrs import frozen
+
 from llama_swap.config.model import Capabilities, Config, ModelConfig, Selector
 from llama_swap.routing.names import Names
+from llama_swap.routing.peers import PeerModel
+
+_STATUS = {"ready": "loaded", "starting": "loading"}
+"""By state; what stops, or is stopped, is `unloaded`."""
 
 
-def listing(config: Config, names: Names, up: Collection[str], created: int) -> list[dict[str, Any]]:
-    """Return the entries by id; `up` are the ids of the models that are ready, or coming.
+@frozen
+class Listing:
+    """What there is at one moment.  What the active profile refuses is not there."""
 
-    What is unlisted, or refused by the active profile, is not there; of two entries with one id the first counts.
-    """
-    entries: dict[str, dict[str, Any]] = {}
-    for id_, fields, stands_for in _everything(config, names):
-        if id_ not in names.refused and id_ not in entries:
-            is_up = any(names.model_id(name) in up for name in stands_for)
-            status = {"value": "loaded" if is_up else "unloaded"}
-            own = {"id": id_, "object": "model", "created": created, "owned_by": "llama-swap"}
-            entries[id_] = {**own, **fields, "status": status}
-    return sorted(entries.values(), key=lambda entry: entry["id"])
+    _config: Config
+    _names: Names
+    _states: Mapping[str, str]
+    """Of the models that are not stopped."""
+    _created: int
 
+    def all(self) -> list[dict[str, Any]]:
+        """Return the entries by id; of two with one id the first counts."""
+        return sorted(self._entries(hidden=False).values(), key=lambda entry: entry["id"])
 
-def _everything(config: Config, names: Names) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
-    """Yield each id, its own fields, and the names of models that it stands for."""
-    for model in config.models.values():
-        if not model.unlisted:
-            aliases = {"aliases": list(model.aliases)} if model.aliases else {}
-            yield model.id, _model(model, "model", aliases), [model.id]
-            for alias in model.aliases if config.include_aliases_in_list else ():
-                if alias not in config.models:
-                    yield alias, _model(model, "alias", {"modelID": model.id}), [model.id]
-    for id_, selector in config.selectors.items():
-        if not selector.unlisted:
-            yield id_, _selector(selector), selector.targets[:1] if selector.strategy == "pin" else selector.targets
-    for remote in names.peers.models():
-        seen = names.peers.seen.get(remote.peer)
+    def one(self, name: str) -> dict[str, Any]:
+        """Return the entry of whatever requests may name, be it listed or not.
+
+        @raise NotFound: nothing goes by that name.
+        """
+        self._names.pinned(name)
+        if found := self._entries(hidden=True).get(name):
+            return found
+        target = self._names.resolve(name).target
+        if isinstance(target, PeerModel):
+            return self._entry(name, self._of_peer(target), [])
+        return self._entry(name, _whole(self._config.models[target.model]), [target.model])
+
+    def _entries(self, *, hidden: bool) -> dict[str, dict[str, Any]]:
+        entries: dict[str, dict[str, Any]] = {}
+        for id_, fields, stands_for in self._everything(hidden=hidden):
+            if id_ not in self._names.refused and id_ not in entries:
+                entries[id_] = self._entry(id_, fields, stands_for)
+        return entries
+
+    def _entry(self, id_: str, fields: Mapping[str, Any], stands_for: Collection[str]) -> dict[str, Any]:
+        states = {self._states.get(self._names.model_id(name) or "") for name in stands_for}
+        value = next((status for state, status in _STATUS.items() if state in states), "unloaded")
+        own = {"id": id_, "object": "model", "created": self._created, "owned_by": "llama-swap"}
+        return {**own, **fields, "status": {"value": value}}
+
+    def _everything(self, *, hidden: bool) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
+        """Yield each id, its own fields, and the names of models that it stands for; if wanted, also of what is hidden.
+
+        Hidden is what is unlisted, and aliases unless the configuration lists them.
+        """
+        config, names = self._config, self._names
+        for model in config.models.values():
+            if hidden or not model.unlisted:
+                yield model.id, _whole(model), [model.id]
+                for alias in model.aliases if hidden or config.include_aliases_in_list else ():
+                    if alias not in config.models:
+                        yield alias, _model(model, "alias", {"modelID": model.id}), [model.id]
+        for id_, selector in config.selectors.items():
+            if hidden or not selector.unlisted:
+                targets = selector.targets[:1] if selector.strategy == "pin" else selector.targets
+                yield id_, _selector(selector), targets
+        for remote in names.peers.models():
+            yield str(remote), self._of_peer(remote), []
+        for id_, pinned in names.pins.items():
+            yield id_, _meta("profile"), [] if pinned is None else [pinned]
+
+    def _of_peer(self, remote: PeerModel) -> dict[str, Any]:
+        seen = self._names.peers.seen.get(remote.peer)
         reachable = {} if seen is None else {"reachable": seen.answers}
         named = _texts(f"{remote.peer}: {remote.model}", "")
-        yield str(remote), named | _meta("peer", {"peerID": remote.peer, **reachable}), []
-    for id_, pinned in names.pins.items():
-        yield id_, _meta("profile"), [] if pinned is None else [pinned]
+        return named | _meta("peer", {"peerID": remote.peer, **reachable})
+
+
+def _whole(model: ModelConfig) -> dict[str, Any]:
+    return _model(model, "model", {"aliases": list(model.aliases)} if model.aliases else {})
 
 
 def _model(model: ModelConfig, kind: str, more: Mapping[str, Any]) -> dict[str, Any]:
