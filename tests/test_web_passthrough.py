@@ -243,8 +243,10 @@ class RouteTests(SynchronousTestCase):
         self.assertEqual(self.endpoints.urls, ["http://h:1/base"])
 
     def test_client_addresses(self) -> None:
-        """IPv6 clients are told of as they are; UNIX sockets have no address to tell."""
+        """IPv4 and IPv6 clients are told of as they are, wherever they came in; UNIX sockets have no address."""
         for address, lines in (
+            (IPv6Address("TCP", "::ffff:192.0.2.9", 5), [b"X-Forwarded-For: 10.0.0.1, 192.0.2.9"]),
+            (IPv6Address("TCP", "::ffff:0:c000:209", 5), [b"X-Forwarded-For: 10.0.0.1, ::ffff:0:c000:209"]),
             (IPv6Address("TCP", "2001:db8::1", 5), [b"X-Forwarded-For: 10.0.0.1, 2001:db8::1"]),
             (UNIXAddress("/run/x.sock"), [b"X-Forwarded-For: 10.0.0.1"]),
         ):

@@ -39,6 +39,8 @@ QUIET = (
     *(b"/metrics", b"/wol-health"),
 )
 """How what pages and monitors ask for by themselves begins: the access log shows only what of it fails."""
+MAPPED = "::ffff:"
+"""Stands before the address of an IPv4 client that came to where IPv6 is listened for, too (RFC 4291 §2.5.5.2)."""
 REFUSED_BODY = 64 * 1024
 """The largest body, in bytes, that is waited for if the request is refused already: the connection can then be kept."""
 
@@ -49,7 +51,12 @@ def client_host(request: Request) -> str | None:
 
 
 def _host(address: IAddress) -> str | None:
-    return address.host if isinstance(address, (IPv4Address, IPv6Address)) else None
+    if isinstance(address, IPv4Address):
+        return address.host
+    if not isinstance(address, IPv6Address):
+        return None
+    host = address.host
+    return host[len(MAPPED) :] if host.startswith(MAPPED) and "." in host else host
 
 
 def body_of(request: SwapRequest) -> bytes | Body | None:
