@@ -96,7 +96,14 @@ class ParseTests(SynchronousTestCase):
             (head(b"GET / HTTP/1.1"), "exactly one Host"),
             (head(b"GET / HTTP/1.1", b"Host: a b"), "Host is malformed"),
             (head(b"GET / HTTP/1.1", b"Host: h", b"Content-Length: " + b"1" * 5000), "Content-Length"),
-            (head(b"GET / HTTP/1.1", b"Host: h", b"bad name: 1"), "head is malformed"),
+            (head(b"GET / HTTP/1.1", b"Host: h", b"bad name: 1"), "line 3 of its head is not NAME: VALUE"),
+            (head("GET /modèle/é HTTP/1.1".encode(), b"Host: h"), "0xC3 behind '/mod'; what is"),
+            (head("GET /modèle/é HTTP/1.1".encode(), b"Host: h"), "here as %C3%A8"),
+            (head("GET /x/模型 HTTP/1.1".encode(), b"Host: h"), "here as %E6%A8%A1"),
+            (head("GET /modèle/ HTTP/1.1".encode("latin-1"), b"Host: h"), "0xE8 behind '/mod'; what is"),
+            (head("GET /modèle/ HTTP/1.1".encode("latin-1"), b"Host: h"), "here as %E8"),
+            (head(b"GET /" + b"x" * 1000 + b"\x7f HTTP/1.1", b"Host: h"), f"0x7F behind '{'x' * 40}'; what is"),
+            (head(b"GET /a#b HTTP/1.1", b"Host: h"), "here as %23"),
         ):
             self.assertIn(words, str(self.assertRaises(BadRequest, parse_request_head, text)))
 

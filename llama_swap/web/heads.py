@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import NoReturn
+from urllib.parse import quote
 
 from attrs import field, frozen
 
@@ -20,6 +21,8 @@ from llama_swap.syntax import AUTHORITY, TCHAR
 HEAD_LIMIT = 64 * 1024
 """Bytes, from the method to the empty line."""
 FIELDS_LIMIT = 200
+SHOWN = 40
+"""How many bytes of a target are shown in front of one that must not be there."""
 
 _REMEMBERED = 256
 _WORTH_REMEMBERING = 4096
@@ -31,6 +34,8 @@ _LINE = rb"(%b) (/[!\"$-~]*+) HTTP/1\.([01])\r\n" % _TOKEN
 _HEAD = re.compile(rb"%b((?>(?:%b)*))\r\n" % (_LINE, _FIELD))
 _FIRST_LINE = re.compile(_LINE)
 _FIELDS = re.compile(_FIELD)
+_BAD_IN_TARGET = re.compile(rb"[\xc2-\xf4][\x80-\xbf]+|[^!\"$-~]")
+"""A character of UTF-8, or any other byte."""
 _HOST = re.compile(AUTHORITY.encode())
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _FIRST = re.compile(TCHAR.encode())
@@ -152,12 +157,21 @@ def _tokens(values: Sequence[bytes]) -> set[bytes]:
 
 def _complaint(text: bytes) -> str:
     """Return what to say of a head that is not one."""
-    line, _, _ = text.partition(b"\r\n")
+    line, *others = text.split(b"\r\n")
     words = line.split(b" ")
     if len(words) != 3 or not re.fullmatch(rb"HTTP/1\.[01]", words[2]):
         return "its first line must be METHOD /PATH HTTP/1.1"
     if not words[1].startswith(b"/"):
         return "its target must be a path, beginning with a slash"
+    if bad := _BAD_IN_TARGET.search(words[1]):
+        before = words[1][max(0, bad.start() - SHOWN) : bad.start()].decode()
+        return (
+            f"its target has the byte 0x{bad[0][0]:02X} behind {before!r}; what is outside ASCII, control characters "
+            f"and # must be percent-encoded, here as {quote(bad[0], safe='')}"
+        )
+    for number, other in enumerate(others, 2):
+        if other and not _FIELDS.fullmatch(other + b"\r\n"):
+            return f"line {number} of its head is not NAME: VALUE"
     return "its head is malformed"
 
 
