@@ -81,6 +81,9 @@ class AdminTests(SynchronousTestCase):
             missing = proxy.get("/no/such/page")
             self.assertEqual(missing.status, 404)
             self.assertIn("/no/such/page", missing.error()["message"])
+            nearly = proxy.ask("POST", "/chat/completions", {"model": "a"}).error()["message"]
+            self.assertEqual(nearly, "no page /chat/completions here: did you mean /v1/chat/completions?")
+            self.assertIn("did you mean /logs?", proxy.get("/logs/").error()["message"])
             for method, target in (("GET", "/v1/chat/completions"), ("POST", "/running")):
                 answer = proxy.ask(method, target, b"{}" if method == "POST" else None)
                 self.assertEqual(answer.status, 405)

@@ -149,10 +149,15 @@ class RouteTests(SynchronousTestCase):
 
     def test_no_page(self) -> None:
         """A path without a route is named, as raw as it came."""
-        for target in ("/nowhere", "/now/", "/now%2Fx", "/%3Cb%3E", "/now/.."):
+        for target in ("/nowhere", "/now%2Fx", "/%3Cb%3E", "/now/..", "//"):
             answer = self.get(target + "?query")
             self.assertEqual(answer.status, 404)
             self.assertEqual(json.loads(answer.body)["error"]["message"], f"no page {target} here")
+
+    def test_nearly(self) -> None:
+        """Who missed a page by little is told of it."""
+        answer = self.get("/now/?query")
+        self.assertEqual(json.loads(answer.body)["error"]["message"], "no page /now/ here: did you mean /now?")
 
     def test_absolute_form(self) -> None:
         """A target that names a host is no page of this proxy, which is no open one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
@@ -16,6 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from llama_swap.errors import DEFECT, MethodNotAllowed, NotFound, SwapError, Unauthorized
 from llama_swap.web.hardening import harden
+from llama_swap.web.paths import remedy
 
 _log = Logger()
 CHALLENGE = b'Basic realm="llama-swap"'
@@ -105,14 +106,17 @@ def refuse_head(request: Request, allowed: Iterable[str]) -> None:
 def add_to(app: Klein) -> None:
     """Let `app` answer every failure by way of this module."""
 
+    def exists(path: str) -> bool:
+        return bool(app.url_map.bind("").allowed_methods(path))
+
     def answer(request: Any, failure: Failure) -> bytes:
-        return head(request, _as_swap_error(request, failure))
+        return head(request, _as_swap_error(request, failure, exists))
 
     app.handle_errors(Exception)(answer)
 
 
-def _as_swap_error(request: Request, failure: Failure) -> SwapError:
-    """Return what the client is told of a failure in a route, or of a request that has none."""
+def _as_swap_error(request: Request, failure: Failure, exists: Callable[[str], bool] = lambda path: False) -> SwapError:
+    """Return what the client is told of a failure in a route, or of a request that has none where others `exist`."""
     path = request.path.decode("ascii", "backslashreplace")
     match failure.value:
         case SwapError() as error:
@@ -122,6 +126,7 @@ def _as_swap_error(request: Request, failure: Failure) -> SwapError:
             request.setHeader(b"Allow", allowed.encode())
             return MethodNotAllowed(f"{path} takes {allowed}")
         case HTTPException():
-            return NotFound(f"no page {path} here")
+            meant = remedy(path, exists)
+            return NotFound(f"no page {path} here" + (f": {meant}" if meant else ""))
     _log.failure("a defect of llama-swap, at {path}", failure, path=path)
     return SwapError(DEFECT)

@@ -1,10 +1,11 @@
-"""The paths that lead to a model, and where a request says which one.
+"""The paths that lead to a model, where a request says which one, and what who missed them may have meant.
 
 They are those of OpenAI's API, Anthropic's, llama.cpp's server, and of a few servers for images, speech and reranking.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -53,6 +54,17 @@ GET: Final = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
 _POST: Final = frozenset(path.encode() for path in POST)
 _SHORTER: Final = {path.encode(): shorter.encode() for path, shorter in _SHORTER_AT_UPSTREAM.items()}
 
+_OLLAMA: Final = {
+    "/api/tags": "/v1/models",
+    "/api/show": "/v1/models/MODEL",
+    "/api/ps": "/running",
+    "/api/chat": "/v1/chat/completions",
+    "/api/generate": "/v1/completions",
+    "/api/embed": "/v1/embeddings",
+    "/api/embeddings": "/v1/embeddings",
+}
+"""What does the same as paths of https://docs.ollama.com/api ."""
+
 
 def names_model_in_body(method: bytes, target: bytes) -> bool:
     """Whether a request's target, however it is spelled, leads to one of `POST`."""
@@ -64,3 +76,18 @@ def target_at_upstream(target: bytes) -> bytes:
     path, question, query = target.partition(b"?")
     shorter = _SHORTER.get(unquote_to_bytes(path))
     return target if shorter is None else shorter + question + query
+
+
+def remedy(path: str, exists: Callable[[str], bool]) -> str:
+    """Return what to say to who asked for `path`, which does not exist; nothing if nothing like it does.
+
+    Clients put their own path behind a base URL: that may lack its `/v1`, or have it where they add it themselves.
+    """
+    bare = path.rstrip("/")
+    if bare in _OLLAMA:
+        return f"Ollama's API is not offered here; use {_OLLAMA[bare]}"
+    _, version, rest = bare.rpartition("/v1/")
+    for guess in (bare, f"/v1{bare}", version + rest):
+        if guess and exists(guess):
+            return f"did you mean {guess}?"
+    return ""
