@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -15,9 +14,6 @@ from llama_swap.config.model import Config
 from llama_swap.config.sources import Sources, Stamp, stamps_of
 from llama_swap.errors import CannotListen, ConfigError, SwapError
 from llama_swap.listen import DEFAULT, DEFAULT_TLS, Address, Certificate, anchored
-
-if TYPE_CHECKING:
-    from llama_swap.metrics.records import Extent
 
 _YES = frozenset({"1", "t", "true"})
 _NO = frozenset({"0", "f", "false"})
@@ -106,28 +102,6 @@ def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
     @raise ConfigError: it cannot be used.
     """
     return load_config(*sources.paths(), environ=os.environ, ports=ports or {}, base=sources.base)
-
-
-def extent_of(base: Path, before: Callable[[], Extent] | None, config: Config) -> Extent:
-    """Return how much `config` wants to be remembered of requests; paths are those from `base` on.
-
-    A file that was not in use `before` is made ready, which may take a while.
-
-    @raise CannotStore: it cannot be used.
-    """
-    from llama_swap.metrics.records import Extent
-    from llama_swap.metrics.store import first_number
-
-    path = None if config.store.path is None else base / config.store.path
-    is_other = before is None or before().path != path
-    return Extent(
-        path=path,
-        next_number=first_number(str(path)) if path is not None and is_other else 1,
-        most_in_memory=config.metrics_max_in_memory,
-        capture_bytes=config.capture_buffer * 1024 * 1024,
-        session_headers=config.ui.activity.session_id,
-        look_every=None if config.performance.disabled else config.performance.every,
-    )
 
 
 def explained(error: SwapError) -> str:

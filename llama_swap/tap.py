@@ -16,9 +16,8 @@ from twisted.python import usage
 
 from llama_swap import __version__, listen
 from llama_swap.errors import SwapError
-from llama_swap.logs.own import OwnLines
-from llama_swap.metrics.store import first_number
-from llama_swap.settings import Flags, Settings, explained, extent_of, with_double_dashes
+from llama_swap.metrics.store import prepare
+from llama_swap.settings import Flags, Settings, explained, with_double_dashes
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -90,15 +89,13 @@ def read_settings(flags: Flags) -> Settings:
     listen.check(address.text)
     address.endpoint(_reactor())
     if (store := settings.config.store.path) is not None:
-        first_number(store)
+        prepare(store)
     return settings
 
 
 def makeService(options: Options) -> SwapService:
     """Make the service for twistd; its log gets a line when it listens."""
-    config = options.settings.config
-    lines = OwnLines(config.log_level, config.log_time_format)
-    return make_service(options.settings, lambda text: _log.info("{text}", text=text), lines)
+    return make_service(options.settings, lambda text: _log.info("{text}", text=text))
 
 
 def run_in_foreground(settings: Settings, greeting: str) -> None:
@@ -106,15 +103,13 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
     from llama_swap.logs.console import ConsoleWriter
     from llama_swap.terminal import Terminal
 
-    loop, config = _reactor(), settings.config
-    lines = OwnLines(config.log_level, config.log_time_format)
-    console = ConsoleWriter(1)
+    loop, console = _reactor(), ConsoleWriter(1)
 
     def announce(text: str) -> None:
         console.write("".join(f"{part}\n" for part in (text, greeting) if part).encode())
 
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
-    service = make_service(settings, announce, lines, console.write, Terminal.at_start())
+    service = make_service(settings, announce, console.write, Terminal.at_start())
     service.startService()
     loop.addSystemEventTrigger("before", "shutdown", service.stopService)
     loop.run()
@@ -124,7 +119,6 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
 def make_service(
     settings: Settings,
     announce: Callable[[str], None],
-    lines: OwnLines,
     show: Callable[[bytes], object] | None = None,
     terminal: Terminal | None = None,
 ) -> SwapService:
@@ -154,11 +148,10 @@ def make_service(
     from llama_swap.web.streams import LogRoutes
 
     loop, config = _reactor(), settings.config
-    logs, logs_follow = _logs(config, loop, lines, show)
+    logs, logs_follow = _logs(config, loop, show)
     log_remarks(settings, settings.loaded)
 
-    extent = partial(extent_of, settings.flags.base)
-    records, dialer, guard = _records(extent(None, config), loop), Dialer(loop), Guard(loop)
+    records, dialer, guard = _records(settings, loop), Dialer(loop), Guard(loop)
     prober = Prober(
         loop, dialer.endpoint, partial(get_status, dialer), logs, partial(owner_of, loop), config.health_check_timeout
     )
@@ -189,14 +182,11 @@ def make_service(
         return difference
 
     reload = reloading(
-        loop, settings, router, listening, prepare=partial(extent, lambda: records.extent), apply=apply
+        loop, settings, router, listening, prepare=partial(records.prepared, settings.flags.base), apply=apply
     ).request
     loop.callWhenRunning(_settle)
-    watch = (
-        []
-        if settings.watched is None
-        else [Watch(loop, lambda: settings.stamps(listening.address), settings.watched, reload)]
-    )
+    look, seen = (lambda: settings.stamps(listening.address)), settings.watched
+    watch = [] if seen is None else [Watch(loop, look, seen, reload)]
     return SwapService(
         loop,
         site,
@@ -214,14 +204,15 @@ def make_service(
 
 
 def _logs(
-    config: Config, loop: Any, lines: OwnLines, show: Callable[[bytes], object] | None
+    config: Config, loop: Any, show: Callable[[bytes], object] | None
 ) -> tuple[Broadcaster, Callable[[Config], None]]:
     """Return where all lines go, our own from now on and those of the models, and what has it heed a configuration."""
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.logs.observer import in_reactor
+    from llama_swap.logs.own import OwnLines
     from llama_swap.logs.printed import Printed
 
-    logs = Broadcaster()
+    logs, lines = Broadcaster(), OwnLines(config.log_level, config.log_time_format)
     globalLogPublisher.addObserver(lines.observer(in_reactor(loop, logs.publish_proxy)))
     printed = None if show is None else Printed(logs, show)
 
@@ -263,13 +254,14 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _records(extent: Extent, loop: Any) -> Records:
+def _records(settings: Settings, loop: Any) -> Records:
     """Begin to remember what models are asked."""
-    from llama_swap.metrics.records import Records
+    from llama_swap.metrics.records import Extent, Records
     from llama_swap.metrics.watcher import HardwareWatch
     from llama_swap.metrics.worker import Worker
 
     hardware = HardwareWatch(loop, Worker(loop, "hardware", may_hang=True))
+    extent = Extent.of(settings.config, settings.flags.base).numbered()
     return Records.keep(loop, Worker(loop, "activity"), extent, hardware)
 
 

@@ -16,7 +16,7 @@ from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.histogram import histogram
 from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.rfc3339 import seconds_of, text_of
-from llama_swap.metrics.store import Store, first_number, pages, try_file
+from llama_swap.metrics.store import Store, next_number, pages, prepare, try_file
 from llama_swap.metrics.tokens import Tokens
 
 NOON = 1_800_000_000
@@ -151,11 +151,12 @@ class FileTests(SynchronousTestCase):
 
     def test_lasts(self) -> None:
         """What was written is there again, and numbers go on."""
-        self.assertEqual(first_number(str(self.path)), 1)
+        prepare(str(self.path))
+        self.assertEqual(next_number(str(self.path)), 1)
         store = Store(str(self.path))
         store.add([entry(1), entry(2)])
         store.close()
-        self.assertEqual(first_number(str(self.path)), 3)
+        self.assertEqual(next_number(str(self.path)), 3)
         again = Store(str(self.path))
         self.addCleanup(again.close)
         self.assertEqual(again.page(query())[1], 2)
@@ -163,7 +164,7 @@ class FileTests(SynchronousTestCase):
     def test_for_the_owner(self) -> None:
         """Nobody else may read it, nor what SQLite keeps beside it, whatever was there before."""
         self.path.touch(0o644)
-        first_number(str(self.path))
+        prepare(str(self.path))
         store = Store(str(self.path))
         self.addCleanup(store.close)
         store.add([entry(1)])
@@ -173,7 +174,7 @@ class FileTests(SynchronousTestCase):
 
     def test_all_or_none(self) -> None:
         """A batch that cannot be written leaves no part of it."""
-        first_number(str(self.path))
+        prepare(str(self.path))
         store = Store(str(self.path))
         self.addCleanup(store.close)
         store.add([entry(2)])
@@ -183,11 +184,11 @@ class FileTests(SynchronousTestCase):
     def test_of_the_original(self) -> None:
         """A file whose table has more columns by now, and rows without most values, can be used."""
         with sqlite3.connect(self.path) as other:
-            first_number(str(self.path))
+            prepare(str(self.path))
             other.execute("ALTER TABLE activity ADD COLUMN src TEXT NOT NULL DEFAULT ''")
             other.execute("INSERT INTO activity (ts_created, model_id, src) VALUES (?, 'm', '10.0.0.1')", [NOON])
         other.close()
-        self.assertEqual(first_number(str(self.path)), 2)
+        self.assertEqual(next_number(str(self.path)), 2)
         store = Store(str(self.path))
         self.addCleanup(store.close)
         store.add([entry(2)])
@@ -197,7 +198,7 @@ class FileTests(SynchronousTestCase):
         """What cannot be written is told with its path and the reason."""
         self.path.write_bytes(b"no database" * 100)
         for path in (str(self.path), "/nowhere/activity.db", "/proc/activity.db"):
-            error = str(self.assertRaises(CannotStore, first_number, path))
+            error = str(self.assertRaises(CannotStore, prepare, path))
             self.assertTrue(error.startswith(f"store.path: {path} cannot be used: "), error)
 
     def test_tried(self) -> None:
@@ -205,14 +206,14 @@ class FileTests(SynchronousTestCase):
         self.path.write_bytes(b"no database" * 100)
         for path in (str(self.path), "/nowhere/activity.db", "/proc/activity.db", "/"):
             tried = str(self.assertRaises(CannotStore, try_file, path))
-            self.assertEqual(tried, str(self.assertRaises(CannotStore, first_number, path)))
+            self.assertEqual(tried, str(self.assertRaises(CannotStore, prepare, path)))
         self.assertIn("there is no directory /nowhere", str(self.assertRaises(CannotStore, try_file, "/nowhere/x.db")))
 
     def test_of_somebody_else(self) -> None:
         """A file of another user cannot be made private, however much may be done with it; both ways say so."""
         self.path.touch(0o666)
         self.patch(os, "geteuid", lambda: self.path.stat().st_uid + 1)
-        for use in (first_number, try_file):
+        for use in (prepare, try_file):
             error = str(self.assertRaises(CannotStore, use, str(self.path)))
             self.assertEqual(error, f"store.path: {self.path} cannot be used: it belongs to another user")
 
@@ -223,7 +224,7 @@ class FileTests(SynchronousTestCase):
         self.path.touch()
         try_file(str(self.path))
         self.assertEqual(self.path.read_bytes(), b"")
-        first_number(str(self.path))
+        prepare(str(self.path))
         store = Store(str(self.path))
         self.addCleanup(store.close)
         store.add([entry(1)])

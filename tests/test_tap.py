@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -143,6 +144,14 @@ class MakeServiceTests(TapTestCase):
     def logged(self) -> str:
         """Return the lines of the log."""
         return b"".join(map(event_lines, self.events)).decode()
+
+    def test_store(self) -> None:
+        """The file for the activity is made ready when the options are read, and only read after that."""
+        store = Path(self.mktemp()).absolute()
+        options = self.options("-c", self.write(f"{GOOD}store: {{path: {store}}}\n"))
+        store.chmod(0o640)
+        makeService(options)
+        self.assertEqual(stat.S_IMODE(store.stat().st_mode), 0o640)
 
     def test_opens_nothing(self) -> None:
         """`makeService` runs before twistd forks: no socket, timer or thread may come of it."""

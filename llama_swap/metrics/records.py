@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from llama_swap.config.model import Config
 from llama_swap.metrics.captures import Captures
 from llama_swap.metrics.inflight import InFlight
 from llama_swap.metrics.lives import ModelLives
 from llama_swap.metrics.log import MOST_WAITING, WRITE_EVERY, ActivityLog, Offload, Rhythm
 from llama_swap.metrics.recorder import ActivityRecorder
-from llama_swap.metrics.store import Store
+from llama_swap.metrics.store import Store, next_number, prepare
 from llama_swap.metrics.tallies import ModelTallies, Tallies
 from llama_swap.metrics.watcher import HardwareWatch
 
@@ -35,6 +36,24 @@ class Extent:
     """Names of headers that say to which session of a client a request belongs."""
     look_every: float | None = None
     """Seconds from one look at the hardware to the next; None: nobody wants to know."""
+
+    @classmethod
+    def of(cls, config: Config, base: Path) -> Extent:
+        """Return what `config` says, whose paths are those from `base` on, as if nothing was in the file yet."""
+        return cls(
+            path=None if config.store.path is None else base / config.store.path,
+            most_in_memory=config.metrics_max_in_memory,
+            capture_bytes=config.capture_buffer * 1024 * 1024,
+            session_headers=config.ui.activity.session_id,
+            look_every=None if config.performance.disabled else config.performance.every,
+        )
+
+    def numbered(self) -> Extent:
+        """Return the same with the number that is next in the file, which is ready.  This may block.
+
+        @raise CannotStore: the file cannot be read.
+        """
+        return self if self.path is None else evolve(self, next_number=next_number(str(self.path)))
 
 
 @define(eq=False)
@@ -77,6 +96,17 @@ class Records:
     def settle(self) -> None:
         """Be done with all requests that are over: whoever looks at the rest wants that first."""
         self._recorder.settle()
+
+    def prepared(self, base: Path, config: Config) -> Extent:
+        """Return what to `follow` if `config` is to hold, and make another file than before ready.  This may block.
+
+        @raise CannotStore: the file cannot be used.
+        """
+        extent = Extent.of(config, base)
+        if extent.path is None or extent.path == self.extent.path:
+            return extent
+        prepare(str(extent.path))
+        return extent.numbered()
 
     def follow(self, extent: Extent) -> None:
         """Keep another extent from now on.  Activity stays where it is; only what follows is kept in another place."""

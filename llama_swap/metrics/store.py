@@ -1,7 +1,7 @@
 """Activity in SQLite: in a file, or in memory.
 
-All of this may block, so it runs in one worker thread; only `first_number` and `try_file` are for whoever starts the
-proxy, or is about to.  The table is that of the original llama-swap, whose files can be used as they are.
+All of this may block, so it runs in one worker thread; only `prepare`, `next_number` and `try_file` are for whoever
+starts the proxy, or is about to.  The table is that of the original llama-swap, whose files can be used as they are.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ FROM activity WHERE ? IN ('', model_id)
 """
 
 
-def first_number(path: str) -> int:
-    """Make the file ready, for its owner alone; return the number of the entry that comes next.
+def prepare(path: str) -> None:
+    """Make the file ready, for its owner alone.
 
     @raise CannotStore: it cannot be written, or is no database.
     """
@@ -93,8 +93,16 @@ def first_number(path: str) -> int:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         _check_owner(path)
         os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open
-        with closing(_open(path)) as connection:
-            return int(connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM activity").fetchone()[0])
+        _open(path).close()
+
+
+def next_number(path: str) -> int:
+    """Return the number of the entry that comes next in a file that is ready.
+
+    @raise CannotStore: it cannot be read.
+    """
+    with _told(path), closing(_open(path)) as connection:
+        return int(connection.execute("SELECT COALESCE(MAX(id), 0) + 1 FROM activity").fetchone()[0])
 
 
 def try_file(path: str) -> None:
