@@ -1,8 +1,8 @@
-"""Clients are let in as long as there are files for them.
+"""Clients are let in as long as there are file descriptors for them.
 
-Twisted lets them in until no file is left.  Then models can be neither started nor reached; and if it cannot even turn
-clients away, for want of the one file that this takes, those who wait wake it up again and again, at full load, for as
-long as they wait.  And those who are let in get transports that cost less than Twisted's own.
+Twisted lets them in until no descriptor is left.  Then models can be neither started nor reached; and if it cannot even
+turn clients away, for want of the one descriptor that this takes, those who wait wake it up again and again, at full
+load, for as long as they wait.  And those who are let in get transports that cost less than Twisted's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llama_swap.established import Established
 from llama_swap.vanished import ask_when_silent
 
 KEPT = 64
-"""Files for which no client is let in: they are for what those need who are in; of few files, a smaller part."""
+"""File descriptors for which no client is let in: they are for what those need who are in; of few, a smaller part."""
 MANY = 65536
 BURST = 32
 """Clients who are let in at once, before what others say is heard: of more, the first would have left the processor's
@@ -31,8 +31,8 @@ EPISODE = 60.0
 """Seconds without trouble after which it is worth another line in the log."""
 
 
-def admit_by_files(port: IListeningPort, clock: IReactorTime, *, queued: bool = False) -> IListeningPort:
-    """Have clients of a port wait until there are files for them; the system keeps them in a queue for so long.
+def admit_by_descriptors(port: IListeningPort, clock: IReactorTime, *, queued: bool = False) -> IListeningPort:
+    """Have clients of a port wait until there are file descriptors for them; the system keeps them queued for so long.
 
     `queued` says that there may have been clients before it was ours.  Small writes to clients are not held back, and
     the system notices that one who says nothing has vanished.
@@ -74,7 +74,7 @@ class _Admission:
         """Clients are waiting."""
         room, before = _room(self._port.fileno()), self._port.sessionno
         if room > 0:
-            # There may be less: of all files but the next one it is not known here whether they are taken.
+            # There may be less: of all descriptors but the next one it is not known here whether they are taken.
             batch = 1 if self._is_tight else 1 + room // 2
             self._port.numberAccepts = min(BURST, batch)
             self._let_in()
@@ -88,7 +88,7 @@ class _Admission:
     def _rest(self) -> None:
         if not self._is_tight:
             self._log.warn(
-                "clients have to wait, since there are no files for them: {most} are allowed (ulimit -n)",
+                "clients have to wait, since no file descriptors are left for them: {most} are allowed (ulimit -n)",
                 most=getrlimit(RLIMIT_NOFILE)[0],
             )
         self._rested = self._clock.seconds()
@@ -100,10 +100,10 @@ class _Admission:
             self._port.startReading()
 
 
-def _room(file: int) -> int:
-    """Return how many files there are for new clients, at most; `file` is any open one."""
+def _room(descriptor: int) -> int:
+    """Return how many descriptors there are for new clients, at most; the one given is any open one."""
     try:
-        lowest = os.dup(file)  # below which all are taken
+        lowest = os.dup(descriptor)  # below which all are taken
     except OSError:
         return 0
     os.close(lowest)

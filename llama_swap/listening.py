@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFacto
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from llama_swap.admission import admit_by_files
+from llama_swap.admission import admit_by_descriptors
 from llama_swap.errors import CannotListen
 from llama_swap.listen import Address
 from llama_swap.tls import RenewableListening
@@ -104,7 +104,9 @@ class Listening:
 
     def _listen(self, where: RenewableListening) -> Deferred[IListeningPort]:
         assert self._factory is not None, "it has been started"
-        return where.listen(self._factory).addCallback(admit_by_files, self._reactor, queued=where.address.is_given)
+        return where.listen(self._factory).addCallback(
+            admit_by_descriptors, self._reactor, queued=where.address.is_given
+        )
 
     def _keep(self, port: IListeningPort) -> None:
         self._port = port

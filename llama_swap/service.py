@@ -191,7 +191,7 @@ class SwapService(Service):
 
 
 def _allow_many_files() -> None:
-    """Every client takes two files, and the usual limit is 1,024; the system lets each process raise it this far."""
+    """Every client takes two file descriptors; the usual limit is 1,024, and each process may raise it this far."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

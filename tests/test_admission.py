@@ -1,4 +1,4 @@
-"""Clients are let in as long as there are files for them."""
+"""Clients are let in as long as there are file descriptors for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from llama_swap import admission
-from llama_swap.admission import BURST, EPISODE, KEPT, REST, admit_by_files
+from llama_swap.admission import BURST, EPISODE, KEPT, REST, admit_by_descriptors
 
 
 class FakePort(Port):
@@ -33,7 +33,7 @@ class FakePort(Port):
         self.transport = None
 
     def fileno(self) -> int:
-        """Return an open file."""
+        """Return an open descriptor."""
         return 0
 
     def doRead(self) -> None:
@@ -61,14 +61,14 @@ class AdmissionTests(SynchronousTestCase):
         self.lines: list[str] = []
         globalLogPublisher.addObserver(self.note)
         self.addCleanup(globalLogPublisher.removeObserver, self.note)
-        self.assertIs(admit_by_files(self.port, self.clock), self.port)
+        self.assertIs(admit_by_descriptors(self.port, self.clock), self.port)
 
     def note(self, event: dict[str, Any]) -> None:
         """Keep a line of the log."""
         self.lines.append(formatEvent(event))
 
     def lowest(self) -> int:
-        """Return the lowest number that a file can have."""
+        """Return the lowest number that a descriptor can have."""
         lowest = os.dup(0)
         os.close(lowest)
         return lowest
@@ -95,7 +95,7 @@ class AdmissionTests(SynchronousTestCase):
             self.allowed = 100_000
             self.port.doRead()
         self.assertEqual((self.port.batches, len(self.lines)), ([1, 1, 1], 1))
-        self.assertIn("clients have to wait, since there are no files for them: ", self.lines[0])
+        self.assertIn("clients have to wait, since no file descriptors are left for them: ", self.lines[0])
         self.clock.advance(EPISODE + 1)
         self.allowed = 5
         self.port.doRead()
@@ -104,7 +104,7 @@ class AdmissionTests(SynchronousTestCase):
         self.clock.advance(REST)
 
     def test_not_even_one(self) -> None:
-        """Also where no file at all can be had."""
+        """Also where no descriptor at all can be had."""
 
         def dup(_: int) -> int:
             raise OSError
@@ -157,7 +157,7 @@ class TransportTests(TestCase):
                 early = socket.create_connection(address)
                 self.addCleanup(early.close)
             port = reactor.adoptStreamPort(listener.fileno(), socket.AF_INET, factory)  # type: ignore[attr-defined]
-            admit_by_files(port, reactor, queued=queued)  # type: ignore[arg-type]
+            admit_by_descriptors(port, reactor, queued=queued)  # type: ignore[arg-type]
             if not queued:
                 late = socket.create_connection(address)
                 self.addCleanup(late.close)

@@ -23,7 +23,7 @@ from tests.support_smuggling import BODY, DOUBTFUL_CHUNKS, DOUBTFUL_HEADS, reque
 CHAT = request(b"Content-Length: 14") + BODY
 HEALTH = request(line=b"GET /health HTTP/1.1")
 
-HAVE_TO_WAIT = "clients have to wait, since there are no files for them"
+HAVE_TO_WAIT = "clients have to wait, since no file descriptors are left for them"
 
 
 @contextlib.contextmanager
@@ -207,7 +207,7 @@ class ManyTests(SynchronousTestCase):
             self.assertEqual(proxy.log().count(HAVE_TO_WAIT), 1)
 
     def allow_files(self, proxy: ProxyUnderTest, count: int) -> int:
-        """Let the proxy have so many files; return how many it might have before."""
+        """Let the proxy have so many file descriptors; return how many it might have before."""
         before, most = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (count, most))
         return before

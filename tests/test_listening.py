@@ -24,7 +24,7 @@ class MoveTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Listen on port 1."""
-        self.patch(listening_module, "admit_by_files", lambda port, clock, queued: port)  # which is no real one
+        self.patch(listening_module, "admit_by_descriptors", lambda port, clock, queued: port)  # which is no real one
         self.events: list[LogEvent] = []
         self.patch(Listening, "_log", Logger(observer=self.events.append))
         self.reactor = MemoryReactor()

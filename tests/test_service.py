@@ -77,7 +77,7 @@ class ServiceCase(SynchronousTestCase):
         self.readiness = FakeReadiness()
         self.router = Router(make_config(["a", "b"]), self.loop, self.launcher, self.readiness)
         self.handlers: dict[int, Callable[[int, None], None]] = {}
-        self.patch(listening, "admit_by_files", lambda port, clock, queued: port)  # which is no real one
+        self.patch(listening, "admit_by_descriptors", lambda port, clock, queued: port)  # which is no real one
         self.patch(service_module, "notify", lambda state, environ: self.events.done.append(state))
         self.patch(service_module.signal, "signal", self.handlers.__setitem__)
         self.service = self.make_service("127.0.0.1:8080")

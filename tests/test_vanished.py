@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from llama_swap import vanished
-from llama_swap.admission import admit_by_files
+from llama_swap.admission import admit_by_descriptors
 from llama_swap.listen import Address, Certificate
 from llama_swap.relay import endpoints
 from llama_swap.tls import RenewableListening
@@ -67,7 +67,7 @@ class VanishedTests(TestCase):
         """Listen."""
         self.factory = Factory.forProtocol(Told)
         self.port: Any = reactor.listenTCP(0, self.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
-        admit_by_files(self.port, reactor)  # type: ignore[arg-type]
+        admit_by_descriptors(self.port, reactor)  # type: ignore[arg-type]
         self.addCleanup(self.port.stopListening)
 
     async def client(self) -> tuple[socket.socket, Any]:
@@ -147,7 +147,7 @@ class OptionTests(TestCase):
                 with socket.socket() as client:
                     if queued:
                         client.connect(("127.0.0.1", port.getHost().port))
-                    admit_by_files(port, reactor, queued=queued)  # type: ignore[arg-type]
+                    admit_by_descriptors(port, reactor, queued=queued)  # type: ignore[arg-type]
                     if not queued:
                         client.connect(("127.0.0.1", port.getHost().port))
                     protocol = await factory.made  # type: ignore[attr-defined]
