@@ -10,18 +10,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llama_swap.config.load import Loaded
 from llama_swap.config.model import Config
+from llama_swap.config.sources import Stamp, stamps_of
 from llama_swap.errors import SwapError
 from llama_swap.listening import Listening, ListeningPlan
 from llama_swap.routing.difference import Difference
 from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
+from llama_swap.watch import Watch
 
 _What = TypeVar("_What")
 _log = Logger()
@@ -63,6 +65,15 @@ class Reloading(Generic[_What]):
             self._begin()
 
 
+@frozen
+class _Read(Generic[_What]):
+    stamps: Mapping[str, Stamp]
+    """How the files were just before."""
+    loaded: Loaded
+    plan: ListeningPlan
+    prepared: _What
+
+
 def reloading(
     loop: Any,
     settings: Settings,
@@ -71,28 +82,33 @@ def reloading(
     *,
     prepare: Callable[[Config], _What],
     apply: Callable[[Config, _What], Difference],
-) -> Reloading[tuple[Loaded, ListeningPlan, _What]]:
-    """Return what reads the files of `settings`, certificates included, in a thread, and then has `apply` follow them.
+) -> tuple[Callable[[], None], list[Watch]]:
+    """Return what asks for a reload, and what watches the files, if that is wanted.
 
+    The files of `settings`, certificates included, are read in a thread; then `apply` follows them.
     `prepare` looks at what the configuration names outside itself, in that thread too, or raises a SwapError; `apply`
     gets what it has seen, and returns what is different.
     """
     from twisted.internet.threads import deferToThreadPool
 
-    def read() -> Deferred[tuple[Loaded, ListeningPlan, _What]]:
+    def read() -> Deferred[_Read[_What]]:
         ports = router.ports()
         return deferToThreadPool(loop, loop.getThreadPool(), partial(read_all, ports))
 
-    def read_all(ports: Mapping[str, int]) -> tuple[Loaded, ListeningPlan, _What]:
+    def read_all(ports: Mapping[str, int]) -> _Read[_What]:
+        stamps = settings.stamps(listening.address)  # of before: what changes while it is read is read again
         loaded = load(settings.sources, ports)
         # A `listen` that is gone, or was mistyped, is no reason to leave those who know the address.
         address = settings.flags.address(loaded.config) if loaded.config.listen else listening.address
-        return loaded, listening.read(address), prepare(loaded.config)
+        stamps |= stamps_of(address.files)
+        return _Read(stamps, loaded, listening.read(address), prepare(loaded.config))
 
-    def follow(whole: tuple[Loaded, ListeningPlan, _What]) -> None:
-        loaded, plan, prepared = whole
-        difference = apply(loaded.config, prepared)
-        listening.follow(plan)  # now that keys are asked for, where they are wanted there
+    def follow(read: _Read[_What]) -> None:
+        for watch in watching:
+            watch.have_seen(read.stamps)
+        loaded = read.loaded
+        difference = apply(loaded.config, read.prepared)
+        listening.follow(read.plan)  # now that keys are asked for, where they are wanted there
         then = settings.flags.address(loaded.config)
         if not loaded.config.listen and then != listening.address:
             _log.warn(
@@ -103,7 +119,9 @@ def reloading(
         log_remarks(settings, loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 
-    return Reloading(read, follow)
+    request, before = Reloading(read, follow).request, settings.watched
+    watching = [] if before is None else [Watch(loop, lambda: settings.stamps(listening.address), before, request)]
+    return request, watching
 
 
 def log_remarks(settings: Settings, loaded: Loaded) -> None:

@@ -142,7 +142,6 @@ def make_service(
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
     from llama_swap.vanished import Vanished
-    from llama_swap.watch import Watch
     from llama_swap.web.api import ApiRoutes
     from llama_swap.web.site import SwapSite
     from llama_swap.web.streams import LogRoutes
@@ -181,12 +180,10 @@ def make_service(
         preload.load(model for model in config.preload if model in difference.added)
         return difference
 
-    reload = reloading(
+    reload, watching = reloading(
         loop, settings, router, listening, prepare=partial(records.prepared, settings.flags.base), apply=apply
-    ).request
+    )
     loop.callWhenRunning(_settle)
-    look, seen = (lambda: settings.stamps(listening.address)), settings.watched
-    watch = [] if seen is None else [Watch(loop, look, seen, reload)]
     return SwapService(
         loop,
         site,
@@ -199,7 +196,7 @@ def make_service(
         announce=announce,
         environ=os.environ,
         terminal=terminal,
-        beside=[preload, discovery, *watch, records.hardware, Vanished(loop)],
+        beside=[preload, discovery, *watching, records.hardware, Vanished(loop)],
     )
 
 

@@ -45,6 +45,11 @@ class Watch(Service):
             self._next.cancel()
             self._next = None
 
+    def have_seen(self, stamps: Mapping[str, Stamp]) -> None:
+        """Files have been read that were like this: only what differs from it is news."""
+        self._seen = stamps
+        self._unsettled = False
+
     def _look_again(self) -> None:
         now, before = self._look(), self._seen
         self._seen = now

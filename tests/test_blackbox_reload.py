@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import sqlite3
@@ -18,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.blackbox import FAKELLM, ProxyUnderTest, fake_model, fake_models
 from tests.support_client import at_once
 from tests.support_processes import free_port, open_files, resident_memory, wait_until
+from tests.support_tls import make_certificates
 
 RELOADED = "configuration reloaded"
 NOT_RELOADED = "not reloaded"
@@ -253,6 +255,18 @@ class WatchTests(SynchronousTestCase):
                 (directory / ".new").rename(directory / "a.yaml")
                 self.assert_seen(proxy, "replaced")
                 self.assertEqual(proxy.chat("a").status, 404)
+
+    def test_read_already(self) -> None:
+        """What a reload has read is no news, as the certificate of the address that it moved to."""
+        with tempfile.TemporaryDirectory() as name:
+            files = make_certificates(Path(name))
+            listen = f"ssl:0:interface=127.0.0.1:certKey={files.certificate}:privateKey={files.key}"
+            with ProxyUnderTest(fake_models("a"), "-watch-config", "-listen", "") as proxy:
+                reload(proxy, {**fake_models("a"), "listen": listen})
+                time.sleep(3)  # in which it looks, and finds nothing new
+                self.assertEqual(proxy.log().count(RELOADED), 1)
+                os.utime(files.certificate)
+                wait_until(lambda: proxy.log().count(RELOADED) > 1, 5, RELOADED)
 
     def test_daemon_door(self) -> None:
         """The service of twistd watches as well, wherever it has gone."""

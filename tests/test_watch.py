@@ -25,8 +25,8 @@ class WatchTests(SynchronousTestCase):
         self.path.write_text("first")
         self.clock = Clock()
         self.changes = 0
-        sources = Sources(str(self.path), str(self.directory))
-        self.watch = Watch(self.clock, sources.stamps, sources.stamps(), self.changed)
+        self.sources = Sources(str(self.path), str(self.directory))
+        self.watch = Watch(self.clock, self.sources.stamps, self.sources.stamps(), self.changed)
         self.watch.startService()
 
     def tearDown(self) -> None:
@@ -108,6 +108,18 @@ class WatchTests(SynchronousTestCase):
         self.pass_time()
         self.assertEqual(self.changes, 0)
         self.assert_seen(lambda: aside.rename(self.path))
+
+    def test_read_already(self) -> None:
+        """What somebody has read already is no news, whether it was seen to change or not; what comes after that is."""
+        for seen in (False, True):
+            self.path.write_text(f"by hand {seen}")
+            if seen:
+                self.clock.advance(PERIOD)
+            self.watch.have_seen(self.sources.stamps())
+            self.pass_time()
+            self.assertEqual(self.changes, 0)
+        self.watch.have_seen(self.sources.stamps())
+        self.assert_seen(lambda: self.path.write_text("in place"))
 
     def test_slow_writer(self) -> None:
         """Who writes piece by piece is waited for."""
