@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import BadRequest
-from llama_swap.web.body import BodyReader
+from llama_swap.web.body_reader import BodyReader
 from llama_swap.web.json_body import JsonStream, WholeJson
 from llama_swap.web.urlencoded import UrlencodedReader
 

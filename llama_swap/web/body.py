@@ -13,6 +13,7 @@ from attrs import define, evolve
 
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
+from llama_swap.web.body_reader import BodyReader
 from llama_swap.web.json_body import JsonStream, WholeJson, read_model, replace_model
 from llama_swap.web.spool import Edit, Spool, Spooled, edited
 
@@ -23,34 +24,6 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 Types = Sequence[bytes] | None
 """The values of a request's Content-Type fields."""
-
-
-class BodyReader(Protocol):
-    """Finds the model in a body that is fed to it in packets; and, of JSON, the other members as well."""
-
-    def feed(self, data: bytes) -> None:
-        """Take the next packet.
-
-        @raise BadRequest: no model can be read from this body.
-        """
-
-    def end(self) -> tuple[int, int]:
-        """That was all; return from where up to where the model stands in the body.
-
-        @raise BadRequest: the body is incomplete, or does not have exactly one model.
-        """
-
-    def outline(self) -> Outline | None:
-        """Return, after `end`, where the outermost members of JSON stand; None: this is a form."""
-
-    def decode(self, spelled: bytes) -> str:
-        """Return the model that is spelled so.
-
-        @raise BadRequest: this is no name.
-        """
-
-    def spell(self, model: str) -> bytes:
-        """Return how another model is written in its place."""
 
 
 class Named(Protocol[T_co]):

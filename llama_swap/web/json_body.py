@@ -38,7 +38,7 @@ def replace_model(body: bytes, model: str) -> bytes:
 
 
 class JsonReader:
-    """What is common to both ways of reading; see `llama_swap.web.body.BodyReader`."""
+    """What is common to both ways of reading; see `llama_swap.web.body_reader.BodyReader`."""
 
     def decode(self, spelled: bytes) -> str:
         """See `BodyReader.decode`."""
