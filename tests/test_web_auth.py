@@ -11,7 +11,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 
 from llama_swap.web.auth import OPEN
-from llama_swap.web.site import REFUSED_BODY
+from llama_swap.web.request import REFUSED_BODY
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client
 

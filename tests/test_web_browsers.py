@@ -19,7 +19,7 @@ from llama_swap.web.front import Front
 from llama_swap.web.gate import MOST_NOTED
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.paths import GET, POST
-from llama_swap.web.site import REFUSED_BODY
+from llama_swap.web.request import REFUSED_BODY
 from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Answer, Client

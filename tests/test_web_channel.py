@@ -14,7 +14,8 @@ from twisted.web.server import NOT_DONE_YET
 from llama_swap.web import site
 from llama_swap.web.channel import HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, PIPELINED, STALL_TIMEOUT
 from llama_swap.web.heads import HEAD_LIMIT
-from llama_swap.web.site import GIVE_BACK_AFTER, body_of
+from llama_swap.web.request import body_of
+from llama_swap.web.site import GIVE_BACK_AFTER
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, read_answer
 from tests.support_smuggling import BODY, DOUBTFUL_CHUNKS, DOUBTFUL_HEADS, request

@@ -18,7 +18,7 @@ from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.json_outline import MOST_MEMBERS
 from llama_swap.web.paths import GET, POST
-from llama_swap.web.site import SMALL
+from llama_swap.web.request import SMALL
 from llama_swap.web.spool import IN_MEMORY
 from tests.fakes_web import Endpoints, FakeLease, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client

@@ -19,7 +19,7 @@ from llama_swap.errors import Unauthorized
 from llama_swap.web.heads import RequestHead
 
 if TYPE_CHECKING:
-    from llama_swap.web.site import SwapRequest
+    from llama_swap.web.request import SwapRequest
 
 OPEN = frozenset({b"/health", b"/wol-health", b"/favicon.ico"})
 """Paths that need no key; monitors and browsers ask for these before anybody could have given them one."""

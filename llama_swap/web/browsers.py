@@ -23,7 +23,7 @@ from llama_swap.relay.headers import Fields
 from llama_swap.syntax import TOKEN, host_named, origin_named
 
 if TYPE_CHECKING:
-    from llama_swap.web.site import SwapRequest
+    from llama_swap.web.request import SwapRequest
 
 USUAL_FIELDS = b"Content-Type, Authorization, Accept, X-Requested-With"
 

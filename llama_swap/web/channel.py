@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
@@ -22,7 +22,7 @@ from llama_swap.web.heads import RequestHead, judge_unfinished, parse_request_he
 from llama_swap.web.patience import Patience
 
 if TYPE_CHECKING:
-    from llama_swap.web.site import SwapSite
+    from llama_swap.web.access_log import AccessLog
 
 IDLE_TIMEOUT = 120
 """How long a client may keep a connection on which nothing happens, or pause within a body, in seconds."""
@@ -40,13 +40,27 @@ PIPELINED = 16 * 1024
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
 
+class Surroundings(Protocol):
+    """What a channel shares with the others of its site."""
+
+    reactor: IReactorTime
+    access_log: AccessLog | None
+    tunnels: set[SwapChannel]
+    """Those that have left HTTP."""
+    takes_tunnels: bool
+    """Whether others may."""
+
+    def give_memory_back(self) -> None:
+        """A slow reader has left."""
+
+
 class SwapChannel(HTTPChannel):
     """Reads requests one after the other, each only when the one before it has been answered.
 
     It goes on reading from the socket while a request is being answered: that is how a client's leaving shows.
     """
 
-    site: SwapSite
+    site: Surroundings
     transport: Any
     requests: list[Any]
     _patience: Patience
@@ -200,7 +214,9 @@ class SwapChannel(HTTPChannel):
                 self.requests[0].refuse(error)
             else:
                 line = self._unread.partition(b"\r\n")[0]
-                self.site.note_unreadable(self.getPeer(), line, error, self.refuse(error))
+                size = self.refuse(error)
+                if self.site.access_log is not None:
+                    self.site.access_log.note_unreadable(self.getPeer(), line, error, size)
             return False
 
     def _read_head(self) -> bool:

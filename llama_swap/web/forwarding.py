@@ -26,7 +26,7 @@ from llama_swap.scheduling.commands import Target
 from llama_swap.web.destinations import Destination, Pools
 from llama_swap.web.errors import refuse, refuse_failure
 from llama_swap.web.peering import PeerForwarding
-from llama_swap.web.site import SwapRequest, client_host
+from llama_swap.web.request import SwapRequest, client_host
 
 if TYPE_CHECKING:
     from llama_swap.web.loading import OpenStream

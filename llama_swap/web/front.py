@@ -16,7 +16,7 @@ from llama_swap.errors import NotFound
 from llama_swap.web.errors import refuse, refuse_failure
 from llama_swap.web.hardening import harden
 from llama_swap.web.passthrough import placeholder
-from llama_swap.web.site import SwapRequest
+from llama_swap.web.request import SwapRequest
 
 
 class Front(Resource):

@@ -17,7 +17,7 @@ from llama_swap.web.browsers import BrowserRules, asks_what_is_allowed, is_prefl
 from llama_swap.web.errors import refuse
 
 if TYPE_CHECKING:
-    from llama_swap.web.site import SwapRequest
+    from llama_swap.web.request import SwapRequest
 
 MOST_NOTED = 100
 

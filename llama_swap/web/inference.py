@@ -22,7 +22,7 @@ from llama_swap.web.body import LargeBody, Named, read_body, read_query
 from llama_swap.web.errors import refuse_failure, refuse_head
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import GET, POST, target_at_upstream
-from llama_swap.web.site import SwapRequest, body_of
+from llama_swap.web.request import SwapRequest, body_of
 
 T = TypeVar("T")
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]

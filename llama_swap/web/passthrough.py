@@ -20,7 +20,7 @@ from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import names_model_in_body
-from llama_swap.web.site import SwapRequest, body_of
+from llama_swap.web.request import SwapRequest, body_of
 
 PREFIX = b"/upstream/"
 PLACEHOLDER = "/upstream/-"

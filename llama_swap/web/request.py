@@ -1,0 +1,212 @@
+"""twisted.web's request, with the limits and manners of a proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, AnyStr
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.http_headers import Headers
+from twisted.web.server import Request as ServerRequest
+
+from llama_swap.errors import BodyTooLarge, SwapError
+from llama_swap.relay.headers import Body, Fields
+from llama_swap.web.body import LargeBody
+from llama_swap.web.heads import RequestHead
+from llama_swap.web.paths import names_model_in_body
+
+SMALL = 128 * 1024
+"""Bodies of up to so many bytes are read when they are complete; larger ones while they come, and they are spooled."""
+REFUSED_BODY = 64 * 1024
+"""The largest body, in bytes, that is waited for if the request is refused already: the connection can then be kept."""
+MAPPED = "::ffff:"
+"""Stands before the address of an IPv4 client that came to where IPv6 is listened for, too (RFC 4291 §2.5.5.2)."""
+
+
+def client_host(request: Request) -> str | None:
+    """Return the address of the client, or None if it came by a UNIX socket."""
+    return host_of(request.getClientAddress())
+
+
+def host_of(address: IAddress) -> str | None:
+    """Return the host of an address, if it has one."""
+    if isinstance(address, IPv4Address):
+        return address.host
+    if not isinstance(address, IPv6Address):
+        return None
+    host = address.host
+    return host[len(MAPPED) :] if host.startswith(MAPPED) and "." in host else host
+
+
+def body_of(request: SwapRequest) -> bytes | Body | None:
+    """Return the body of a request, or None if it has none (RFC 9110 §6.4)."""
+    if request.head.length is None and not request.head.chunked:
+        return None
+    content: Any = request.content
+    return content.as_it_came() if isinstance(content, LargeBody) else content.getvalue()
+
+
+class SwapRequest(ServerRequest):
+    """A request whose body is kept up to the site's limit, and whose answer gets no invented type."""
+
+    defaultContentType = None
+    channel: Any
+    content: BytesIO | LargeBody
+    head: RequestHead
+    """As it came, but for what the gate took from it."""
+    cors = b""
+    """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
+    refusal: SwapError | None = None
+    """Why the gate does not let it in."""
+    counts = False
+    """Whether anybody wants to know how long the body of the answer is: only then it is in `sentLength`."""
+    left: Callable[[], None] | None = None
+    """Called if the client leaves before it has its answer.  `notifyFinish` tells that, too, at ten times the cost."""
+    _room = 0
+    _small = SMALL
+    _headers: Headers | None = None
+    _answer_headers: Headers | None = None
+
+    def __init__(self, channel: Any) -> None:
+        """Do what twisted.web's own requests do, save what most never need; `tests/test_web_site.py` compares them."""
+        self.channel = channel
+        self.client = channel.getPeer()
+        self.transport = channel.transport
+        self.notifications = []
+        self.cookies = []
+        self.received_cookies = {}
+        self.queued = False
+        self._parsePOSTFormSubmission = False
+        Componentized.__init__(self)
+
+    @property
+    def host(self) -> IAddress:
+        """The address at which the client has reached us.  The kernel is asked, so the client must still be there."""
+        transport: Any = self.transport
+        address: IAddress = transport.getHost()
+        return address
+
+    @property
+    def responseHeaders(self) -> Headers:  # noqa: N802  # twisted.web's name
+        """The fields of an answer of our own.  Made when somebody asks; a model's answer does without."""
+        if self._answer_headers is None:
+            self._answer_headers = Headers()
+        return self._answer_headers
+
+    @responseHeaders.setter
+    def responseHeaders(self, headers: Headers) -> None:  # noqa: N802
+        self._answer_headers = headers
+
+    @property
+    def requestHeaders(self) -> Headers:  # type: ignore[override]  # noqa: N802  # twisted.web names it, and sets it
+        """The head's fields.  Made when somebody asks, which most requests do without."""
+        if self._headers is None:
+            self._headers = Headers()
+            for name, value in self.head.fields:
+                self._headers.addRawHeader(name, value)
+        return self._headers
+
+    def getHeader(self, key: AnyStr) -> AnyStr | None:  # noqa: N802
+        """Return the value of a field, of several with this name the last; None if there is none."""
+        return self.head.value(key.lower()) if isinstance(key, bytes) else super().getHeader(key)
+
+    def begin(self, head: RequestHead) -> None:
+        """The head is complete."""
+        self.head = head
+        self.method, self.uri, self.clientproto = head.method, head.target, head.version
+        self.path = head.target.partition(b"?")[0]
+        if not head.keeps_open and head.version == b"HTTP/1.1":
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        self.gotLength(None if head.chunked else head.length or 0)
+
+    def gotLength(self, length: int | None) -> None:
+        """The head is complete.  A body that is announced as too large is not asked for."""
+        self.content = BytesIO()
+        site = self.channel.site
+        self.refusal = site.gate.judge(self)
+        self._room = site.max_body if self.refusal is None else REFUSED_BODY
+        if length is not None and length > self._room:
+            self._refuse_body()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A part of the body came."""
+        self._room -= len(data)
+        self._small -= len(data)
+        if self._room < 0:
+            self._refuse_body()
+            return
+        if self._small < 0 and isinstance(self.content, BytesIO):
+            self._enlarge(self.content.getvalue())
+        self.content.write(data)
+
+    def _enlarge(self, before: bytes) -> None:
+        """The body is a large one."""
+        types = self.head.named.get(b"content-type")
+        self.content = LargeBody(types, names_model=names_model_in_body(self.method, self.uri))
+        if before:
+            self.content.write(before)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The request is complete.  Cookies, arguments and forms are left to those who want any."""
+        self.content.seek(0)
+        self.process()
+
+    def process(self) -> None:
+        """Answer."""
+        self.site = site = self.channel.site
+        if site.access_log is not None:
+            site.access_log.watch(self)
+        # Unlike twisted.web, which would look for children and invent headers, also for answers that are not ours.
+        self.render(site.resource)
+
+    def refuse(self, error: SwapError) -> None:
+        """Answer now, before all of the request has come; the rest is not wanted, and the connection is closed."""
+        self.content.close()
+        access_log = self.channel.site.access_log
+        if access_log is not None:
+            access_log.watch(self)
+        self.code = error.status
+        self.startedWriting = 1
+        self.sentLength = self.channel.refuse(error, self.getHeader(b"accept") or b"")
+
+    def finish(self) -> None:
+        """All of the answer was written."""
+        self.left = None
+        super().finish()
+
+    def relayed(self) -> None:
+        """All of the answer was written past twisted.web: what is left of `finish`."""
+        self.left = None
+        self.finished = 1
+        channel, self.channel = self.channel, None
+        channel.requestDone(self)
+        self.content.close()
+        notifications, self.notifications = self.notifications, []
+        for waiting in notifications:
+            waiting.callback(None)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client has left."""
+        left, self.left = self.left, None
+        super().connectionLost(reason)
+        if left is not None:
+            left()
+
+    def share(self, fields: Fields) -> None:
+        """Let pages read the answer, by these fields (https://fetch.spec.whatwg.org/#http-responses)."""
+        for name, value in fields:
+            self.setHeader(name, value)
+        self.cors = b"".join(b"%b: %b\r\n" % field for field in fields)
+
+    def getRequestHostname(self) -> bytes:  # noqa: N802  # twisted.web's name
+        """Return what Klein may build absolute URLs on: it builds none here, and must not stumble over an odd Host."""
+        return b"localhost"
+
+    def _refuse_body(self) -> None:
+        limit = self.channel.site.max_body
+        self.refuse(self.refusal or BodyTooLarge(f"the body is larger than {limit} bytes (maxRequestBody)"))
