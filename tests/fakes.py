@@ -170,7 +170,7 @@ class FakeListener:
     def failed(self, model: str, error: SwapError) -> None:
         self._hear("failed", ("failed", error))
 
-    def ending(self, model: str) -> None:
+    def ending(self, model: str, status: ExitStatus) -> None:
         self._hear("ending", "ending")
 
     def gone(self, model: str) -> None:

@@ -20,6 +20,7 @@ from llama_swap.relay.pool import Pool
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Peers
 from llama_swap.routing.selection import UP
+from llama_swap.routing.upstream import Mishap
 from llama_swap.scheduling.commands import Target
 from llama_swap.web import errors
 from llama_swap.web.routes import Routes
@@ -57,6 +58,7 @@ class FakeRouter:
         self.unheard: list[SwapError] = []
         self.alive: dict[str, str] = {}
         self.since: dict[str, float] = {}
+        self.failed: dict[str, Mishap] = {}
         self.unloading: Deferred[None] = Deferred()
         self.unloads = 0
         self.unloaded: list[list[str]] = []
@@ -103,6 +105,10 @@ class FakeRouter:
     def ready_since(self) -> dict[str, float]:
         """See `Router.ready_since`."""
         return self.since
+
+    def mishaps(self) -> dict[str, Mishap]:
+        """See `Router.mishaps`."""
+        return self.failed
 
     def running(self) -> list[tuple[ModelConfig, str]]:
         """See `Router.running`."""

@@ -100,6 +100,12 @@ class ModelTests(UiCase):
             self.browser.wait_for("document.querySelector('#notice-text').innerText.includes('out of memory\\n')")
             self.browser.click("#notice-close")
             self.assertTrue(self.browser.run("return document.querySelector('#notice').hidden"))
+            self.browser.wait_for("/^failed \\d/.test(document.querySelector('#models .state')?.textContent)")
+            why = "model a ended with exit status 1 before it was ready"
+            self.assertEqual(self.text("#models .trouble"), why)
+            self.browser.click("#models a")
+            self.browser.wait_for("/^failed \\d/.test(document.querySelector('#state')?.textContent)")
+            self.browser.wait_for("document.querySelector('#details')?.textContent.includes('out of memory')")
 
     def test_unload_while_loading(self) -> None:
         """A load can be ended; that is no failure."""
@@ -162,13 +168,13 @@ class ModelTests(UiCase):
         with self.opened(f"models/{quote(key, safe='')}", side_by_side(**{key: model})) as proxy:
             self.browser.wait_for("document.querySelector('#details').textContent.includes('gpt, x')")
             self.assertIn("4,096 tokens", self.text("#details"))
+            self.assertIn("fakellm.py", self.text("#details code"))
             self.browser.click("#actions button")
             self.browser.wait_for("document.querySelector('#state').textContent === 'ready'")
             proxy.served("gpt")
             self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 1")
             self.browser.wait_for("document.querySelector('#details').textContent.includes('Requests1')")
             self.browser.wait_for("document.querySelector('#own-log').textContent.includes('eval time')")
-            self.assertIn("fakellm.py", self.text("#details code"))
             self.browser.click("#all-lines")
             self.browser.wait_for(
                 "document.querySelector('.sources [aria-current]')?.textContent === arguments[0]", key

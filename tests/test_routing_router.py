@@ -16,7 +16,7 @@ from llama_swap.errors import (
     Unavailable,
 )
 from llama_swap.routing.lease import Lease
-from llama_swap.routing.upstream import CRASH_SHOWS
+from llama_swap.routing.upstream import CRASH_SHOWS, Mishap
 from llama_swap.scheduling.commands import Target
 from tests.fakes import FakeChild
 from tests.support_routing import GRACE, RouterCase
@@ -335,6 +335,26 @@ class ErrorTests(RouterCase):
         self.router.unload(["a"])
         self.assertEqual(self.router.ready_since(), {})
         self.child("a").exit()
+
+    def test_mishaps(self) -> None:
+        """Why a model failed to start, or ended by itself, is known until it is started again, and since when."""
+        self.clock.advance(5)
+        granted = self.acquire("a")
+        self.child("a").exit(3)
+        self.failureResultOf(granted, StartFailed)
+        told = "model a ended with exit status 3 before it was ready; it printed nothing"
+        self.assertEqual(self.router.mishaps(), {"a": Mishap(told, 5.0)})
+        self.clock.advance(1)
+        again = self.acquire("a")
+        self.assertEqual(self.router.mishaps(), {})
+        self.make_ready("a")
+        self.successResultOf(again).release()
+        self.child("a").exit(4)
+        self.assertEqual(self.router.mishaps(), {"a": Mishap("model a ended by itself with exit status 4", 6.0)})
+        self.load("a").release()
+        self.router.unload(["a"])
+        self.child("a").exit()
+        self.assertEqual(self.router.mishaps(), {})
 
     def test_cannot_be_launched(self) -> None:
         """The error comes at once, and does not concern other models."""

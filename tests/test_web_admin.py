@@ -93,6 +93,17 @@ class AdminTests(SynchronousTestCase):
         message = "no model 'no/body' here; GET /v1/models lists what there is"
         self.assertEqual((status, json.loads(text)["error"]["message"]), (404, message))
 
+    def test_process(self) -> None:
+        """How one model is run is shown whether it runs or not, as `/running` shows it."""
+        stopped = self.json("/api/models/alias")
+        self.assertEqual((stopped["model"], stopped["state"], stopped["ttl"]), ("b", "stopped", 60))
+        self.router.alive = {"b": "ready"}
+        [running] = self.json("/running")["running"]
+        self.assertEqual(self.json("/api/models/b"), running)
+        self.assertEqual({**stopped, "state": "ready"}, running)
+        self.assertEqual(self.json("/api/models/a%2Fx")["proxy"], "http://127.0.0.1:9")
+        self.assertEqual(self.ask("GET", "/api/models/nobody")[0], 404)
+
     def test_unload_one(self) -> None:
         """A model is unloaded by its id or alias, slashes and all; one that is not there is said not to be."""
         for path, model in (("b", "b"), ("alias", "b"), ("a/x", "a/x"), ("a%2Fx", "a/x")):

@@ -13,6 +13,7 @@ from llama_swap.logs.broadcaster import Broadcaster
 from llama_swap.metrics.rfc3339 import seconds_of, text_of
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Seen
+from llama_swap.routing.upstream import Mishap
 from llama_swap.web.events import EVERY, MAX_FEEDS, EventRoutes
 from llama_swap.web.front import Front
 from tests.fakes_web import app_with, models, site_of
@@ -129,6 +130,17 @@ class EventTests(EventCase):
         self.clock.advance(EVERY)
         [(_, [model])] = listeners[0].told()
         self.assertEqual(model["name"], "A")
+
+    def test_failure(self) -> None:
+        """Of a model that has failed, everybody learns when and why, even if no state of it was ever seen."""
+        self.ahead = seconds_of("2026-01-02T03:04:00Z") - self.clock.seconds()
+        listener = self.listener("?no-logs")
+        listener.told()
+        self.router.failed = {"a": Mishap("no memory", self.clock.seconds())}
+        self.clock.advance(EVERY)
+        [(kind, [model])] = listener.told()
+        self.assertEqual((kind, model["state"]), ("modelStatus", "stopped"))
+        self.assertEqual(model["failure"], {"at": "2026-01-02T03:04:00Z", "message": "no memory"})
 
     def test_ready_since(self) -> None:
         """Of a model that is ready, everybody learns since when, and for how long by the time of telling."""

@@ -25,12 +25,12 @@ from llama_swap.routing.observer import Observer, Unobserved
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage
 from llama_swap.routing.turns import InTurn
-from llama_swap.routing.upstream import Upstream
+from llama_swap.routing.upstream import Mishap, Upstream
 from llama_swap.routing.upstreams import Upstreams
 from llama_swap.scheduling.commands import Command, Drop, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
 from llama_swap.scheduling.rules import rules_of
-from llama_swap.upstream.launcher import Launcher
+from llama_swap.upstream.launcher import ExitStatus, Launcher
 from llama_swap.upstream.machine import Core, Readiness, new_process
 
 
@@ -77,6 +77,10 @@ class Router:
     def ready_since(self) -> dict[str, float]:
         """Return since when each model that is ready is so, in seconds of the clock."""
         return self._upstreams.ready_since()
+
+    def mishaps(self) -> dict[str, Mishap]:
+        """Return why models have stopped that nobody wanted to stop, until they are started again."""
+        return self._upstreams.mishaps()
 
     def running(self) -> list[tuple[ModelConfig, str]]:
         """Return every model that is not stopped, as it was started, and its state; sorted by id."""
@@ -192,24 +196,19 @@ class Router:
     def ready(self, model: str) -> None:
         """See `Listener.ready`."""
         self._observer.ready(model)
-        upstream = self._upstreams[model]
-        upstream.ready_since = self.clock.seconds()
-        upstream.backoff.reset()
-        upstream.idle.start()
+        self._upstreams[model].ready(self.clock.seconds())
         self._execute(self._scheduler.ready(model))
 
     def failed(self, model: str, error: SwapError) -> None:
         """See `Listener.failed`."""
         self._observer.failed(model)
-        self._upstreams[model].backoff.failed(error, self.clock.seconds())
+        self._upstreams[model].failed(error, self.clock.seconds())
         self._execute(self._scheduler.failed(model, error))
 
-    def ending(self, model: str) -> None:
+    def ending(self, model: str, status: ExitStatus) -> None:
         """See `Listener.ending`."""
-        upstream = self._upstreams[model]
-        upstream.idle.stop()
         self._scheduler.ending(model)
-        upstream.crashed()
+        self._upstreams[model].crashed(status, self.clock.seconds())
 
     def gone(self, model: str) -> None:
         """See `Listener.gone`."""
@@ -250,7 +249,7 @@ class Router:
             self._execute([*self._scheduler.failed(model, refusal), *self._scheduler.stopped(model)])
         else:
             self._observer.starting(model)
-            upstream.process.start()
+            upstream.start()
 
     def _serve(self, ticket: Ticket) -> None:
         lease = self._lease(ticket)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from llama_swap.config.model import ModelConfig
+from llama_swap.errors import SwapError
 from llama_swap.routing.backoff import Backoff
 from llama_swap.routing.idle import IdleTimer
+from llama_swap.upstream.launcher import ExitStatus
 from llama_swap.upstream.machine import Core, Process
 
 CRASH_SHOWS = 1.0
 """Within so many seconds of a refused connection we hear of the end of the model that refused it."""
+
+
+@frozen
+class Mishap:
+    """Why a model has stopped that nobody wanted to stop."""
+
+    why: str
+    at: float
+    """In seconds of the clock."""
 
 
 @define(eq=False)
@@ -27,6 +38,8 @@ class Upstream:
     """How often it has ended by itself when it was ready."""
     ready_since: float = 0.0
     """When it became ready for the last time, in seconds of the clock."""
+    mishap: Mishap | None = None
+    """That of its last start, until the next."""
     deadline: IDelayedCall | None = None
     """When the last answers are cut of a process that is no longer configured."""
     _awaiting_crash: list[Deferred[None]] = field(factory=list, init=False)
@@ -37,8 +50,26 @@ class Upstream:
         """See `Core.state`."""
         return self.core.state
 
-    def crashed(self) -> None:
+    def start(self) -> None:
+        """Be ready, soon."""
+        self.mishap = None
+        self.process.start()
+
+    def ready(self, now: float) -> None:
+        """It is ready, and not used yet."""
+        self.ready_since = now
+        self.backoff.reset()
+        self.idle.start()
+
+    def failed(self, error: SwapError, now: float) -> None:
+        """It will not become ready."""
+        self.backoff.failed(error, now)
+        self.mishap = Mishap(str(error), now)
+
+    def crashed(self, status: ExitStatus, now: float) -> None:
         """It has ended by itself when it was ready."""
+        self.idle.stop()
+        self.mishap = Mishap(f"model {self.core.model.id} ended by itself with {status}", now)
         self.crashes += 1
         waiting, self._awaiting_crash = self._awaiting_crash, []
         for crash in waiting:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.routing.difference import stale
-from llama_swap.routing.upstream import Upstream
+from llama_swap.routing.upstream import Mishap, Upstream
 
 RETIREMENT = 30.0
 """Seconds that answers may still take from a model whose configuration has changed."""
@@ -51,6 +51,10 @@ class Upstreams:
     def ready_since(self) -> dict[str, float]:
         """Return since when each model that is ready is so, in seconds of the clock."""
         return {name: upstream.ready_since for name, upstream in self._by_id.items() if upstream.state == "ready"}
+
+    def mishaps(self) -> dict[str, Mishap]:
+        """Return why models have stopped that nobody wanted to stop, until they are started again."""
+        return {name: upstream.mishap for name, upstream in self._by_id.items() if upstream.mishap is not None}
 
     def running(self) -> list[tuple[ModelConfig, str]]:
         """Return every model that is not stopped, as it was started, and its state; sorted by id."""

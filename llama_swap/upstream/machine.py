@@ -36,7 +36,7 @@ class Listener(Protocol):
     def failed(self, model: str, error: SwapError) -> None:
         """It will not become ready; `gone` follows."""
 
-    def ending(self, model: str) -> None:
+    def ending(self, model: str, status: ExitStatus) -> None:
         """It was ready, and has ended by itself; `gone` follows."""
 
     def gone(self, model: str) -> None:
@@ -210,7 +210,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     @ready.upon(Process.ended).to(stopping)
     def crashed(process: Process, core: Core, status: ExitStatus) -> None:
         core.crashed(status)
-        core.listener.ending(core.model.id)
+        core.listener.ending(core.model.id, status)
 
     @stopping.upon(Process.gone).to(stopped)
     def left(process: Process, core: Core) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.http import Request
 
 from llama_swap.config.masking import masked
+from llama_swap.config.model import ModelConfig
 from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
 from llama_swap.web.answers import json_answer, text_answer
@@ -32,6 +34,7 @@ class AdminRoutes:
         app.route("/v1/models/<path:name>", methods=["GET"])(self.model)
         app.route("/models/<path:name>", methods=["GET"])(self.model)
         app.route("/running", methods=["GET"])(self.running)
+        app.route("/api/models/<path:name>", methods=["GET"])(self.process)
         app.route("/unload", methods=["GET", "POST"])(self.unload)
         app.route("/api/models/unload", methods=["POST"])(self.unload_all)
         app.route("/api/models/unload/<path:name>", methods=["POST"])(self.unload_one)
@@ -50,19 +53,14 @@ class AdminRoutes:
 
     def running(self, request: Request) -> bytes:
         """List models that are not stopped, with their state."""
-        running = [
-            {
-                "model": model.id,
-                "state": state,
-                "cmd": shlex.join(masked(model.cmd)),
-                "proxy": model.proxy,
-                "ttl": model.ttl,
-                "name": model.name,
-                "description": model.description,
-            }
-            for model, state in self._router.running()
-        ]
+        running = [_process_of(model, state) for model, state in self._router.running()]
         return json_answer(request, {"running": running})
+
+    def process(self, request: Request, name: str) -> bytes:
+        """Show the same of one model, by its name or alias, whether it runs or not."""
+        id_ = self._known(name)
+        running = {model.id: _process_of(model, state) for model, state in self._router.running()}
+        return json_answer(request, running.get(id_) or _process_of(self._router.config.models[id_], "stopped"))
 
     async def unload(self, request: Request) -> bytes:
         """Stop every model, and answer when they are gone."""
@@ -77,15 +75,30 @@ class AdminRoutes:
 
     async def unload_one(self, request: Request, name: str) -> bytes:
         """Stop the model of this name or alias, and answer when it is gone."""
+        await _whatever_the_client_does(self._router.unload([self._known(name)]))
+        return text_answer(request, "OK")
+
+    def _known(self, name: str) -> str:
         model = self._router.names.model_id(name)
         if model is None:
             raise NotFound("model not found")
-        await _whatever_the_client_does(self._router.unload([model]))
-        return text_answer(request, "OK")
+        return model
 
     def _listing(self) -> Listing:
         router = self._router
         return Listing(router.config, router.names, router.states(), self._created)
+
+
+def _process_of(model: ModelConfig, state: str) -> dict[str, Any]:
+    return {
+        "model": model.id,
+        "state": state,
+        "cmd": shlex.join(masked(model.cmd)),
+        "proxy": model.proxy,
+        "ttl": model.ttl,
+        "name": model.name,
+        "description": model.description,
+    }
 
 
 async def _whatever_the_client_does(unloading: Deferred[None]) -> None:

@@ -28,6 +28,7 @@ from llama_swap.metrics.records import Records
 from llama_swap.metrics.rfc3339 import text_of
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.router import Router
+from llama_swap.routing.upstream import Mishap
 from llama_swap.web.answers import begin_stream, query_of
 from llama_swap.web.listing import abilities
 
@@ -111,7 +112,7 @@ class EventRoutes:
         """Return what has changed since the last call."""
         news = list(self._in_flight_news())
         router = self._router
-        models = (router.states(), router.ready_since(), router.config, router.peers.seen)
+        models = (router.states(), router.ready_since(), router.mishaps(), router.config, router.peers.seen)
         if self._models != models:
             self._models = models
             news.insert(0, self._model_status())
@@ -128,9 +129,9 @@ class EventRoutes:
 
     def _model_status(self) -> bytes:
         states, ready, peers = self._router.states(), self._router.ready_since(), self._router.peers
-        now, epoch = self._clock.seconds(), self._records.epoch()
+        mishaps, now, epoch = self._router.mishaps(), self._clock.seconds(), self._records.epoch()
         own = [
-            {**_own_status(model, states), **_readiness(ready.get(id_), now, epoch)}
+            _own_status(model, states) | _readiness(ready.get(id_), now, epoch) | _failure(mishaps.get(id_), epoch)
             for id_, model in sorted(self._router.config.models.items())
         ]
         return _message("modelStatus", own + [_status_at_peer(model, peers) for model in peers.models()])
@@ -251,6 +252,11 @@ def _readiness(since: float | None, now: float, epoch: float) -> dict[str, Any]:
     if since is None:
         return {}
     return {"readySince": text_of(epoch + since), "uptimeMs": round((now - since) * 1000)}
+
+
+def _failure(mishap: Mishap | None, epoch: float) -> dict[str, Any]:
+    """Say when and why a model has failed that was not started since."""
+    return {} if mishap is None else {"failure": {"at": text_of(epoch + mishap.at), "message": mishap.why}}
 
 
 def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import { ownServer, refusal, tell } from "./api.js";
 import { icon, make } from "./dom.js";
+import { moment } from "./format.js";
 import { isActive } from "./live.js";
 import { complain } from "./notice.js";
 
@@ -28,14 +29,19 @@ export function actionsOf(model) {
   return { element, update };
 }
 
-/** Write the state of a model, in a word. */
-export function showState(element, { state, peerID }) {
-  const text = state === "unknown" ? "at a peer" : peerID ? "peer does not answer" : state;
+/** Write the state of a model, in a word; of one that has stopped because it failed, since when it has. */
+export function showState(element, { state, peerID, failure }) {
+  const hasFailed = state === "stopped" && failure;
+  const own = hasFailed ? `failed ${moment(failure.at)}` : state;
+  const text = state === "unknown" ? "at a peer" : peerID ? "peer does not answer" : own;
   if (element.textContent === text) return;
   element.textContent = text;
   element.className = "state";
-  element.dataset.is = state;
+  element.dataset.is = hasFailed ? "failed" : state;
 }
+
+/** Why a model failed, without what it printed. */
+export const shortly = ({ message }) => message.split("; its last output was:\n")[0];
 
 /** Load a model by visiting its server. */
 async function load({ key }) {

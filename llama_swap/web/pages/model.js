@@ -39,7 +39,7 @@ export function open(place, key) {
       log.open(model.id);
       parts.push(log);
     }
-    let state = "";
+    let told = "";
     show = (kinds) => {
       const present = models.get(key);
       if (!present) {
@@ -54,8 +54,9 @@ export function open(place, key) {
       }
       if (kinds.has("requests")) underWay.update();
       if (kinds.has("activity")) finished.update();
-      if (kinds.has("activity") || present.state !== state) details.update(present);
-      state = present.state;
+      const telling = `${present.state} ${present.failure?.at}`;
+      if (kinds.has("activity") || telling !== told) details.update(present);
+      told = telling;
     };
     show(new Set(["models"]));
   }
@@ -74,11 +75,12 @@ function detailsIn(list, key) {
 
   async function update(model) {
     const asked = ++question;
-    const questions = [ask("v1/models"), ask("running"), ask(`api/metrics/stats?model=${encodeURIComponent(key)}`)];
-    const [listed, running, stats] = (await Promise.allSettled(questions)).map((answer) => answer.value);
+    const name = encodeURIComponent(key);
+    const how = model.peerID ? null : ask(`api/models/${name}`);
+    const questions = [ask("v1/models"), how, ask(`api/metrics/stats?model=${name}`)];
+    const [listed, process, stats] = (await Promise.allSettled(questions)).map((answer) => answer.value);
     if (asked !== question) return;
     const entry = listed?.data.find(({ id }) => id === key);
-    const process = running?.running.find((one) => one.model === key);
     list.replaceChildren(...facts(model, entry, process, stats).flatMap(fact));
   }
 
@@ -90,6 +92,7 @@ function facts(model, entry, process, stats) {
   const abilities = Object.keys(model.capabilities ?? {}).map((name) => name.replaceAll("_", " "));
   const modality = entry?.architecture?.modality;
   return [
+    ["Failed", model.failure?.message, true],
     ["Name", model.name],
     ["Description", model.description],
     ["Aliases", model.aliases.join(", ")],

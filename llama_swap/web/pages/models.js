@@ -1,6 +1,6 @@
 // The list of models: what each does, and making it do something else.
 
-import { actionsOf, showState, unloadable, unloadAll } from "./actions.js";
+import { actionsOf, shortly, showState, unloadable, unloadAll } from "./actions.js";
 import { modelPage } from "./api.js";
 import { fill, isPressed, make, press, Rows, setText } from "./dom.js";
 import { count } from "./format.js";
@@ -65,7 +65,7 @@ function makeRow(model) {
     make("td", { className: "fit" }, actions.element),
   );
   const update = (now) => {
-    const telling = JSON.stringify([now.name, now.description, now.aliases, now.unlisted]);
+    const telling = JSON.stringify([now.name, now.description, now.aliases, now.unlisted, now.failure]);
     if (telling !== told) about.replaceChildren(...describe(now));
     told = telling;
     showState(state, now);
@@ -75,10 +75,12 @@ function makeRow(model) {
   return { element, update };
 }
 
-function describe({ key, name, description, aliases, unlisted }) {
+function describe({ key, name, description, aliases, unlisted, failure }) {
   const title = make("p", { className: "name" }, make("a", { href: modelPage(key) }, key));
   if (name && name !== key) title.append(make("span", { className: "quiet" }, name));
   if (unlisted) title.append(make("span", { className: "tag", title: "It is not listed in /v1/models" }, "unlisted"));
   for (const alias of aliases) title.append(make("span", { className: "tag", title: "An alias" }, alias));
-  return [title, description ? make("p", { className: "quiet" }, description) : null].filter(Boolean);
+  const about = description && make("p", { className: "quiet" }, description);
+  const why = failure && make("p", { className: "trouble", title: failure.message }, shortly(failure));
+  return [title, about, why].filter(Boolean);
 }
