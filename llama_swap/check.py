@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from shutil import which
 
 from llama_swap.config.model import Config
 from llama_swap.config.show import render_effective
 from llama_swap.errors import ConfigError, Problem, SwapError
 from llama_swap.listen import OPEN_TO_ALL, will_be_wide
 from llama_swap.metrics.store import try_file
-from llama_swap.settings import Flags, Settings, explained
+from llama_swap.settings import Flags, Settings, explained, problems_here
 
 
 def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
@@ -50,24 +49,12 @@ def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
 
 def _warnings(settings: Settings, flags: Flags) -> Iterator[Problem]:
     """Yield what is to be said of the configuration here and now, where it would be used."""
-    yield from _missing_programs(settings.config)
+    yield from problems_here(settings.loaded)
     if not settings.config.api_keys and will_be_wide(settings.address.text):
         if flags.listen:
             yield Problem(None, "", OPEN_TO_ALL, f"--listen {flags.listen}")
         else:
-            yield Problem(None, "listen", OPEN_TO_ALL)
-
-
-def _missing_programs(config: Config) -> Iterator[Problem]:
-    """Yield a warning for each program that this machine, as it is now, does not have."""
-    missing: dict[str, list[str]] = {}
-    for model in config.models.values():
-        program = next(iter(model.cmd), None)  # those without one have been told
-        if program and which(program) is None and which(program, path=model.env.get("PATH")) is None:
-            missing.setdefault(program, []).append(model.id)
-    for program, models in missing.items():
-        needed = f"for {', '.join(models)}; install it, or write its full path"
-        yield Problem(None, "models", f"there is no program {program!r} here, {needed}")
+            yield settings.loaded.at("listen", OPEN_TO_ALL)
 
 
 def _try_what_a_start_needs(settings: Settings) -> None:
@@ -83,13 +70,14 @@ def _try_what_a_start_needs(settings: Settings) -> None:
 
 def _contents(config: Config) -> str:
     """Return what there is, in numbers."""
-    return _listed(
+    numbers = _listed(
         model=len(config.models),
         profile=len(config.profiles) + len(config.pin_profiles),
         group=len(config.routing.groups),
         selector=len(config.selectors),
         peer=len(config.peers),
     )
+    return numbers or "no models"
 
 
 def _listed(**numbers: int) -> str:

@@ -12,8 +12,9 @@ from attrs import field, frozen
 from llama_swap.config.load import Loaded, load_config
 from llama_swap.config.model import Config
 from llama_swap.config.sources import Sources, Stamp, stamps_of
-from llama_swap.errors import CannotListen, ConfigError, SwapError
+from llama_swap.errors import CannotListen, ConfigError, Problem, SwapError
 from llama_swap.listen import DEFAULT, DEFAULT_TLS, Address, Certificate, anchored
+from llama_swap.needs import missing
 
 _YES = frozenset({"1", "t", "true"})
 _NO = frozenset({"0", "f", "false"})
@@ -102,6 +103,12 @@ def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
     @raise ConfigError: it cannot be used.
     """
     return load_config(*sources.paths(), environ=os.environ, ports=ports or {}, base=sources.base)
+
+
+def problems_here(loaded: Loaded) -> Iterator[Problem]:
+    """Yield what is wrong with a configuration on this machine, as it is now.  May wait for disks."""
+    for model, problem in missing(loaded.config):
+        yield loaded.at(f"models.{model}.cmd", problem)
 
 
 def explained(error: SwapError) -> str:

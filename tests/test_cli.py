@@ -212,6 +212,14 @@ class CheckTests(CliTestCase):
         path = self.write(GOOD + more)
         outcome = self.run_main("check", path)
         self.assertEqual(outcome.err, f"{path} is fine: 1 model, 2 profiles, 1 group, 1 peer\n")
+        nothing = self.write("models: {}\n")
+        self.assertTrue(self.run_main("check", nothing).err.endswith("can be used, with 1 warning: no models\n"))
+
+    def test_readable_keys(self) -> None:
+        """Keys that everybody can read are told with the line of the first one."""
+        path = self.write(f"{GOOD}apiKeys:\n  - sk-two\n  - sk-one\n")
+        Path(path).chmod(0o644)
+        self.assertIn(f"warning: {path}:4: apiKeys: every user of this machine", self.run_main("check", path).err)
 
     def test_quiet(self) -> None:
         """Only what is to be said about the file is printed, if nothing else is wanted."""
@@ -254,11 +262,20 @@ class CheckTests(CliTestCase):
         outcome = self.run_main("check", path)
         self.assertEqual(outcome.status, 0)
         line, _ = outcome.err.splitlines()
-        self.assertIn("models: there is no program 'no-such-program' here, for a, b, c; install it", line)
+        self.assertTrue(line.startswith(f"warning: {path}:1: models.a.cmd: there is no program 'no-such-program' here"))
+        self.assertTrue(line.endswith(" (also for b, c)"), line)
         elsewhere = self.write(GOOD.replace("cmd: sh", "cmd: sh, env: [PATH=/nowhere]"))
         self.assertEqual(self.run_main("check", elsewhere).err, f"{elsewhere} is fine: 1 model\n")
         without = self.write(GOOD.replace("cmd: sh", "proxy: http://x"))
         self.assertNotIn("no program", self.run_main("check", without).err)
+
+    def test_meant_for_a_shell(self) -> None:
+        """What only a shell could do is told once, with its place, and is no reason to install anything."""
+        path = self.write("models:\n  a:\n    cmd: cd /x && sh --port ${PORT}\n  b:\n    cmd: A=1 sh --port ${PORT}\n")
+        first, second, summary = self.run_main("check", path).err.splitlines()
+        self.assertTrue(first.startswith(f"warning: {path}:3: models.a.cmd: no shell runs this"), first)
+        self.assertTrue(second.startswith(f"warning: {path}:5: models.b.cmd: no shell runs this"), second)
+        self.assertTrue(summary.endswith("2 warnings: 2 models"))
 
     def test_store(self) -> None:
         """A file for the activity that cannot be used is an error here as it is at the start; none is made."""
@@ -287,7 +304,7 @@ class CheckTests(CliTestCase):
         """An address that others reach, without keys, is the warning that a start logs, wherever the address stands."""
         path = self.write(GOOD.replace("127.0.0.1:0", "':8080'"))
         for argv, where in (
-            (["check", path], f"{path}: listen"),
+            (["check", path], f"{path}:2: listen"),
             (["check", self.path, "--listen", "tcp:8080"], "--listen tcp:8080"),
         ):
             outcome = self.run_main(*argv)
@@ -302,11 +319,10 @@ class CheckTests(CliTestCase):
     def test_example(self) -> None:
         """A copy of the example can be used; what is said is about this machine."""
         path = self.write((ROOT / "config.example.yaml").read_bytes())
-        Path(path).chmod(0o600)
         outcome = self.run_main("check", path)
         self.assertEqual(outcome.status, 0, outcome.err)
         for line in outcome.err.splitlines()[:-1]:
-            self.assertIn("there is no program", line)
+            self.assertRegex(line, rf"^warning: {path}:\d+: models\.[^:]+\.cmd: there is no (program|file) ")
 
     def test_reader_leaves(self) -> None:
         """Whoever reads the output need not read all of it, as `head` does not."""

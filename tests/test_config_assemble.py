@@ -107,7 +107,7 @@ models:
         """A proxy on another port than the command's is told, unless something may map one to the other."""
         lines = "cmd: x --port {}\nproxy: http://127.0.0.1:8999"
         self.assert_warnings(one_model(lines.format(9000)), (5, "models.m.proxy", "--port 9000"))
-        for cmd in ("8999", "9000 -p 8999:9000", "9000 $(map 8999)"):
+        for cmd in ("8999", "9000 -p 8999:9000", "9000 (8999)"):
             self.assert_warnings(one_model(lines.format(cmd)))
         self.assert_warnings(one_model("cmd: x --port 9000\nproxy: http://gpu:8999"))
         self.assert_warnings(

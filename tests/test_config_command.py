@@ -112,7 +112,7 @@ class CommandTests(FindingsTestCase):
         """`$PORT` and `{PORT}` are passed on, with a warning."""
         for cmd in ("x --port $PORT", "'x --port {PORT}'", "x --port=$PORT"):
             self.assert_warnings(one_model(f"cmd: {cmd}\nproxy: http://a"), (4, "models.m.cmd", "${PORT}"))
-        for cmd in ("x --port ${PORT}", "x $PORTS --port 1", "bash -c 'x --port 1'"):
+        for cmd in ("x --port ${PORT}", "x a$PORTS --port 1", "bash -c 'x --port 1'"):
             self.assert_warnings(one_model(f"cmd: {cmd}"))
 
     def test_continued_lines_in_folded_block(self) -> None:

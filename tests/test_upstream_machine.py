@@ -156,6 +156,14 @@ class StartingTests(MachineCase):
         self.assertIn("signal 11 (SIGSEGV)", str(self.failure()))
         self.assertIn("it printed nothing", str(self.failure()))
 
+    def test_dies_for_want_of_something(self) -> None:
+        """What the command needs, and does not get, is told before what was printed."""
+        self.core.model = make_model("m", cmd=("x", "-m", "/no/x.gguf", "|", "tee"))
+        self.start()
+        self.child.exit(1)
+        hints = "nobody acts on |: write bash -c \"…\" around it all; there is no file '/no/x.gguf' here; it printed"
+        self.assertIn(f"before it was ready; no shell runs this, so {hints}", str(self.failure()))
+
     def test_a_stranger_answers(self) -> None:
         """An answer does not count when our own process is dead already: its exit is about to be heard."""
         self.start()

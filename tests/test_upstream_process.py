@@ -111,6 +111,15 @@ class CannotStartTests(ProcessCase):
             for part in ("model m", repr(program), "models.m.cmd"):
                 self.assertIn(part, error)
 
+    def test_meant_for_a_shell(self) -> None:
+        """A command that only a shell could run is told that, and not what to install."""
+        for cmd, part in (
+            (("A=1", "true"), "nobody sets A=…: put that under `env:` (models.m.cmd)"),
+            (("cd", "/", "&&", "true"), 'nobody acts on cd: write bash -c "…"'),
+            (("~/x",), "nobody replaces ~"),
+        ):
+            self.assertIn(part, self.refused(*cmd))
+
     def test_no_command(self) -> None:
         """A model without a command may be in the file, but not be started."""
         self.assertIn("no command (models.m.cmd)", self.refused())

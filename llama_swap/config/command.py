@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from llama_swap.config.macros import is_comment
+from llama_swap.config.shell import wishes
 from llama_swap.config.tree import Findings, Scalar
 
 _WORD = re.compile(r"[^ \t\r\n]+")  # str.split would take more as blanks
@@ -80,6 +81,8 @@ def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]
     if folded is not None:
         message = f"the argument {folded!r} begins with a blank: lines of a `>` block end without \\, those of `|` may"
         found.warn(written, message)
+    for wish in wishes(words):
+        found.warn(written, wish)
     return tuple(words)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from attrs import evolve, fields_dict, frozen
+from attrs import evolve, field, fields_dict, frozen
 
 from llama_swap.config.access import judge_cors
 from llama_swap.config.assemble import indented, read_aliases, read_models
@@ -44,6 +44,11 @@ class Loaded:
     """What its author most likely did not mean, in the order of the file."""
     notes: tuple[Problem, ...] = ()
     """Decisions that were left to us, such as a port taken from `cmd`."""
+    _places: Mapping[str, Problem] = field(factory=dict, alias="places", eq=False, repr=False)
+
+    def at(self, path: str, message: str) -> Problem:
+        """Return what is to be said of a key of the top level, or of `models.ID.cmd`, with its place in the file."""
+        return evolve(self._places.get(path, Problem(None, path, "")), message=message)
 
 
 def load_config(
@@ -57,13 +62,14 @@ def load_config(
     """
     contents = {path: _content(path, base) for path in paths}
     loaded = _loaded({path: content for path, (content, _) in contents.items()}, environ, ports)
-    public = [path for path, (content, is_public) in contents.items() if is_public and _tells(content, loaded.config)]
-    if public:
-        remedy = "`chmod o-r` it, or take the keys from the environment with ${env.NAME}"
-        message = f"every user of this machine can read the keys in this file; {remedy}"
-        warnings = [Problem(None, "apiKeys", message, path) for path in public]
-        loaded = evolve(loaded, warnings=(*loaded.warnings, *warnings))
-    return loaded
+    remedy = "`chmod o-r` it, or take the keys from the environment with ${env.NAME}"
+    message = f"every user of this machine can read the keys in this file; {remedy}"
+    warnings = [
+        Problem(line, "apiKeys", message, path)
+        for path, (content, is_public) in contents.items()
+        if is_public and (line := _line_of_key(content, loaded.config))
+    ]
+    return evolve(loaded, warnings=(*loaded.warnings, *warnings))
 
 
 def parse_config(
@@ -83,8 +89,11 @@ def _content(path: str, base: Path) -> tuple[bytes, bool]:
         raise ConfigError(path, [Problem(None, "", f"cannot be read: {reason}")]) from None
 
 
-def _tells(content: bytes, config: Config) -> bool:
-    return any(key.encode() in content for key in config.api_keys)
+def _line_of_key(content: bytes, config: Config) -> int | None:
+    """Return the first line that has one of the `apiKeys`."""
+    found = (content.find(key.encode()) for key in config.api_keys)
+    first = min((position for position in found if position >= 0), default=None)
+    return None if first is None else content.count(b"\n", 0, first) + 1
 
 
 def _loaded(texts: Mapping[str, str | bytes], environ: Mapping[str, str], ports: Mapping[str, int]) -> Loaded:
@@ -105,10 +114,23 @@ def _loaded(texts: Mapping[str, str | bytes], environ: Mapping[str, str], ports:
     found.filename = first
     if not roots:
         raise found.refusal("the file is empty; it needs at least `models:`")
-    config = _config(merge(roots, found), found, ports)
+    root = merge(roots, found)
+    config = _config(root, found, ports)
     if found.errors:
         raise ConfigError(first, found.errors, found.warnings)
-    return Loaded(config, found.warnings, found.notes)
+    return Loaded(config, found.warnings, found.notes, dict(_places(root)))
+
+
+def _places(root: MapNode) -> Iterator[tuple[str, Problem]]:
+    """Yield where things stand of which something may be said that the file alone does not tell."""
+    models = root.entries.get("models")
+    commands = {
+        f"models.{name}.cmd": model.entries["cmd"]
+        for name, model in (models.entries if isinstance(models, MapNode) else {}).items()
+        if isinstance(model, MapNode) and "cmd" in model.entries
+    }
+    for path, node in (root.entries | commands).items():
+        yield path, Problem(node.line, node.path, "", node.file)
 
 
 def _root(text: str | bytes, environ: Mapping[str, str], found: Findings) -> MapNode | None:

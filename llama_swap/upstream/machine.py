@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from llama_swap.config.model import ModelConfig
 from llama_swap.errors import StartFailed, SwapError
+from llama_swap.needs import perhaps_why
 from llama_swap.upstream.launcher import Child, ExitStatus, Launcher
 
 
@@ -184,7 +185,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
 
     @starting.upon(Process.unhealthy).to(stopping)
     def late(process: Process, core: Core, _: Deferred[None], error: SwapError) -> None:
-        error = _with_last_output(core, error)
+        error = _with_reasons(core, error)
         core.failed(error)
         core.end()
         core.listener.failed(core.model.id, error)
@@ -198,7 +199,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     def died_young(process: Process, core: Core, probe: Deferred[None], status: ExitStatus) -> None:
         probe.cancel()
         died = StartFailed(f"model {core.model.id} ended with {status} before it was ready")
-        error = _with_last_output(core, died)
+        error = _with_reasons(core, died)
         core.failed(error)
         core.state = "stopping"
         core.listener.failed(core.model.id, error)
@@ -237,11 +238,11 @@ def _explained(core: Core, failure: Failure) -> SwapError:
     return StartFailed(f"model {core.model.id} cannot start: {failure.getErrorMessage()}")
 
 
-def _with_last_output(core: Core, error: SwapError) -> SwapError:
-    """Return `error` with what the child printed last, which often says why."""
+def _with_reasons(core: Core, error: SwapError) -> SwapError:
+    """Return `error` with what may be why: what its command needs, and what the child printed last."""
     output = core.child.last_output() if core.child else ""
-    said = f"; its last output was:\n{output}" if output else "; it printed nothing"
-    error.args = (f"{error}{said}",)
+    said = f"its last output was:\n{output}" if output else "it printed nothing"
+    error.args = ("; ".join([str(error), *perhaps_why(core.model), said]),)
     return error
 
 

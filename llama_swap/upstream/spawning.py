@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 
 from twisted.internet.error import ProcessTerminated
@@ -15,6 +14,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from llama_swap.errors import StartFailed
+from llama_swap.needs import program_for, why_no_program
 from llama_swap.upstream.launcher import ExitStatus
 
 OUTPUT_PATIENCE = 0.25
@@ -31,9 +31,9 @@ def spawn(
     if not argv:
         raise StartFailed(f"there is no command ({key}). Write one")
     # A `PATH` of the model's own is for what it starts; only what is not on ours is looked for there.
-    program = shutil.which(argv[0]) or shutil.which(argv[0], path=environ.get("PATH", os.defpath))
+    program = program_for(argv, environ.get("PATH", os.defpath))
     if program is None:
-        raise StartFailed(f"no program {argv[0]!r} to run ({key}). Install it, or write its full path")
+        raise StartFailed(f"{why_no_program(argv)} ({key})")
     try:
         reactor.spawnProcess(
             protocol,

@@ -1,0 +1,78 @@
+"""What a command wants of a shell, which does not run it.
+
+People write commands as they would type them.  Here `~`, `$HOME`, `|` and `cd` are words like all others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
+from pathlib import PurePath
+from typing import Final
+
+SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish"})
+_BUILT_IN: Final = frozenset(
+    {"cd", "exec", "source", ".", "export", "set", "unset", "ulimit", "umask", "eval", "alias", "if", "for", "while"}
+)
+"""What shells do themselves.  Some are programs as well, which change nothing for the server."""
+_COMMAND_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
+_OPERATOR = re.compile(r"(\|[|&]?|&&?|;|<)|([\d&]?>>?)(&\d|[\w./~-].*)?")
+_SUBSTITUTION = re.compile(r"(?:^|=)(\$\(|`)")
+_HOME = re.compile(r"(?:^|[=:,])(~)(?:/|$)")
+_VARIABLE = re.compile(r"(?:^|[=:,/])\$(?!PORT\b)([A-Z_][A-Z0-9_]*)(?!\w)")
+
+
+def wishes(words: Sequence[str]) -> Iterator[str]:
+    """Yield what this argument vector would have a shell do, and nobody does; each with what to write instead."""
+    variables = _assigned(words)
+    words = words[len(variables) :]
+    if variables:
+        yield _unheard(f"nobody sets {_listed(f'{name}=…' for name in variables)}: put that under `env:`")
+    built_in = [word for word in words[:1] if word in _BUILT_IN]
+    if not built_in and _has_shell(words):
+        return
+    if acted_on := _listed([*built_in, *(sign for word in words for sign in _signs(word))]):
+        yield _unheard(f'nobody acts on {acted_on}: write bash -c "…" around it all')
+    replaced = {"~": "HOME"} if any(map(_HOME.search, words)) else {}
+    replaced |= {f"${name}": name for word in words for name in _VARIABLE.findall(word)}
+    if replaced:
+        written = _listed(f"${{env.{name}}}" for name in replaced.values())
+        yield _unheard(f"nobody replaces {_listed(replaced)}: write {written}")
+
+
+def _assigned(words: Sequence[str]) -> list[str]:
+    """Return the variables that stand before the program, as `A=1 B=2 program` sets them."""
+    assignments = takewhile(bool, map(_ASSIGNMENT.match, words))
+    return [assignment[1] for assignment in assignments if assignment]
+
+
+def _has_shell(words: Sequence[str]) -> bool:
+    """Whether a shell, here or at the other end of `ssh`, gets to see these words."""
+    for place, word in enumerate(words):
+        name = PurePath(word).name
+        if name == "ssh":
+            return True
+        options = takewhile(lambda option: option.startswith("-"), words[place + 1 :])
+        if name in SHELLS and any(map(_COMMAND_OPTION.fullmatch, options)):
+            return True
+    return False
+
+
+def _signs(word: str) -> Iterator[str]:
+    """Yield the signs in a word that are meant for a shell."""
+    if operator := _OPERATOR.fullmatch(word):
+        yield operator[1] or operator[2]
+    if substitution := _SUBSTITUTION.search(word):
+        yield substitution[1]
+
+
+def _unheard(what: str) -> str:
+    return f"no shell runs this, so {what}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names, each once, as a sentence lists them."""
+    *others, last = dict.fromkeys(names) or [""]
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,0 +1,113 @@
+"""What commands need of this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from llama_swap.config.command import split
+from llama_swap.config.model import Config, ModelConfig
+from llama_swap.needs import missing, perhaps_why, why_no_program
+
+
+class NeedsTestCase(SynchronousTestCase):
+    """A directory with a file in it."""
+
+    def setUp(self) -> None:
+        """Make them."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.file = self.directory / "m.gguf"
+        self.file.write_bytes(b"GGUF")
+
+    def missing(self, *commands: str, proxy: str = "http://127.0.0.1:1", **env: str) -> list[tuple[str, str]]:
+        """Return what models a, b, … with these commands are said to miss."""
+        models = {
+            name: ModelConfig(id=name, cmd=tuple(split(cmd)), proxy=proxy, env=env)
+            for name, cmd in zip("abcdef", commands, strict=False)
+        }
+        return [*missing(Config(models=models))]
+
+
+class ProgramTests(NeedsTestCase):
+    """Programs."""
+
+    def test_missing(self) -> None:
+        """One that is not here is told once, with the models that need it."""
+        problem = "there is no program 'no-such' here; install it, or write its full path"
+        self.assertEqual(self.missing("no-such", "sh", "no-such 1"), [("a", f"{problem} (also for c)")])
+        self.assertEqual(self.missing("no-such"), [("a", problem)])
+        self.assertEqual(self.missing("sh", ""), [])
+
+    def test_path_of_the_model(self) -> None:
+        """One that is on the model's own `PATH`, or on ours, is there."""
+        (self.directory / "mine").symlink_to("/bin/sh")
+        self.assertEqual(self.missing("mine", "sh", PATH=str(self.directory)), [])
+
+    def test_not_executable(self) -> None:
+        """One that may not be run is told to be made so, wherever it is found."""
+        self.patch(os, "environ", {"PATH": f"/nowhere:{self.directory}"})
+        for name in ("m.gguf", str(self.file)):
+            told = f"the program {str(self.file)!r} is not executable; make it so, with chmod +x"
+            self.assertEqual(self.missing(name), [("a", told)])
+        for name in (str(self.directory), f"{self.file}/x", "nul\0"):
+            self.assertIn("there is no program", why_no_program([name]))
+
+    def test_wishes(self) -> None:
+        """What only a shell would find is not to be installed; the file's own warnings have told about it."""
+        for cmd in ("A=1 sh", "cd /x && sh", "~/x/y", "$HOME/x"):
+            self.assertEqual(self.missing(cmd), [], cmd)
+            problem = why_no_program(split(cmd))
+            self.assertIn("no shell runs this", problem)
+            self.assertNotIn("install", problem)
+        self.assertTrue(why_no_program(["TOKEN=hush", "x"]).startswith("there is no program 'TOKEN': "))
+
+
+class FileTests(NeedsTestCase):
+    """Files of models."""
+
+    def test_missing(self) -> None:
+        """Each is told once, with where it was looked for."""
+        for cmd, name in (
+            ("true -m /no/x.gguf", "/no/x.gguf"),
+            ("true --model=/no/x", "/no/x"),
+            (f"true -m {self.file} --mmproj /no/mm.gguf -md /no/mm.gguf", "/no/mm.gguf"),
+            ("true /no/x.gguf", "/no/x.gguf"),
+            (f"true -m {self.file}/x.gguf", f"{self.file}/x.gguf"),
+        ):
+            self.assertEqual(self.missing(cmd), [("a", f"there is no file {name!r} here")], cmd)
+        self.assertEqual(self.missing("true -m x.gguf"), [("a", f"there is no file 'x.gguf' in {Path.cwd()}")])
+
+    def test_there(self) -> None:
+        """What is there, or need not be here, is not told."""
+        for cmd in (
+            f"true -m {self.file}",
+            f"true --model={self.directory}",
+            "true -m Qwen/Qwen2.5-7B",
+            "true --model Qwen/Qwen2.5-7B",
+            "true -hf x/y -m /no/x.gguf",
+            "true -mu https://x/y.gguf -m /no/x.gguf",
+            "true --url https://x/y.gguf --alias y.gguf --lora a.gguf,b.gguf",
+            "true -m ~/x.gguf",
+            "sh -c 'x -m /no/x.gguf'",
+            "env docker run x -m /models/x.gguf",
+            "/usr/bin/podman run x -m /models/x.gguf",
+            "true --log-file /no/x.log",
+        ):
+            told = [problem for _, problem in self.missing(cmd)]
+            self.assertEqual(told, [], cmd)
+        self.assertEqual(self.missing("true -m /no/x.gguf", proxy="http://gpu:1"), [])
+
+    def test_unreachable(self) -> None:
+        """One that cannot be looked at is not said to be absent."""
+        [(_, problem)] = self.missing(f"true -m /{'x' * 300}.gguf")
+        self.assertIn("cannot be used: File name too long", problem)
+
+    def test_perhaps_why(self) -> None:
+        """A failed start is explained by what a shell would have done, and by files."""
+        failed = ModelConfig(id="a", cmd=("true", "-m", "/no/x.gguf", "|", "tee"), proxy="http://127.0.0.1:1")
+        shell, file = perhaps_why(failed)
+        self.assertIn("nobody acts on |", shell)
+        self.assertEqual(file, "there is no file '/no/x.gguf' here")
