@@ -30,7 +30,7 @@ from twisted.internet.task import Clock
 
 from llama_swap.config.model import Config
 from llama_swap.metrics.inflight import InFlight
-from llama_swap.metrics.records import Extent
+from llama_swap.metrics.records import Retention
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
@@ -59,7 +59,7 @@ class Proxy:
     """The proxy, with both its ends."""
 
     def __init__(self) -> None:
-        records = keep_records(Clock(), Extent(capture_bytes=5 << 20, session_headers=["X-Session-ID"]))
+        records = keep_records(Clock(), Retention(capture_bytes=5 << 20, session_headers=["X-Session-ID"]))
         self.router: Any = FakeRouter(Config(models=models("a")))
         self.endpoints = Endpoints()
         routes = InferenceRoutes(Forwarder(self.router, self.endpoints, records.in_flight), Inline())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from llama_swap.config.model import Config
     from llama_swap.logs.broadcaster import Broadcaster
-    from llama_swap.metrics.records import Extent, Records
+    from llama_swap.metrics.records import Records, Retention
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.routing.difference import Difference
     from llama_swap.routing.router import Router
@@ -169,11 +169,11 @@ def make_service(
     listening = Listening(settings.address, loop, partial(_opened, router, site.gate))
     discovery = Discovery(router.peers, loop, partial(get_body, dialer), partial(get_status, dialer))
 
-    def apply(config: Config, extent: Extent) -> Difference:
+    def apply(config: Config, retention: Retention) -> Difference:
         launcher.secrets = config.api_keys  # before anything is launched
         difference = router.follow(config)
         site.follow(config)
-        records.follow(extent)
+        records.follow(retention)
         logs_follow(config)
         prober.timeout = config.health_check_timeout
         discovery.follow()
@@ -253,13 +253,13 @@ def _settle() -> None:
 
 def _records(settings: Settings, loop: Any) -> Records:
     """Begin to remember what models are asked."""
-    from llama_swap.metrics.records import Extent, Records
+    from llama_swap.metrics.records import Records, Retention
     from llama_swap.metrics.watcher import HardwareWatch
     from llama_swap.metrics.worker import Worker
 
     hardware = HardwareWatch(loop, Worker(loop, "hardware", may_hang=True))
-    extent = Extent.of(settings.config, settings.flags.base).numbered()
-    return Records.keep(loop, Worker(loop, "activity"), extent, hardware)
+    retention = Retention.of(settings.config, settings.flags.base).numbered()
+    return Records.keep(loop, Worker(loop, "activity"), retention, hardware)
 
 
 def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Callable[[Any], None]) -> IResource:

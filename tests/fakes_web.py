@@ -14,7 +14,7 @@ from twisted.web.resource import IResource
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.errors import Conflict, NotFound, SwapError
 from llama_swap.metrics.inflight import InFlight
-from llama_swap.metrics.records import Extent, Records
+from llama_swap.metrics.records import Records, Retention
 from llama_swap.metrics.watcher import HardwareWatch
 from llama_swap.relay.pool import Pool
 from llama_swap.routing.names import Names
@@ -148,7 +148,7 @@ class Endpoints:
 
 def unrecorded() -> Records:
     """Return records that hardly anything is kept in."""
-    return keep_records(Clock(), Extent())
+    return keep_records(Clock(), Retention())
 
 
 def unwatched() -> InFlight:
@@ -156,10 +156,10 @@ def unwatched() -> InFlight:
     return unrecorded().in_flight
 
 
-def keep_records(clock: Clock, extent: Extent, time_of_day: Callable[[], float] | None = None) -> Records:
+def keep_records(clock: Clock, retention: Retention, time_of_day: Callable[[], float] | None = None) -> Records:
     """Return records whose work is done at once; if nothing else is said, the clock counts from 1970."""
     now = time_of_day or clock.seconds
-    return Records.keep(clock, Inline(), extent, HardwareWatch(clock, Inline(), time_of_day=now), now)
+    return Records.keep(clock, Inline(), retention, HardwareWatch(clock, Inline(), time_of_day=now), now)
 
 
 def models(*names: str, **changes: Any) -> dict[str, ModelConfig]:

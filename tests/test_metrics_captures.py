@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.metrics.captures import OVERHEAD, Captures, Recording, as_json, without_chunks
-from llama_swap.metrics.headers import Content, Fields, Said, content_of
+from llama_swap.metrics.headers import Content, Fields, RequestFacts, content_of
 
 JSON = ((b"Content-Type", b"application/json"),)
 
@@ -26,7 +26,7 @@ class Request:
     body: bytes | None = b"question"
     answer_fields: tuple[tuple[bytes, bytes], ...] = JSON
     chunked: bool = False
-    said: Said = field(factory=lambda: Said(is_readable=True, metadata={}, size=0))
+    facts: RequestFacts = field(factory=lambda: RequestFacts(is_readable=True, metadata={}, size=0))
     content: Content = field(factory=lambda: content_of(JSON))
     room: int = 0
 

@@ -14,7 +14,7 @@ from llama_swap.errors import UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.recorder import BATCH, HEAVY, SOON
-from llama_swap.metrics.records import Extent
+from llama_swap.metrics.records import Retention
 from llama_swap.metrics.tallies import SECONDS
 from tests.fakes_web import keep_records
 
@@ -36,7 +36,7 @@ class RecorderCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.records = keep_records(self.clock, Extent(capture_bytes=100_000, session_headers=["X-S"]))
+        self.records = keep_records(self.clock, Retention(capture_bytes=100_000, session_headers=["X-S"]))
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def request(self, **changes: Any) -> InFlightRequest:
@@ -131,7 +131,7 @@ class CompressedTests(RecorderCase):
         noise = random.Random(1).randbytes(20_000).hex().encode()
         self.assertEqual(self.counts(noise + USAGE), [5, 7])
         self.assertEqual(self.counts(USAGE[:-1] + b"," + noise), [5, 7])
-        self.records.follow(Extent(capture_bytes=0))
+        self.records.follow(Retention(capture_bytes=0))
         self.assertEqual(self.counts(noise + USAGE), [-1, -1])
 
     def test_in_turns(self) -> None:
@@ -207,14 +207,14 @@ class CountTests(RecorderCase):
 
     def test_another_extent(self) -> None:
         """More or less can be kept from one request to the next; what is kept already stays, as far as it fits."""
-        for extent, session, kept in (
-            (Extent(capture_bytes=100_000, session_headers=["X-T"]), "t", {1, 2}),
-            (Extent(capture_bytes=0), None, set()),
-            (Extent(capture_bytes=100_000, session_headers=["x-s", "X-T"]), "s", {4}),
+        for retention, session, kept in (
+            (Retention(capture_bytes=100_000, session_headers=["X-T"]), "t", {1, 2}),
+            (Retention(capture_bytes=0), None, set()),
+            (Retention(capture_bytes=100_000, session_headers=["x-s", "X-T"]), "s", {4}),
         ):
             if self.records.activity.latest == 0:
                 self.finished()
-            self.records.follow(extent)
+            self.records.follow(retention)
             request = self.finished()
             self.assertEqual(self.records.in_flight.recorder.metadata(request).get("session_id"), session)
             self.assertEqual(self.records.captures.numbers(), kept)
@@ -232,7 +232,7 @@ class CountTests(RecorderCase):
         """The latest entries of the activity are kept, as many as are wanted by now."""
         query = ActivityQuery.from_arguments({})
         for most, expected in ((2, [2, 1]), (1, [3]), (3, [4, 3])):
-            self.records.follow(Extent(most_in_memory=most))
+            self.records.follow(Retention(most_in_memory=most))
             while self.records.activity.latest < expected[0]:
                 self.finished()
             entries, _ = self.successResultOf(self.records.activity.page(query))
@@ -280,7 +280,7 @@ class CountTests(RecorderCase):
 
     def test_nothing_captured(self) -> None:
         """Where no capture is kept, an entry holds on to nothing large."""
-        self.records.follow(Extent(capture_bytes=0))
+        self.records.follow(Retention(capture_bytes=0))
         for size in (9, 9000):
             request = self.request(body=b"q" * 9000)
             request.begin(200, JSON, chunked=False)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from llama_swap.config.model import Config
 from llama_swap.errors import StartFailed
 from llama_swap.metrics.recorder import SOON
-from llama_swap.metrics.records import Extent
+from llama_swap.metrics.records import Retention
 from llama_swap.metrics.rfc3339 import seconds_of
 from llama_swap.web.activity import ActivityRoutes
 from llama_swap.web.forwarding import Forwarder
@@ -44,9 +44,9 @@ class ActivityCase(SynchronousTestCase):
         self.clock.advance(1000)
         self.router = FakeRouter(Config(models=models("a")))
         self.endpoints = Endpoints()
-        extent = Extent(capture_bytes=1_000_000, session_headers=["X-Session-ID", "X-Other"])
+        retention = Retention(capture_bytes=1_000_000, session_headers=["X-Session-ID", "X-Other"])
         self.ahead = 0.0  # of the clock is the time of day
-        self.records = keep_records(self.clock, extent, lambda: self.clock.seconds() + self.ahead)
+        self.records = keep_records(self.clock, retention, lambda: self.clock.seconds() + self.ahead)
         forwarder = Forwarder(self.router, self.endpoints, self.records.in_flight)
         inference, passing = InferenceRoutes(forwarder, Inline()), PassThrough(forwarder)
         app = app_with(inference.add_to, passing.add_to, ActivityRoutes(self.records).add_to)

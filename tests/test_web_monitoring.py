@@ -16,7 +16,7 @@ from llama_swap.config.model import Config
 from llama_swap.errors import UpstreamError
 from llama_swap.metrics.hardware import History, Sample, look
 from llama_swap.metrics.inventory import inventory
-from llama_swap.metrics.records import Extent, Records
+from llama_swap.metrics.records import Records, Retention
 from llama_swap.metrics.rfc3339 import seconds_of
 from llama_swap.metrics.watcher import HardwareWatch
 from llama_swap.web.front import Front
@@ -55,8 +55,8 @@ class MonitoringCase(SynchronousTestCase):
         self.clock = Clock()
         self.ahead = 0.0  # of the clock is the time of day
         self.watch = HardwareWatch(self.clock, Inline(), sample, lambda: self.clock.seconds() + self.ahead)
-        extent = Extent(look_every=None if disabled else 5.0)
-        self.records = Records.keep(self.clock, Inline(), extent, self.watch)
+        retention = Retention(look_every=None if disabled else 5.0)
+        self.records = Records.keep(self.clock, Inline(), retention, self.watch)
         self.router = FakeRouter(Config(models=models("a", "b")))
         routes = MonitoringRoutes(self.router, self.records, Inline())
         self.site = site_of(Front(app_with(routes.add_to)))

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config, Filters, Peer, Timeouts
 from llama_swap.errors import DEFECT
-from llama_swap.metrics.records import Extent
+from llama_swap.metrics.records import Retention
 from llama_swap.relay.pool import TRIAL
 from llama_swap.routing.peers import Seen
 from llama_swap.web.forwarding import Forwarder
@@ -136,7 +136,7 @@ class PeerTests(SynchronousTestCase):
 
     def test_made_up_names(self) -> None:
         """A client can make up models of a peer that does not say what it has, but no counts without end."""
-        records = keep_records(self.clock, Extent())
+        records = keep_records(self.clock, Retention())
         forwarder = Forwarder(self.router, self.endpoints, records.in_flight)
         self.client = Client(site_of(Front(app_with(InferenceRoutes(forwarder, Inline()).add_to))))
         for name in ("any/x", "any/y", "any/\U0001f600", "m"):

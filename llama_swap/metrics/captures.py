@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 
 from llama_swap.metrics.codings import unpacked
-from llama_swap.metrics.headers import Content, Fields, Said, shown
+from llama_swap.metrics.headers import Content, Fields, RequestFacts, shown
 
 OVERHEAD: Final = 640
 """What one capture takes beside its contents, about."""
@@ -69,7 +69,7 @@ class Captured(Protocol):
     """None: there was no room for it."""
     chunked: bool
     """Whether `answer` is in its chunks (RFC 9112 §7.1), but for the last one."""
-    said: Said
+    facts: RequestFacts
     content: Content
     room: int
     """How many bytes it takes, once it is kept."""
@@ -122,7 +122,7 @@ class Captures:
         for request in requests:
             answer = request.answer
             if answer is not None:
-                heads = OVERHEAD + request.said.size + request.content.size
+                heads = OVERHEAD + request.facts.size + request.content.size
                 request.room = room = heads + len(request.body or b"") + len(answer)
                 if room <= limit:
                     used += room

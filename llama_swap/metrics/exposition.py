@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from llama_swap.metrics.hardware import Sample
-from llama_swap.metrics.tallies import SECONDS, ModelTallies, Spread, Tallies
+from llama_swap.metrics.tallies import SECONDS, Histogram, ModelTallies, Tallies
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -197,17 +197,17 @@ def _of_gpus(gpus: Iterable[Mapping[str, Any]]) -> Iterable[Metric]:
         yield family
 
 
-def _histogram(tallies: Tallies, name: str, text: str, spread_of: Callable[[ModelTallies], Spread]) -> Metric:
+def _histogram(tallies: Tallies, name: str, text: str, histogram_of: Callable[[ModelTallies], Histogram]) -> Metric:
     from prometheus_client.core import HistogramMetricFamily
 
     family = HistogramMetricFamily(f"llamaswap_{name}_seconds", text, labels=["model"])
     for model, tally in _sorted(tallies):
-        spread = spread_of(tally)
-        counts = list(spread.buckets)
+        histogram = histogram_of(tally)
+        counts = list(histogram.buckets)
         if any(counts):
             so_far = [sum(counts[: number + 1]) for number in range(len(counts))]
             bounds = [*map(str, SECONDS), "+Inf"]
-            family.add_metric([model], list(zip(bounds, so_far, strict=True)), spread.total)
+            family.add_metric([model], list(zip(bounds, so_far, strict=True)), histogram.total)
     return family
 
 

@@ -19,7 +19,7 @@ _UNREADABLE: Final = (b"audio/", b"image/", b"video/", b"multipart/")
 
 
 @frozen
-class Said:
+class RequestFacts:
     """What the fields of a request say."""
 
     is_readable: bool

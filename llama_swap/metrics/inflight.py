@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from llama_swap.errors import Cancelled, SwapError
 from llama_swap.metrics.activity import Activity, Reason
 from llama_swap.metrics.captures import Recording
-from llama_swap.metrics.headers import Content, Fields, Said, shown
+from llama_swap.metrics.headers import Content, Fields, RequestFacts, shown
 from llama_swap.metrics.rfc3339 import text_of
 from llama_swap.metrics.tokens import Counts, Tokens
 
@@ -106,7 +106,7 @@ class InFlightRequest:
     epoch: float
     """What to add to its times for seconds since 1970."""
     answer: bytes | None
-    said: Said
+    facts: RequestFacts
     content: Content
     tokens: Counts
     room: int
@@ -173,7 +173,7 @@ class InFlightRequest:
             Tokens(*self.tokens),
             max(0, round((self.ended - self.arrived) * 1000)),
             self.error.text if self.error else "",
-            self.said.metadata,
+            self.facts.metadata,
         )
 
     def _gather(self) -> None:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from llama_swap.metrics.captures import Captures, Recording, without_chunks
 from llama_swap.metrics.codings import unpacked
-from llama_swap.metrics.headers import Content, Fields, Said, content_of, is_unreadable
+from llama_swap.metrics.headers import Content, Fields, RequestFacts, content_of, is_unreadable
 from llama_swap.metrics.inflight import ENDS, InFlightRequest
 from llama_swap.metrics.log import ActivityLog
 from llama_swap.metrics.tallies import Tallies
@@ -60,7 +60,7 @@ class ActivityRecorder:
         self._clock = clock
         self._epoch = epoch
         # What fields say, by their identity, beside the fields themselves: most requests have the same few.
-        self._saids: dict[int, tuple[Fields, Said]] = {}
+        self._known_facts: dict[int, tuple[Fields, RequestFacts]] = {}
         self._contents: dict[int, tuple[Fields, Content]] = {}
         self.follow(session_headers)
         self._over: list[InFlightRequest] = []
@@ -72,7 +72,7 @@ class ActivityRecorder:
         """Heed these headers from now on."""
         self._session_headers = tuple(name.lower().encode() for name in session_headers)
         self._lengths = frozenset(map(len, (CONTENT_TYPE, *self._session_headers)))
-        self._saids.clear()
+        self._known_facts.clear()
 
     def recording(self, request: InFlightRequest) -> Recording | None:
         """See `Recorder.recording`."""
@@ -105,7 +105,7 @@ class ActivityRecorder:
         over, self._over, self._weight, self._unpacked = iter(self._over), [], 0, 0
         settled: list[InFlightRequest] = []
         epoch = self._epoch()
-        for known in (self._saids, self._contents):
+        for known in (self._known_facts, self._contents):
             if len(known) > BATCH:
                 known.clear()
         for request in over:
@@ -135,10 +135,10 @@ class ActivityRecorder:
     def _look_at(self, request: InFlightRequest) -> None:
         """Find out what came of a request."""
         fields, answer_fields = request.fields, request.answer_fields
-        known = self._saids.get(id(fields))
+        known = self._known_facts.get(id(fields))
         if known is None:
-            known = self._saids[id(fields)] = fields, self._said(fields)
-        request.said = said = known[1]
+            known = self._known_facts[id(fields)] = fields, self._facts(fields)
+        request.facts = facts = known[1]
         answer_known = self._contents.get(id(answer_fields))
         if answer_known is None:
             answer_known = self._contents[id(answer_fields)] = answer_fields, content_of(answer_fields)
@@ -150,7 +150,7 @@ class ActivityRecorder:
             request.tokens = self._tokens_of_packed(request)
         else:
             request.tokens = read_tokens(first, last, request.chunked)
-        if not said.is_readable:
+        if not facts.is_readable:
             request.body = None
         if not content.is_readable:
             request.answer = b""
@@ -166,9 +166,9 @@ class ActivityRecorder:
 
     def metadata(self, request: InFlightRequest) -> dict[str, str]:
         """See `Recorder.metadata`."""
-        return self._said(request.fields).metadata
+        return self._facts(request.fields).metadata
 
-    def _said(self, fields: Fields) -> Said:
+    def _facts(self, fields: Fields) -> RequestFacts:
         size = 0
         named: dict[bytes, bytes] = {}
         for name, value in fields:
@@ -177,4 +177,4 @@ class ActivityRecorder:
                 named.setdefault(name.lower(), value)
         session = next((value for name in self._session_headers if (value := named.get(name, b""))), b"")
         metadata = {SESSION: session.decode("latin-1")} if session else {}
-        return Said(not is_unreadable(named.get(CONTENT_TYPE, b"")), metadata, size)
+        return RequestFacts(not is_unreadable(named.get(CONTENT_TYPE, b"")), metadata, size)

@@ -22,7 +22,7 @@ from llama_swap.metrics.watcher import HardwareWatch
 
 
 @frozen(kw_only=True)
-class Extent:
+class Retention:
     """How much is kept, and where."""
 
     path: Path | None = None
@@ -38,7 +38,7 @@ class Extent:
     """Seconds from one look at the hardware to the next; None: nobody wants to know."""
 
     @classmethod
-    def of(cls, config: Config, base: Path) -> Extent:
+    def of(cls, config: Config, base: Path) -> Retention:
         """Return what `config` says, whose paths are those from `base` on, as if nothing was in the file yet."""
         return cls(
             path=None if config.store.path is None else base / config.store.path,
@@ -48,7 +48,7 @@ class Extent:
             look_every=None if config.performance.disabled else config.performance.every,
         )
 
-    def numbered(self) -> Extent:
+    def numbered(self) -> Retention:
         """Return the same with the number that is next in the file, which is ready.  This may block.
 
         @raise CannotStore: the file cannot be read.
@@ -60,7 +60,7 @@ class Extent:
 class Records:
     """What there is to be seen."""
 
-    extent: Extent
+    retention: Retention
     in_flight: InFlight
     activity: ActivityLog
     captures: Captures
@@ -77,7 +77,7 @@ class Records:
         cls,
         clock: IReactorTime,
         offload: Offload,
-        extent: Extent,
+        retention: Retention,
         hardware: HardwareWatch,
         time_of_day: Callable[[], float] = time.time,
     ) -> Records:
@@ -86,41 +86,41 @@ class Records:
         def epoch() -> float:
             return time_of_day() - clock.seconds()
 
-        store, captures, tallies = _store(extent), Captures(extent.capture_bytes), Tallies(ModelTallies)
-        activity = ActivityLog(store, offload, clock, number=extent.next_number, **_rhythm(extent))
-        recorder = ActivityRecorder(activity, captures, tallies, clock, extent.session_headers, epoch=epoch)
-        hardware.follow(extent.look_every)
+        store, captures, tallies = _store(retention), Captures(retention.capture_bytes), Tallies(ModelTallies)
+        activity = ActivityLog(store, offload, clock, number=retention.next_number, **_rhythm(retention))
+        recorder = ActivityRecorder(activity, captures, tallies, clock, retention.session_headers, epoch=epoch)
+        hardware.follow(retention.look_every)
         in_flight, lives = InFlight(recorder, clock, epoch), ModelLives(tallies, clock)
-        return cls(extent, in_flight, activity, captures, tallies, lives, hardware, epoch, recorder, store)
+        return cls(retention, in_flight, activity, captures, tallies, lives, hardware, epoch, recorder, store)
 
     def settle(self) -> None:
         """Be done with all requests that are over: whoever looks at the rest wants that first."""
         self._recorder.settle()
 
-    def prepared(self, base: Path, config: Config) -> Extent:
+    def prepared(self, base: Path, config: Config) -> Retention:
         """Return what to `follow` if `config` is to hold, and make another file than before ready.  This may block.
 
         @raise CannotStore: the file cannot be used.
         """
-        extent = Extent.of(config, base)
-        if extent.path is None or extent.path == self.extent.path:
-            return extent
-        prepare(str(extent.path))
-        return extent.numbered()
+        retention = Retention.of(config, base)
+        if retention.path is None or retention.path == self.retention.path:
+            return retention
+        prepare(str(retention.path))
+        return retention.numbered()
 
-    def follow(self, extent: Extent) -> None:
-        """Keep another extent from now on.  Activity stays where it is; only what follows is kept in another place."""
-        self.captures.resize(extent.capture_bytes)
-        self._recorder.follow(extent.session_headers)
-        self.hardware.follow(extent.look_every)
-        if extent.path != self.extent.path:
+    def follow(self, retention: Retention) -> None:
+        """Keep as `retention` says from now on.  Activity stays where it is; only what follows is kept elsewhere."""
+        self.captures.resize(retention.capture_bytes)
+        self._recorder.follow(retention.session_headers)
+        self.hardware.follow(retention.look_every)
+        if retention.path != self.retention.path:
             self.settle()
-            self._store = _store(extent)
-            self.activity.move(self._store, number=extent.next_number, **_rhythm(extent))
-        elif extent.path is None:
-            self._store.most = extent.most_in_memory
-            self.activity.bound(extent.most_in_memory)
-        self.extent = extent
+            self._store = _store(retention)
+            self.activity.move(self._store, number=retention.next_number, **_rhythm(retention))
+        elif retention.path is None:
+            self._store.most = retention.most_in_memory
+            self.activity.bound(retention.most_in_memory)
+        self.retention = retention
 
     def close(self) -> Deferred[None]:
         """Write what is meant to last.  Fires when that is done."""
@@ -128,12 +128,12 @@ class Records:
         return self.activity.close()
 
 
-def _store(extent: Extent) -> Store:
-    return Store(most=extent.most_in_memory) if extent.path is None else Store(str(extent.path))
+def _store(retention: Retention) -> Store:
+    return Store(most=retention.most_in_memory) if retention.path is None else Store(str(retention.path))
 
 
-def _rhythm(extent: Extent) -> Rhythm:
+def _rhythm(retention: Retention) -> Rhythm:
     """Return how entries come into the store."""
-    if extent.path is None:
-        return {"write_every": None, "most_waiting": extent.most_in_memory}
+    if retention.path is None:
+        return {"write_every": None, "most_waiting": retention.most_in_memory}
     return {"write_every": WRITE_EVERY, "most_waiting": MOST_WAITING}

@@ -22,7 +22,7 @@ SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 """Upper bounds of the buckets: from a small embedding to a large model that is loaded from a slow disk."""
 
 
-class Over(Protocol):
+class Finished(Protocol):
     """A request that is over."""
 
     status: int
@@ -37,7 +37,7 @@ class Over(Protocol):
 
 
 @define(eq=False)
-class Spread:
+class Histogram:
     """How long something took, each time."""
 
     buckets: list[int] = field(factory=lambda: [0] * (len(SECONDS) + 1))
@@ -70,15 +70,15 @@ class ModelTallies:
     cached_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
-    duration: Spread = field(factory=Spread)
+    duration: Histogram = field(factory=Histogram)
     """From the coming of a request to the end of its answer."""
-    first_byte: Spread = field(factory=Spread)
+    first_byte: Histogram = field(factory=Histogram)
     """From the coming of a request to the first byte of its answer's body, where the answer is a stream of events."""
-    waiting: Spread = field(factory=Spread)
+    waiting: Histogram = field(factory=Histogram)
     """From the coming of a request to its turn."""
-    loads: Spread = field(factory=Spread)
+    loads: Histogram = field(factory=Histogram)
     """From the start of a process to its first healthy answer."""
-    swaps: Spread = field(factory=Spread)
+    swaps: Histogram = field(factory=Histogram)
     """From the first order to stop a model in the way to the first healthy answer of this one."""
     failures: int = 0
     """Loads that came to nothing."""
@@ -87,7 +87,7 @@ class ModelTallies:
     evictions: int = 0
     """Ends for the sake of another model."""
 
-    def count(self, over: Sequence[Over]) -> None:
+    def count(self, over: Sequence[Finished]) -> None:
         """Count requests that are over, many at once: then each costs little."""
         statuses = [each.status for each in over]
         for status in set(statuses):
