@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import Protocol as TypingProtocol
 
+from attrs import frozen
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from llama_swap.relay.headers import Body
-from llama_swap.relay.sending import Upload, has_sent_all, send_now
+from llama_swap.relay.sending import Upload, has_encrypted_all, has_sent_all, send_now
 
 _BYTES_ACKED = struct.Struct("=120xQ")
 """Where Linux's `struct tcp_info` (linux/tcp.h) has `tcpi_bytes_acked`."""
@@ -45,7 +46,9 @@ class UpstreamConnection(Protocol):
         self._idle_ended = idle_ended  # told when the connection ends, or is of no more use, while it carries nothing
         self._carried: Carried | None = None
         self._upload: Upload | None = None
+        self._tcp: Any = None  # the transport, or that below it which carries its TLS
         self._watch: select.poll | None = None  # asks the kernel what Twisted may not have read yet
+        self._acks: Acks | None = None  # of a request over TLS, if its connection was used before
         self._paused = False
         self._sent = 0
         self._sent_before = 0  # for exchanges that are over
@@ -53,6 +56,8 @@ class UpstreamConnection(Protocol):
     def carry(self, carried: Carried, *parts: bytes) -> None:
         """Send a request, and hand what comes to `carried` until `release`."""
         self._carried = carried
+        if self._sent and self._tcp is not self.transport:
+            self._acks = Acks.of(self._tcp.getHandle())
         self._sent_before = self._sent
         if len(parts) > 1:
             self.be_prompt()
@@ -84,13 +89,17 @@ class UpstreamConnection(Protocol):
         upload, self._upload = self._upload, None
         if upload is not None and not upload.complete:  # the answer came before the upstream had seen all
             return False
-        is_plain = isinstance(transport.getHandle(), socket.socket)  # what lies below TLS cannot be asked
-        return is_plain and bool(transport.connected) and has_sent_all(transport)
+        self._forget_acks()
+        if not isinstance(self._tcp.getHandle(), socket.socket):
+            return False  # what becomes of it could not be asked
+        is_encrypted = transport is self._tcp or has_encrypted_all(transport)
+        return bool(transport.connected) and is_encrypted and has_sent_all(self._tcp)
 
     def abort(self) -> None:
         """End the connection.  Nobody is told."""
         self._carried = None
         self._idle_ended = _nobody
+        self._forget_acks()
         self.transport.abortConnection()
 
     def leave(self) -> None:
@@ -107,8 +116,9 @@ class UpstreamConnection(Protocol):
         """Whether the upstream has left it as it is."""
         if self._watch is None:
             self._watch = select.poll()
-            self._watch.register(self.transport.getHandle(), select.POLLIN)
-        return not self._watch.poll(0)  # else it is closed, or says something that nobody asked for
+            self._watch.register(self._tcp.getHandle(), select.POLLIN)
+        # Else it is closed, or says something that nobody asked for; within TLS, that it will be closed.
+        return not (self._tcp.disconnecting or self._watch.poll(0))
 
     # -- as a producer ----------------------------------------------------------------------------------------
 
@@ -132,6 +142,10 @@ class UpstreamConnection(Protocol):
 
     # -- from Twisted -----------------------------------------------------------------------------------------
 
+    def connectionMade(self) -> None:
+        """It is there."""
+        self._tcp = getattr(self.transport, "transport", self.transport)
+
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         if self._carried is not None:
@@ -142,7 +156,9 @@ class UpstreamConnection(Protocol):
 
     def readConnectionLost(self) -> None:
         """The upstream closed its half.  While the socket is there, the kernel can tell what became of our request."""
-        self._lost(cleanly=True, delivered=self._bytes_acked() > self._sent_before, reason=connectionDone)
+        acked = bytes_acked(self.transport.getHandle())
+        delivered = acked is None or acked - 1 > self._sent_before  # Linux counts the SYN
+        self._lost(cleanly=True, delivered=delivered, reason=connectionDone)
         self.transport.abortConnection()
 
     def writeConnectionLost(self) -> None:
@@ -150,7 +166,9 @@ class UpstreamConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self._lost(cleanly=isinstance(reason.value, ConnectionDone), delivered=True, reason=reason)
+        unheard = self._acks is not None and self._was_told_to_end() and not self._acks.came()
+        self._forget_acks()
+        self._lost(cleanly=isinstance(reason.value, ConnectionDone), delivered=not unheard, reason=reason)
 
     def _lost(self, *, cleanly: bool, delivered: bool, reason: Failure) -> None:
         carried, self._carried = self._carried, None
@@ -160,13 +178,55 @@ class UpstreamConnection(Protocol):
         else:
             self._idle_ended()
 
-    def _bytes_acked(self) -> int:
-        """Return how many bytes the upstream's kernel has acknowledged on this connection."""
+    def _was_told_to_end(self) -> bool:
+        """Whether the upstream has said, within TLS, that it ends the connection; a mere reset acknowledges nothing."""
+        from OpenSSL.SSL import RECEIVED_SHUTDOWN
+
+        return bool(self.transport.getHandle().get_shutdown() & RECEIVED_SHUTDOWN)
+
+    def _forget_acks(self) -> None:
+        if self._acks is not None:
+            self._acks.close()
+            self._acks = None
+
+
+@frozen
+class Acks:
+    """Whether an upstream's kernel acknowledges what is sent on a connection from now on.
+
+    That can still be asked when Twisted has closed its socket, which with TLS it does before it tells anybody.
+    """
+
+    _twin: socket.socket
+    _before: int
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> Acks | None:
+        """Begin to look at the connection of `sock`; None: that cannot be done."""
+        before = bytes_acked(sock)
+        if before is None:
+            return None
         try:
-            info = self.transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
-            return int(_BYTES_ACKED.unpack(info)[0]) - 1  # Linux counts the SYN
-        except (OSError, AttributeError, struct.error):
-            return 1 << 62  # not to be known here: as if all had arrived
+            return cls(sock.dup(), before)
+        except OSError:  # too many files are open
+            return None
+
+    def came(self) -> bool:
+        """Whether any have come, as far as can be known.  What was sent before may be among what they are for."""
+        acked = bytes_acked(self._twin)
+        return acked is None or acked > self._before
+
+    def close(self) -> None:
+        """No more is to be known.  The connection stays open until this is called."""
+        self._twin.close()
+
+
+def bytes_acked(sock: socket.socket) -> int | None:
+    """Return how many bytes the other end's kernel has acknowledged; None: that is not to be known here."""
+    try:
+        return int(_BYTES_ACKED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size))[0])
+    except (OSError, AttributeError, struct.error):
+        return None
 
 
 def _nobody() -> None:

@@ -84,3 +84,11 @@ class Upload:
 def has_sent_all(transport: Any) -> bool:
     """Whether nothing waits to be sent."""
     return not (transport._tempDataBuffer or transport.dataBuffer)  # noqa: SLF001
+
+
+def has_encrypted_all(transport: Any) -> bool:
+    """Whether a transport that speaks TLS holds nothing back; what it has encrypted may still wait to be sent.
+
+    Relies on the attributes in which Twisted keeps the rest, which `tests/test_relay_pool_tls.py` makes sure of.
+    """
+    return not (transport._appSendBuffer or transport._aggregator._buffer)  # noqa: SLF001
