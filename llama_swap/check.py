@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from llama_swap.config.model import Config
+from llama_swap.config.contents import contents, counted
 from llama_swap.config.show import render_effective
 from llama_swap.errors import ConfigError, Problem, SwapError
 from llama_swap.listen import OPEN_TO_ALL, will_be_wide
@@ -22,7 +22,7 @@ def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
     `show` gets what it comes to, as YAML, if there is no error.  What is printed comes after that, where a person at a
     terminal sees it, and on stderr: a line for each note, warning and error, and a summary.
     """
-    what = " and ".join(filter(None, (flags.config, flags.config_dir)))
+    what = flags.sources.named
     remarks: list[str] = []
     warnings = 0
     try:
@@ -37,13 +37,13 @@ def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
         problems = 1
         if isinstance(error, ConfigError):
             problems, warnings = len(error.problems), len(error.warnings)
-        verdict = f"{what} cannot be used: {_listed(error=problems, warning=warnings)}"
+        verdict = f"{what} cannot be used: {counted(error=problems, warning=warnings)}"
         print(*remarks, explained(error), verdict, sep="\n", file=sys.stderr)
         return 1
     if show is not None:
         show(render_effective(settings.config))
-    verdict = f"can be used, with {_listed(warning=warnings)}" if warnings else "is fine"
-    print(*remarks, f"{what} {verdict}: {_contents(settings.config)}", sep="\n", file=sys.stderr)
+    verdict = f"can be used, with {counted(warning=warnings)}" if warnings else "is fine"
+    print(*remarks, f"{what} {verdict}: {contents(settings.config)}", sep="\n", file=sys.stderr)
     return 0
 
 
@@ -66,19 +66,3 @@ def _try_what_a_start_needs(settings: Settings) -> None:
         settings.address.endpoint(None)
     if (store := settings.config.store.path) is not None:
         try_file(store)
-
-
-def _contents(config: Config) -> str:
-    """Return what there is, in numbers."""
-    numbers = _listed(
-        model=len(config.models),
-        profile=len(config.profiles) + len(config.pin_profiles),
-        group=len(config.routing.groups),
-        selector=len(config.selectors),
-        peer=len(config.peers),
-    )
-    return numbers or "no models"
-
-
-def _listed(**numbers: int) -> str:
-    return ", ".join(f"{number} {what}{'s' * (number > 1)}" for what, number in numbers.items() if number)

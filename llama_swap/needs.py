@@ -70,8 +70,7 @@ def _missing_files(model: ModelConfig) -> Iterator[str]:
         try:
             Path(name).stat()
         except (FileNotFoundError, NotADirectoryError):
-            where = "here" if Path(name).is_absolute() else f"in {Path.cwd()}"
-            yield f"there is no file {name!r} {where}"
+            yield f"there is no file {name!r} {'here' if Path(name).is_absolute() else f'in {_here()}'}"
         except OSError as error:
             yield f"the file {name!r} cannot be used: {error.strerror}"
 
@@ -89,6 +88,14 @@ def _files(words: Sequence[str]) -> Iterator[str]:
         )
         if is_named or (is_path and option in _FILE_OPTIONS):
             yield value
+
+
+def _here() -> str:
+    """Return the directory in which commands run."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:  # somebody has removed it
+        return "the current directory"
 
 
 def _is_file(file: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from attrs import define, frozen
@@ -80,14 +81,16 @@ def reloading(
     router: Router,
     listening: Listening,
     *,
-    prepare: Callable[[Config], _What],
+    prepare: Callable[[Path, Config], _What],
     apply: Callable[[Config, _What], Difference],
+    remark: Callable[[Loaded], None],
 ) -> tuple[Callable[[], None], list[Watch]]:
     """Return what asks for a reload, and what watches the files, if that is wanted.
 
     The files of `settings`, certificates included, are read in a thread; then `apply` follows them.
-    `prepare` looks at what the configuration names outside itself, in that thread too, or raises a SwapError; `apply`
-    gets what it has seen, and returns what is different.
+    `prepare` looks at what the configuration names outside itself, as paths from a directory on, in that thread too, or
+    raises a SwapError; `apply` gets what it has seen, and returns what is different.  `remark` then tells what there is
+    to say about it.
     """
     from twisted.internet.threads import deferToThreadPool
 
@@ -101,7 +104,7 @@ def reloading(
         # A `listen` that is gone, or was mistyped, is no reason to leave those who know the address.
         address = settings.flags.address(loaded.config) if loaded.config.listen else listening.address
         stamps |= stamps_of(address.files)
-        return _Read(stamps, loaded, listening.read(address), prepare(loaded.config))
+        return _Read(stamps, loaded, listening.read(address), prepare(settings.flags.base, loaded.config))
 
     def follow(read: _Read[_What]) -> None:
         for watch in watching:
@@ -116,17 +119,9 @@ def reloading(
                 here=listening.address.text,
                 there=then.text,
             )
-        log_remarks(settings, loaded)
+        remark(loaded)
         _log.info("configuration reloaded ({difference})", difference=difference)
 
     request, before = Reloading(read, follow).request, settings.watched
     watching = [] if before is None else [Watch(loop, lambda: settings.stamps(listening.address), before, request)]
     return request, watching
-
-
-def log_remarks(settings: Settings, loaded: Loaded) -> None:
-    """Log what is to be said about a configuration, without being an error."""
-    for note in loaded.notes:
-        _log.info("{note}", note=note.render(str(settings.sources)))
-    for warning in loaded.warnings:
-        _log.warn("{warning}", warning=warning.render(str(settings.sources)))

@@ -17,6 +17,7 @@ from twisted.python import usage
 from llama_swap import __version__, listen
 from llama_swap.errors import SwapError
 from llama_swap.metrics.store import prepare
+from llama_swap.remarks import Remarks
 from llama_swap.settings import Flags, Settings, explained, with_double_dashes
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from llama_swap.config.model import Config
+    from llama_swap.listen import Address
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.metrics.records import Records, Retention
     from llama_swap.relay.endpoints import Dialer
@@ -85,9 +87,8 @@ def read_settings(flags: Flags) -> Settings:
     @raise SwapError: nothing can be served like this.
     """
     settings = Settings.read(flags)
-    address = settings.address
-    listen.check(address.text)
-    address.endpoint(_reactor())
+    listen.check(settings.address.text)
+    settings.address.endpoint(_reactor())
     if (store := settings.config.store.path) is not None:
         prepare(store)
     return settings
@@ -131,7 +132,7 @@ def make_service(
     from llama_swap.metrics.worker import Worker
     from llama_swap.relay.asking import get_body, get_status
     from llama_swap.relay.endpoints import Dialer
-    from llama_swap.reload import log_remarks, reloading
+    from llama_swap.reload import reloading
     from llama_swap.routing.discovery import Discovery
     from llama_swap.routing.preload import Preload
     from llama_swap.routing.router import Router
@@ -148,7 +149,8 @@ def make_service(
 
     loop, config = _reactor(), settings.config
     logs, logs_follow = _logs(config, loop, show)
-    log_remarks(settings, settings.loaded)
+    remarks = Remarks(loop, _beside, settings.sources)
+    remarks.tell(settings.loaded)
 
     records, dialer, guard = _records(settings, loop), Dialer(loop), Guard(loop)
     prober = Prober(
@@ -166,7 +168,7 @@ def make_service(
         site.end_tunnels()
 
     preload = Preload(router)
-    listening = Listening(settings.address, loop, partial(_opened, router, site.gate))
+    listening = Listening(settings.address, loop, lambda at: _opened(at, listening.address, router, site.gate, remarks))
     discovery = Discovery(router.peers, loop, partial(get_body, dialer), partial(get_status, dialer))
 
     def apply(config: Config, retention: Retention) -> Difference:
@@ -181,7 +183,7 @@ def make_service(
         return difference
 
     reload, watching = reloading(
-        loop, settings, router, listening, prepare=partial(records.prepared, settings.flags.base), apply=apply
+        loop, settings, router, listening, prepare=records.prepared, apply=apply, remark=remarks.tell
     )
     loop.callWhenRunning(_settle)
     return SwapService(
@@ -289,8 +291,7 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     return Front(app, inference.direct())
 
 
-def _opened(router: Router, gate: Gate, listening: IAddress) -> None:
-    """Judge those who come to where the proxy listens; say so if they can do with the models what they like."""
-    gate.listens_at(listening)
-    if listen.is_wide(listening) and not router.config.api_keys:
-        _log.warn("{text}", text=listen.OPEN_TO_ALL)
+def _opened(at: IAddress, address: Address, router: Router, gate: Gate, remarks: Remarks) -> None:
+    """Judge those who come to where the proxy listens, and say what is served there."""
+    gate.listens_at(at)
+    remarks.introduce(router.config, address, at)

@@ -46,6 +46,18 @@ def with_port(name: str, knobs: str = "", **config: Any) -> dict[str, Any]:
 class ReloadTests(SynchronousTestCase):
     """SIGHUP."""
 
+    def test_what_this_machine_lacks(self) -> None:
+        """What `check` would warn of is in the log after the start, and after each reload, with its place."""
+        models = "models:\n  a:\n    cmd: {} --port ${{PORT}}\n"
+        with ProxyUnderTest(models.format("no-such-program")) as proxy:
+            proxy.wait_for_log(
+                f"[INFO] {proxy.config_path}: 1 model; web interface: http://127.0.0.1:{proxy.port}/ui\n"
+            )
+            place = f"[WARN] {proxy.config_path}:3: models.a.cmd: there is no program "
+            proxy.wait_for_log(f"{place}'no-such-program' here")
+            reload(proxy, models.format("no-other-program"))
+            proxy.wait_for_log(f"{place}'no-other-program' here")
+
     def test_unchanged_stream(self) -> None:
         """A stream of an unchanged model goes on to its end, while other models come, change and go."""
         a, b = fake_model("a", "--stream 12@150"), fake_model("b")

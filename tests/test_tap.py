@@ -17,22 +17,23 @@ from typing import Any
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, UNIXAddress
-from twisted.logger import LogEvent, LogPublisher
+from twisted.logger import LogEvent, Logger, LogPublisher
 from twisted.plugin import IPlugin
 from twisted.python.reflect import namedModule
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from llama_swap import __version__, listen, reload, tap
+from llama_swap import __version__, listen, tap
 from llama_swap.errors import ConfigError
 from llama_swap.logs.observer import event_lines
+from llama_swap.remarks import Remarks
 from llama_swap.settings import Flags, Settings, load
 from llama_swap.tap import Options, makeService
 from tests.fakes_wire import Answer, Client
 from tests.support_tls import make_certificates
 
-GOOD = "models: {a: {cmd: serve, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
+GOOD = "models: {a: {cmd: sh, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
 
 
 class TapTestCase(SynchronousTestCase):
@@ -95,7 +96,7 @@ class OptionsTests(TapTestCase):
     def test_bad_config(self) -> None:
         """A file that cannot be used is refused with every problem in it."""
         self.assertIn("/no/such/file.yaml", self.refused("-c", "/no/such/file.yaml"))
-        path = self.write("models: {a: {cmd: serve, ttl: never}}\nprofiles: {p: [nobody]}\n")
+        path = self.write("models: {a: {cmd: sh, ttl: never}}\nprofiles: {p: [nobody]}\n")
         message = self.refused("-c", path)
         for place in (f"{path}:1: models.a", f"{path}:2: profiles.p"):
             self.assertIn(place, message)
@@ -134,8 +135,7 @@ class MakeServiceTests(TapTestCase):
         """Keep what is logged."""
         super().setUp()
         self.events: list[LogEvent] = []
-        for logger in (tap._log, reload._log):
-            self.patch(logger, "observer", self.events.append)
+        self.patch(Remarks, "_log", Logger(observer=self.events.append))
 
     def make(self, text: str = GOOD) -> Any:
         """Return the service for a configuration."""
@@ -215,7 +215,7 @@ class MakeServiceTests(TapTestCase):
 
     def test_remarks(self) -> None:
         """What is odd about the file is logged, with its place."""
-        self.make(GOOD.replace("cmd: serve", "cmd: serve, tttl: 5"))
+        self.make(GOOD.replace("cmd: sh", "cmd: serve, tttl: 5"))
         self.assertIn(":1: models.a.tttl: ", self.logged())
         self.assertIn("[WARN]", self.logged())
 
@@ -264,7 +264,7 @@ class SettingsTests(TapTestCase):
         self.addCleanup(os.chdir, Path.cwd())
         make_certificates(home)
         (home / "config.yaml").write_text(GOOD)
-        (home / "more" / "b.yaml").write_text("models: {b: {cmd: serve, proxy: 'http://127.0.0.1:5801'}}")
+        (home / "more" / "b.yaml").write_text("models: {b: {cmd: sh, proxy: 'http://127.0.0.1:5801'}}")
         for certificate in (
             {"tls_cert_file": "cert.pem", "tls_key_file": "key.pem"},
             {"listen": "ssl:0:certKey=cert.pem:privateKey=key.pem"},

@@ -29,6 +29,11 @@ class Sources:
     def __str__(self) -> str:
         return self.file or self.directory or ""
 
+    @property
+    def named(self) -> str:
+        """Both, as the user names them."""
+        return " and ".join(filter(None, (self.file, self.directory)))
+
     def paths(self) -> list[str]:
         """Return the files in the order in which they are read: the single one, then those of the directory by name.
 

@@ -1,0 +1,53 @@
+"""What is logged about a configuration, at the start and after each reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from attrs import frozen
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+
+from llama_swap.config.contents import contents
+from llama_swap.config.load import Loaded
+from llama_swap.config.model import Config
+from llama_swap.config.sources import Sources
+from llama_swap.listen import OPEN_TO_ALL, Address, is_wide
+from llama_swap.settings import problems_here
+
+
+@frozen
+class Remarks:
+    """Tells of configurations from one place."""
+
+    _loop: Any
+    _run_beside: Callable[[Callable[[], None]], None]
+    """Runs something that may wait for disks, without waiting for it."""
+    _sources: Sources
+
+    _log: ClassVar[Logger] = Logger()
+
+    def tell(self, loaded: Loaded) -> None:
+        """Log what `check` would say of a configuration; what is to be seen on this machine, once the proxy runs."""
+        for note in loaded.notes:
+            self._log.info("{note}", note=note.render(str(self._sources)))
+        for warning in loaded.warnings:
+            self._warn(warning.render(str(self._sources)))
+        self._loop.callWhenRunning(self._run_beside, partial(self._look, loaded))
+
+    def introduce(self, config: Config, address: Address, listening: IAddress) -> None:
+        """Log what is served, now that it is, and whether everybody can do with it what they like."""
+        url, *_ = address.told(listening).split()
+        page = f"; web interface: {url}/ui" if "://" in url else ""
+        self._log.info("{file}: {contents}{page}", file=self._sources.named, contents=contents(config), page=page)
+        if is_wide(listening) and not config.api_keys:
+            self._warn(OPEN_TO_ALL)
+
+    def _look(self, loaded: Loaded) -> None:
+        for problem in problems_here(loaded):
+            self._loop.callFromThread(self._warn, problem.render(str(self._sources)))
+
+    def _warn(self, warning: str) -> None:
+        self._log.warn("{text}", text=warning)
