@@ -80,6 +80,17 @@ class UpstreamConnection(Protocol):
         """What is written in more than one piece must not wait for the upstream to acknowledge those before."""
         self.transport.setTcpNoDelay(True)
 
+    def acknowledge(self) -> None:
+        """Have the kernel acknowledge what came.
+
+        After a request it waits up to 40 ms for something to send along with that (RFC 1122 §4.2.3.2).  For so long an
+        upstream that sends its head alone, and small pieces only when those before are acknowledged (RFC 896), as most
+        do if nobody tells them not to, would keep the body back.
+        """
+        sock = self._tcp.getHandle()
+        if isinstance(sock, socket.socket):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
     def release(self) -> bool:
         """The exchange is over; return whether the connection could carry another."""
         self._carried = None

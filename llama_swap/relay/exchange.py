@@ -46,6 +46,7 @@ class Exchange:
     """
 
     _log: ClassVar[Logger] = Logger()
+    _acknowledged = False
 
     def __init__(
         self,
@@ -148,6 +149,9 @@ class Exchange:
             self._break(error)
         if self._sink is not None:
             self._sink.flush()
+            if not self._acknowledged and self._connection is not None:  # the first piece was not all of the answer
+                self._acknowledged = True
+                self._connection.acknowledge()
 
     def lost(self, *, cleanly: bool, delivered: bool, reason: Failure) -> None:
         """See `Carried.lost`."""
