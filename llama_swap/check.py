@@ -16,11 +16,12 @@ from llama_swap.metrics.store import try_file
 from llama_swap.settings import Flags, Settings, explained, problems_here
 
 
-def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
+def check(flags: Flags, *, show: Callable[[str], object] | None, with_defaults: bool = False) -> int:
     """Print what is to be said about a configuration; return the exit status.
 
-    `show` gets what it comes to, as YAML, if there is no error.  What is printed comes after that, where a person at a
-    terminal sees it, and on stderr: a line for each note, warning and error, and a summary.
+    `show` gets what it comes to, as YAML, if there is no error, with or without what is as it is by default.  What is
+    printed comes after that, where a person at a terminal sees it, and on stderr: a line for each note, warning and
+    error, and a summary.
     """
     what = flags.sources.named
     remarks: list[str] = []
@@ -41,7 +42,7 @@ def check(flags: Flags, *, show: Callable[[str], object] | None) -> int:
         print(*remarks, explained(error), verdict, sep="\n", file=sys.stderr)
         return 1
     if show is not None:
-        show(render_effective(settings.config))
+        show(render_effective(settings.config, with_defaults=with_defaults))
     verdict = f"can be used, with {counted(warning=warnings)}" if warnings else "is fine"
     print(*remarks, f"{what} {verdict}: {contents(settings.config)}", sep="\n", file=sys.stderr)
     return 0

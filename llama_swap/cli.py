@@ -34,7 +34,7 @@ As a daemon: twistd llama-swap --config models.yaml
 """,
 }
 _CHECK = {
-    "usage": "%(prog)s check [--quiet] [options] [FILE]",
+    "usage": "%(prog)s check [--all | --quiet] [options] [FILE]",
     "description": "Says what is wrong with a configuration, and prints what it comes to, as YAML.",
     "epilog": """\
 Nothing is started or changed, and a running llama-swap is left alone.  The options of a start may stay on the line.
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
         named = " and ".join(filter(None, (arguments["config"], *files)))
         parser.error(f"one file, please, instead of {named}; --config-dir DIR takes more")
     arguments["config"] = arguments["config"] or next(iter(files), None)
-    is_quiet = arguments.pop("quiet", False)
+    is_quiet, with_defaults = arguments.pop("quiet", False), arguments.pop("all", False)
     if arguments.pop("validate"):
         command, is_quiet = "check", True
     flags = Flags(**arguments)
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
     if command == "check":
         from llama_swap.check import check
 
-        sys.exit(check(flags, show=None if is_quiet else _print))
+        sys.exit(check(flags, show=None if is_quiet else _print, with_defaults=with_defaults))
     try:
         _serve(flags, greeting)
     except SwapError as error:
@@ -120,6 +120,7 @@ def _parser(*, checks: bool) -> _Parser:
     option("words", nargs="*", metavar="FILE", help="the YAML file that describes the models")
     option("--config", metavar="FILE", help="the same as just FILE")
     if checks:
+        option("-a", "--all", action="store_true", help="show what is as it is by default, too")
         option("-q", "--quiet", action="store_true", help="only say what is wrong, and sum up")
     option("--config-dir", metavar="DIR", help="a directory whose *.yml and *.yaml files are added to it")
     option("--watch-config", action="store_true", help="reload when one of these files, or the certificate, changes")

@@ -80,7 +80,7 @@ class CanaryTests(SynchronousTestCase):
             self.assertIn("/no/such/program", told)
             shown = told + everything_shown(proxy)
             self.assertIn("--api-key '***' ", shown)
-            checked = run_proxy("check", "--config", str(proxy.config_path))
+            checked = run_proxy("check", "--all", "--config", str(proxy.config_path))
             self.assertEqual(checked.returncode, 0, checked.stderr)
             for secret in (KEY, CMD, ENV):
                 self.assertNotIn(secret, shown)
@@ -136,6 +136,6 @@ class CanaryTests(SynchronousTestCase):
 
     def assert_silent(self, path: Path, secret: str) -> None:
         """Check that a file is refused without a word of the secret."""
-        checked = run_proxy("check", "--config", str(path))
+        checked = run_proxy("check", "--all", "--config", str(path))
         self.assertEqual(checked.returncode, 1)
         self.assertNotIn(secret, checked.stdout + checked.stderr)

@@ -153,7 +153,7 @@ class SpellingTests(CliTestCase):
         for argv in (["check", "--help"], ["check", "-h"], ["help", "check"]):
             outcome = self.run_main(*argv)
             self.assertEqual((outcome.status, outcome.err), (0, ""))
-            for part in ("usage: llama-swap check", "--quiet", "Exit status"):
+            for part in ("usage: llama-swap check", "--all", "--quiet", "Exit status"):
                 self.assertIn(part, outcome.out)
 
     def test_any_order(self) -> None:
@@ -220,6 +220,13 @@ class CheckTests(CliTestCase):
         path = self.write(f"{GOOD}apiKeys:\n  - sk-two\n  - sk-one\n")
         Path(path).chmod(0o644)
         self.assertIn(f"warning: {path}:4: apiKeys: every user of this machine", self.run_main("check", path).err)
+
+    def test_all(self) -> None:
+        """Defaults are shown if they are wanted."""
+        for argv, shown in ((["check"], False), (["check", "-a"], True), (["check", "--all"], True)):
+            outcome = self.run_main(*argv, self.path)
+            self.assertEqual("checkEndpoint: /health" in outcome.out, shown, argv)
+            self.assertEqual((outcome.status, outcome.err), (0, f"{self.path} is fine: 1 model\n"))
 
     def test_quiet(self) -> None:
         """Only what is to be said about the file is printed, if nothing else is wanted."""

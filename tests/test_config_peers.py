@@ -51,7 +51,7 @@ class PeerTests(FindingsTestCase):
     def test_key_is_not_shown(self) -> None:
         """The effective configuration masks it."""
         config = load(MODELS + "peers: {p: {proxy: http://other, models: [m], apiKey: hush}}").config
-        shown = yaml.safe_load(render_effective(config))["peers"]
+        shown = yaml.safe_load(render_effective(config, with_defaults=True))["peers"]
         self.assertEqual(shown["p"].pop("timeouts")["responseHeader"], 60)
         self.assertEqual(shown, {"p": {"proxy": "http://other", "apiKey": "***", "models": ["m"]}})
 

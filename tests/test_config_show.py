@@ -14,6 +14,15 @@ from tests.support_config import load, one_model
 
 EXAMPLE = (Path(__file__).parents[1] / "config.example.yaml").read_text(encoding="utf-8")
 
+_SOME = """\
+globalTTL: 5
+startPort: 9
+models: {a: {cmd: "x ${PORT}", timeouts: {connect: 1}, unlisted: false}}
+groups: {g: {members: [a], swap: false}}
+ui: {activity: {session_id: [X-A]}}
+peers: {p: {proxy: http://p}}
+"""
+
 
 class RenderTests(SynchronousTestCase):
     """YAML that people can read, and that says the same when it is loaded."""
@@ -26,14 +35,16 @@ class RenderTests(SynchronousTestCase):
         for text in (f"{EXAMPLE}apiKeys: [sk-1]\n", names + "profiles: {12:30: [no, 1e3]}\n"):
             loaded = load(text)
             config = loaded.config
-            shown = render_effective(config).replace("'***'", "shown")
-            again = load(shown)
-            self.assertEqual(again.config, evolve(config, api_keys=("shown",) * len(config.api_keys)))
-            self.assertLessEqual({each.path for each in again.warnings}, {each.path for each in loaded.warnings})
+            for with_defaults in (False, True):
+                shown = render_effective(config, with_defaults=with_defaults).replace("'***'", "shown")
+                again = load(shown)
+                self.assertEqual(again.config, evolve(config, api_keys=("shown",) * len(config.api_keys)))
+                self.assertLessEqual({each.path for each in again.warnings}, {each.path for each in loaded.warnings})
 
     def test_everything_is_there(self) -> None:
         """Macros are expanded, ports given and defaults filled in; the arguments are quoted for a shell."""
-        text = render_effective(load(one_model("cmd: |\n  x --port ${PORT}\n  -m 'a b'")).config)
+        config = load(one_model("cmd: |\n  x --port ${PORT}\n  -m 'a b'")).config
+        text = render_effective(config, with_defaults=True)
         shown = yaml.safe_load(text)
         self.assertEqual(shown["healthCheckTimeout"], 120)
         self.assertEqual(shown["models"]["m"]["cmd"], "x --port 5800 -m 'a b'")
@@ -45,9 +56,37 @@ class RenderTests(SynchronousTestCase):
         text = (
             "captureBuffer: 5\nlisten: :80\nmodels:\n  m: {ttl: 60, unlisted: false, cmd: x --port 1, aliases: [y]}\n"
         )
-        shown = yaml.safe_load(render_effective(load(text).config))
+        rendered = render_effective(load(text).config, with_defaults=True)
+        shown = yaml.safe_load(rendered)
         self.assertEqual(list(shown)[:3], ["listen", "models", "healthCheckTimeout"])
         self.assertEqual(list(shown["models"]["m"])[:6], ["cmd", "proxy", "aliases", "ttl", "env", "checkEndpoint"])
+        self.assertIn("    ttl: 60\n    # defaults:\n    env: []\n", rendered)
+        self.assertIn("\n# defaults:\nhealthCheckTimeout: 120\n", rendered)
+
+    def test_without_defaults(self) -> None:
+        """What the file has set is shown, and what was worked out from it, and nothing else."""
+        for text, expected in (
+            (
+                one_model("cmd: x --port ${PORT}"),
+                {"models": {"m": {"cmd": "x --port 5800", "proxy": "http://localhost:5800"}}},
+            ),
+            (
+                _SOME,
+                {
+                    "ui": {"activity": {"session_id": ["X-A"]}},
+                    "models": {
+                        "a": {"cmd": "x 9", "proxy": "http://localhost:9", "ttl": 5, "timeouts": {"connect": 1.0}}
+                    },
+                    "peers": {"p": {"proxy": "http://p"}},
+                    "routing": {
+                        "router": {"use": "group", "settings": {"groups": {"g": {"swap": False, "members": ["a"]}}}}
+                    },
+                },
+            ),
+            ("models: {}", {}),
+        ):
+            shown = yaml.safe_load(render_effective(load(text).config, with_defaults=False))
+            self.assertEqual(shown, expected)
 
     def test_secrets_are_masked(self) -> None:
         """Neither arguments nor variables nor what is set in requests show what is nobody's business."""
@@ -57,7 +96,7 @@ class RenderTests(SynchronousTestCase):
             "filters: {setParams: {search.api_key: hush, tools: [{name: web, auth: {token: hush}}], max_tokens: 5},\n"
         )
         lines += "          setParamsByID: {m-other: {password: hush}}}"
-        text = render_effective(load(one_model(lines)).config)
+        text = render_effective(load(one_model(lines)).config, with_defaults=True)
         self.assertNotIn("hush", text)
         self.assertIn("HF_TOKEN=***", text)
         self.assertIn("A=1", text)

@@ -1,12 +1,15 @@
-"""The effective configuration as YAML: macros expanded, defaults filled in, secrets masked.
+"""The effective configuration as YAML: macros expanded, ports given, secrets masked.
 
-It can be loaded again, and then says the same, but for what is masked.  Defaults stand below the rest.
+It can be loaded again, and then says the same, but for what is masked.  Where defaults are shown, they stand below the
+rest, and below a comment.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, TypeVar
 
 import yaml
 
@@ -14,67 +17,91 @@ from llama_swap.config.fields import shown
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP
 from llama_swap.config.masking import masked, masked_members
-from llama_swap.config.model import Config, Filters, ModelConfig, Peer, Routing, Selector
+from llama_swap.config.model import Config, Filters, Group, ModelConfig, Peer, PinProfile, Routing, Selector
 from llama_swap.config.peers import PEER
 from llama_swap.config.selectors import SELECTOR
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_What = TypeVar("_What")
+_Entries: TypeAlias = dict[str, Any]
+_Arrange: TypeAlias = Callable[[_Entries, _Entries], _Entries]
+"""Gets the entries of a section, and those that it has if it says nothing; returns those to show."""
+_MARK: Final = "# defaults:"
 
 
-def render_effective(config: Config) -> str:
-    """Return `config` as YAML, for people to read and to compare."""
-    document = _defaults_last(_document(config), _document(Config(models={})))
-    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))
+def render_effective(config: Config, *, with_defaults: bool = False) -> str:
+    """Return `config` as YAML, for people to read and to compare; what is as it is by default only if wanted."""
+    arrange = _defaults_last if with_defaults else _without_defaults
+    document = arrange(_document(config, arrange), _document(Config(models={}), arrange))
+    text = str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))
+    return re.sub(rf"(?m)^( *)'{_MARK}': null$", rf"\1{_MARK}", text)
 
 
-def _document(config: Config) -> dict[str, Any]:
+def _without_defaults(entries: _Entries, defaults: _Entries) -> _Entries:
+    own = {name: value for name, value in entries.items() if name not in defaults or value != defaults[name]}
+    return {
+        name: _without_defaults(value, defaults.get(name, {})) if isinstance(value, dict) else value
+        for name, value in own.items()
+    }
+
+
+def _defaults_last(entries: _Entries, defaults: _Entries) -> _Entries:
+    own = {name: value for name, value in entries.items() if name not in defaults or value != defaults[name]}
+    return {**own, _MARK: None, **entries} if own and own.keys() != entries.keys() else entries
+
+
+def _document(config: Config, arrange: _Arrange) -> _Entries:
     document = dict(shown(TOP, config))
-    defaults = _model(ModelConfig(id="", cmd=(), proxy=""))
-    document["models"] = {model.id: _defaults_last(_model(model), defaults) for model in config.models.values()}
-    document["selectors"] = {name: _selector(selector) for name, selector in config.selectors.items()}
-    document["peers"] = {name: _peer(peer) for name, peer in config.peers.items()}
-    document["profiles"] = {name: list(members) for name, members in config.profiles.items()}
-    for name, profile in config.pin_profiles.items():
-        document["profiles"][name] = {"description": profile.description, "pins": dict(profile.pins)}
+    document["models"] = _each(config.models, _model, ModelConfig(id="", cmd=(), proxy=""), arrange)
+    document["selectors"] = _each(config.selectors, _selector, Selector(strategy="", targets=()), arrange)
+    document["peers"] = _each(config.peers, _peer, Peer(proxy=""), arrange)
+    lists = {name: list(members) for name, members in config.profiles.items()}
+    document["profiles"] = lists | _each(config.pin_profiles, _pins, PinProfile(), arrange)
     if config.preload or config.startup_profile:
-        document["hooks"] = {"on_startup": {"preload": list(config.preload), "profile": config.startup_profile}}
+        profile = {"profile": config.startup_profile} if config.startup_profile else {}
+        document["hooks"] = {"on_startup": {"preload": list(config.preload), **profile}}
     if config.routing != Routing():
-        document["routing"] = _routing(config.routing)
+        document["routing"] = _routing(config.routing, arrange)
     return document
 
 
-def _defaults_last(entries: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    return dict(sorted(entries.items(), key=lambda entry: entry in defaults.items()))
+def _each(named: Mapping[str, _What], show: Callable[[_What], _Entries], nothing: _What, arrange: _Arrange) -> _Entries:
+    """Return each of a section's entries; `nothing` is one that says nothing."""
+    defaults = show(nothing)
+    return {name: arrange(show(what), defaults) for name, what in named.items()}
 
 
-def _routing(routing: Routing) -> dict[str, Any]:
-    return {
-        "router": _router(routing),
-        "scheduler": {"use": "fifo", "settings": {"fifo": {"priority": dict(routing.priority)}}},
-    }
+def _routing(routing: Routing, arrange: _Arrange) -> _Entries:
+    priority = {"use": "fifo", "settings": {"fifo": {"priority": dict(routing.priority)}}}
+    return {"router": _router(routing, arrange), **({"scheduler": priority} if routing.priority else {})}
 
 
-def _router(routing: Routing) -> dict[str, Any]:
+def _router(routing: Routing, arrange: _Arrange) -> _Entries:
     if (matrix := routing.matrix) is not None:
         sections = {"vars": matrix.variables, "evict_costs": matrix.evict_costs, "sets": matrix.sets}
         return {"use": "matrix", "settings": {"matrix": {name: dict(section) for name, section in sections.items()}}}
-    groups = {
-        name: {**dict(shown(GROUP, group)), "members": list(group.members)} for name, group in routing.groups.items()
-    }
-    return {"use": "group", "settings": {"groups": groups}}
+    return {"use": "group", "settings": {"groups": _each(routing.groups, _group, Group(), arrange)}}
 
 
-def _selector(selector: Selector) -> dict[str, Any]:
+def _group(group: Group) -> _Entries:
+    return {**dict(shown(GROUP, group)), "members": list(group.members)}
+
+
+def _pins(profile: PinProfile) -> _Entries:
+    return {"description": profile.description, "pins": dict(profile.pins)}
+
+
+def _selector(selector: Selector) -> _Entries:
     settings = {"settings": {"spillover": selector.spillover}} if selector.strategy == "spillover" else {}
     return {**dict(shown(SELECTOR, selector)), "targets": list(selector.targets), **settings}
 
 
-def _peer(peer: Peer) -> dict[str, Any]:
+def _peer(peer: Peer) -> _Entries:
     models = {} if peer.models is None else {"models": list(peer.models)}
     return {**dict(shown(PEER, peer)), **models, **_filters(peer.filters)}
 
 
-def _model(model: ModelConfig) -> dict[str, Any]:
+def _model(model: ModelConfig) -> _Entries:
     entry = {"cmd": shlex.join(masked(model.cmd)), "proxy": model.proxy, **dict(shown(MODEL, model))}
     if model.cmd_stop:
         entry["cmdStop"] = shlex.join(masked(model.cmd_stop))
@@ -82,7 +109,7 @@ def _model(model: ModelConfig) -> dict[str, Any]:
     return {**entry, **_filters(model.filters)}
 
 
-def _filters(filters: Filters | None) -> dict[str, Any]:
+def _filters(filters: Filters | None) -> _Entries:
     if filters is None:
         return {}
     return {
