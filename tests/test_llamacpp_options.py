@@ -107,6 +107,18 @@ class ParseTests(SynchronousTestCase):
         experts = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"
         self.assertEqual(moved, ["a=CPU", "b=CPU", rf"blk\.0{experts}", rf"blk\.1{experts}", experts])
 
+    def test_empty_parts(self) -> None:
+        """An empty part of a list is none: as a key, it would let everybody in who shows none."""
+        for word, keys in (("good,", ["good"]), ("a,,b", ["a", "b"]), (",a", ["a"]), ("a, ,b ", ["a", "b"])):
+            self.assertEqual(parse(["-m", "x", "--api-key", word])["api_keys"], keys, word)
+        for words in (["--api-key", ""], ["--api-key="], ["--api-key", ","], ["--api-key", " "]):
+            for before in ([], ["--api-key", "good"]):
+                self.assertIn("argument --api-key: there is nothing in the list;", refusal("-m", "x", *before, *words))
+        parsed = parse(["-m", "x", "-a", "one,", "--lora", "l,", "--lora-scaled", "n:0.5,", "-ot", "a=CPU,"])
+        self.assertEqual(parsed["model_alias"], {"one"})
+        self.assertEqual(parsed["lora_adapters"], [("l", 1.0), ("n", 0.5)])
+        self.assertEqual(parsed["tensor_buft_overrides"], ["a=CPU"])
+
     def test_bad_values(self) -> None:
         """Each is refused in one line that names the flag and what would be right."""
         for flag, value, hint in [

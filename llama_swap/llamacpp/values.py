@@ -83,25 +83,32 @@ def template_parameters(word: str) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in values.items()}
 
 
+def comma_list(word: str) -> list[str]:
+    """Read words separated by commas; there must be one at least.
+
+    Empty ones are dropped, as variables that are not set leave them: as a key for `--api-key`, the empty word would
+    let everybody in.
+    """
+    words = [part.strip() for part in word.split(",")]
+    if not any(words):
+        raise ArgumentTypeError("there is nothing in the list")
+    return [part for part in words if part]
+
+
 def comma_set(word: str) -> set[str]:
     """Read names separated by commas."""
-    return set(word.split(","))
-
-
-def comma_list(word: str) -> list[str]:
-    """Read words separated by commas."""
-    return word.split(",")
+    return set(comma_list(word))
 
 
 def adapters(word: str) -> list[tuple[str, float]]:
     """Read the files of adapters, each at its full strength."""
-    return [(file, 1.0) for file in word.split(",")]
+    return [(file, 1.0) for file in comma_list(word)]
 
 
 def scaled_adapters(word: str) -> list[tuple[str, float]]:
     """Read FILE:STRENGTH pairs."""
     pairs = []
-    for item in word.split(","):
+    for item in comma_list(word):
         file, _, strength = item.rpartition(":")
         try:
             pairs.append((file, float(strength)))
@@ -112,7 +119,7 @@ def scaled_adapters(word: str) -> list[tuple[str, float]]:
 
 def overrides(word: str) -> list[str]:
     """Read PATTERN=BUFFER pairs."""
-    pairs = word.split(",")
+    pairs = comma_list(word)
     for pair in pairs:
         if "=" not in pair:
             raise ArgumentTypeError(f"{pair!r} is not PATTERN=BUFFER, such as exps=CPU")
