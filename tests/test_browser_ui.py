@@ -182,6 +182,22 @@ class ModelTests(UiCase):
             self.open("models/none")
             self.browser.wait_for("document.querySelector('#state').textContent === 'There is no such model.'")
 
+    def test_first_slash(self) -> None:
+        """A model whose name begins with a slash, as vLLM's do, is reached from the list, loaded, watched, unloaded."""
+        key = "/models/a"
+        with self.opened("models", side_by_side(**{key: fake_model("a")})) as proxy:
+            self.browser.wait_for("document.querySelector('#models a')")
+            self.browser.click("#models a")
+            self.browser.wait_for("document.querySelector('#title')?.textContent === arguments[0]", key)
+            self.open(f"models/{quote(key, safe='')}")
+            self.browser.wait_for("document.querySelector('#details').textContent.includes('fakellm.py')")
+            self.browser.click("#actions button")
+            self.browser.wait_for("document.querySelector('#state').textContent === 'ready'")
+            proxy.served(key)
+            self.browser.wait_for("document.querySelector('#own-log').textContent.includes('eval time')")
+            self.browser.click("#actions button")
+            self.browser.wait_for("document.querySelector('#state').textContent === 'stopped'")
+
 
 class ActivityTests(UiCase):
     """The requests, under way and finished."""

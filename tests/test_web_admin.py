@@ -25,6 +25,7 @@ MODELS = {
     **models("b", name="Bee", description="A bee.", ttl=60, aliases=("alias",)),
     **models("a/x", proxy="http://127.0.0.1:9"),
     **models(NASTY),
+    **models("/lead/er", unlisted=True),
     **models("hidden", unlisted=True),
 }
 
@@ -95,14 +96,25 @@ class AdminTests(SynchronousTestCase):
 
     def test_process(self) -> None:
         """How one model is run is shown whether it runs or not, as `/running` shows it."""
-        stopped = self.json("/api/models/alias")
+        stopped = self.json("/api/processes/alias")
         self.assertEqual((stopped["model"], stopped["state"], stopped["ttl"]), ("b", "stopped", 60))
         self.router.alive = {"b": "ready"}
         [running] = self.json("/running")["running"]
-        self.assertEqual(self.json("/api/models/b"), running)
+        self.assertEqual(self.json("/api/processes/b"), running)
         self.assertEqual({**stopped, "state": "ready"}, running)
-        self.assertEqual(self.json("/api/models/a%2Fx")["proxy"], "http://127.0.0.1:9")
-        self.assertEqual(self.ask("GET", "/api/models/nobody")[0], 404)
+        self.assertEqual(self.json("/api/processes/a%2Fx")["proxy"], "http://127.0.0.1:9")
+        self.assertEqual(self.ask("GET", "/api/processes/nobody")[0], 404)
+
+    def test_first_slash(self) -> None:
+        """A name that begins with a slash, as vLLM's do, is found however it is spelled."""
+        client = Client(site_of(Front(self.app)))
+        for spelled in ("%2Flead%2Fer", "/lead/er"):
+            for page in ("/v1/models/", "/models/", "/api/processes/"):
+                client.ask("GET", page + spelled)
+                told = json.loads(client.answer().body)
+                self.assertEqual(told.get("id", told.get("model")), "/lead/er")
+            client.ask("POST", f"/api/models/unload/{spelled}")
+            self.assertEqual((client.answer().status, self.router.unloaded.pop()), (200, ["/lead/er"]))
 
     def test_unload_one(self) -> None:
         """A model is unloaded by its id or alias, slashes and all; one that is not there is said not to be."""
@@ -111,6 +123,12 @@ class AdminTests(SynchronousTestCase):
             self.assertEqual(self.router.unloaded.pop(), [model])
         status, body = self.unload("nobody")
         self.assertEqual((status, json.loads(body)["error"]["message"]), (404, "model not found"))
+
+    def test_unload_by_get(self) -> None:
+        """What is asked for in the wrong way is there, and says so."""
+        for path in ("/api/models/unload", "/api/models/unload/b"):
+            response = self.successResultOf(self.treq.get(HOME + path))
+            self.assertEqual((response.code, response.headers.getRawHeaders("Allow")), (405, ["POST"]))
 
     def test_unload_all_in_json(self) -> None:
         """The API's way to unload everything answers in JSON."""

@@ -21,7 +21,7 @@ from llama_swap.web.front import Front
 from llama_swap.web.streams import MAX_STREAMS, LogRoutes
 from tests.support_logs import LogSite, log_app
 
-MODELS = {"m": "m", "org/a:1 b": "org/a:1 b", "alias": "m"}
+MODELS = {"m": "m", "org/a:1 b": "org/a:1 b", "/lead": "/lead", "alias": "m"}
 
 
 class Reader(Protocol):
@@ -156,6 +156,11 @@ class StreamTests(InMemory):
             "Cache-Control": ["no-cache"],
         }
         self.assertEqual({name: answer.headers.getRawHeaders(name) for name in headers}, headers)
+
+    def test_first_slash(self) -> None:
+        """A model's name may begin with a slash."""
+        for name in ("%2Flead", "/lead"):
+            self.assertEqual(self.ask(f"/logs/stream/{name}").code, 200)
 
     def test_history_then_live(self) -> None:
         """History comes first, then each line at once, none twice."""

@@ -34,7 +34,7 @@ class AdminRoutes:
         app.route("/v1/models/<path:name>", methods=["GET"])(self.model)
         app.route("/models/<path:name>", methods=["GET"])(self.model)
         app.route("/running", methods=["GET"])(self.running)
-        app.route("/api/models/<path:name>", methods=["GET"])(self.process)
+        app.route("/api/processes/<path:name>", methods=["GET"])(self.process)
         app.route("/unload", methods=["GET", "POST"])(self.unload)
         app.route("/api/models/unload", methods=["POST"])(self.unload_all)
         app.route("/api/models/unload/<path:name>", methods=["POST"])(self.unload_one)

@@ -5,6 +5,7 @@ They are those of OpenAI's API, Anthropic's, llama.cpp's server, and of a few se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -81,13 +82,14 @@ def target_at_upstream(target: bytes) -> bytes:
 def remedy(path: str, exists: Callable[[str], bool]) -> str:
     """Return what to say to who asked for `path`, which does not exist; nothing if nothing like it does.
 
-    Clients put their own path behind a base URL: that may lack its `/v1`, or have it where they add it themselves.
+    Clients put their own path behind a base URL: that may lack its `/v1`, have it where they add it themselves, or end
+    with the slash with which their path begins.
     """
-    bare = path.rstrip("/")
+    bare = re.sub("//+", "/", path).rstrip("/")
     if bare in _OLLAMA:
         return f"Ollama's API is not offered here; use {_OLLAMA[bare]}"
     _, version, rest = bare.rpartition("/v1/")
     for guess in (bare, f"/v1{bare}", version + rest):
-        if guess and exists(guess):
+        if guess and guess != path and exists(guess):
             return f"did you mean {guess}?"
     return ""

@@ -76,7 +76,7 @@ function detailsIn(list, key) {
   async function update(model) {
     const asked = ++question;
     const name = encodeURIComponent(key);
-    const how = model.peerID ? null : ask(`api/models/${name}`);
+    const how = model.peerID ? null : ask(`api/processes/${name}`);
     const questions = [ask("v1/models"), how, ask(`api/metrics/stats?model=${name}`)];
     const [listed, process, stats] = (await Promise.allSettled(questions)).map((answer) => answer.value);
     if (asked !== question) return;
