@@ -105,6 +105,11 @@ class AddressTests(EndpointTestCase):
             self.succeed(-1)
         self.assertEqual(self.asked, [7] * len(elsewhere))
 
+    def test_dear(self) -> None:
+        """Connections over TLS are dear to their pool, and no others."""
+        for scheme, dear in (("http", False), ("https", True), ("HTTPS", True)):
+            self.assertEqual(self.dialer.pool(f"{scheme}://gpu.example")._dear, dear)
+
     def test_https(self) -> None:
         """https speaks TLS, on its own port, to names and addresses."""
         for url, where in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from llama_swap.relay import pool
+from llama_swap.relay.pool import Pool
 from tests.support_pool import ANSWER, PoolTestCase, Waiting, ended, until
 
 HEAD, BODY = ANSWER[:-2], ANSWER[-2:]
@@ -122,3 +123,34 @@ class FairnessTests(PoolTestCase):
         self.clock.advance(pool.PATIENCE)
         await self.answer(first, kept)
         self.assertEqual(len(self.pool._idle), 1)
+
+
+class DearTests(PoolTestCase):
+    """Connections that take a handshake."""
+
+    def setUp(self) -> None:
+        """Have a pool of such ones."""
+        super().setUp()
+        self.pool = Pool(self.pool._endpoint, self.clock, dear=True)
+
+    async def test_make_no_way(self) -> None:
+        """They are kept while another request waits, and for longer than others; then none is left, nor a timer."""
+        kept = await self.trusted()
+        self.assertIsNotNone(taken := self.pool.take())
+        waiting = self.ask()
+        connection = await self.accept()
+        await self.request_on(connection)
+        assert taken is not None
+        self.pool.keep(taken)
+        self.clock.advance(pool.DEAR_KEPT * 0.9)
+        self.assertEqual(len(self.pool._idle), 1)
+        connection.sendall(ANSWER)
+        await waiting.over
+        sink = self.ask()
+        await self.request_on(kept)
+        kept.sendall(ANSWER)
+        await sink.over
+        self.assertTrue(self.nobody_connects())
+        self.clock.pump([pool.DEAR_KEPT] * 2)
+        await until(lambda: ended(kept) and ended(connection))
+        self.assertEqual(self.clock.getDelayedCalls(), [])

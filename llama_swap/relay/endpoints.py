@@ -110,7 +110,8 @@ class Dialer:
 
     def pool(self, url: str, connect_timeout: float = CONNECT_TIMEOUT, keepalive: float = SILENCE) -> Pool:
         """Return a new pool of connections to the host and port of `url`."""
-        return Pool(self.endpoint(url, connect_timeout, keepalive), self._reactor)
+        endpoint = self.endpoint(url, connect_timeout, keepalive)
+        return Pool(endpoint, self._reactor, dear=urlsplit(url).scheme == "https")
 
     def _plain(self, host: str, port: int, timeout: float, keepalive: float) -> IStreamClientEndpoint:
         if host == "localhost":

@@ -14,7 +14,8 @@ And some servers (llama.cpp's and others built on cpp-httplib) have a fixed numb
 connection holds one, idle or not; what comes over others waits unread.  No request may starve there behind connections
 that are kept.  So while one over a new connection waits for the first byte of its answer, all that are idle are closed,
 and for a time none is kept.  Perhaps the upstream has only much to do for it; but then the time that a kept connection
-saves is a small part of an answer's.
+saves is a small part of an answer's.  That is not so of connections that are dear, since TLS is to be agreed on: they
+make no way, and are kept for longer.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ REST = 0.002
 """Seconds."""
 KEPT = 0.25
 """Seconds: an idle connection costs its server something, perhaps a thread."""
+DEAR_KEPT = 2.0
+"""Seconds, for connections that are dear."""
 MOST = 64
 """Idle connections of one upstream."""
 TRIAL = 4.0
@@ -59,6 +62,8 @@ class Pool:
 
     _endpoint: IStreamClientEndpoint
     clock: IReactorTime
+    _dear: bool = field(default=False, kw_only=True)
+    """Whether it takes more than a connect until a request can be sent."""
     _idle: deque[tuple[float, UpstreamConnection]] = field(factory=deque)
     """The longest idle first."""
     _askers: dict[Asker, float] = field(factory=dict)
@@ -69,7 +74,8 @@ class Pool:
 
     def connect(self, asker: Asker) -> Deferred[UpstreamConnection]:
         """Make a new connection for `asker`, which is to be forgotten when its exchange is over."""
-        self._askers[asker] = self.clock.seconds()
+        if not self._dear:
+            self._askers[asker] = self.clock.seconds()
         connecting: Deferred[UpstreamConnection] = self._endpoint.connect(_Connections(self))  # type: ignore[assignment]
         return connecting
 
@@ -81,7 +87,7 @@ class Pool:
             if not connection.is_open():
                 connection.abort()
                 self.doubt()
-            elif now < since + KEPT:
+            elif now < since + self._kept:
                 return connection
             else:
                 connection.abort()
@@ -101,18 +107,27 @@ class Pool:
             return
         self._idle.append((now, connection))
         if self._next_look is None:
-            self._next_look = self.clock.callLater(PATIENCE, self._look)
+            self._next_look = self.clock.callLater(self._rhythm, self._look)
 
     def doubt(self) -> None:
         """The upstream has closed a connection that could have carried a request, or did."""
         self._trusted = False
         self._keep_none(self.clock.seconds() + DOUBT)
 
+    @property
+    def _kept(self) -> float:
+        return DEAR_KEPT if self._dear else KEPT
+
+    @property
+    def _rhythm(self) -> float:
+        """How many seconds there are from look to look, at most."""
+        return DEAR_KEPT if self._dear else PATIENCE
+
     def _look(self) -> None:
         """Close what has been idle for too long or stands in the way, and look again while any is left."""
         self._next_look = None
         now = self.clock.seconds()
-        limit = KEPT if self._trusted else TRIAL
+        limit = self._kept if self._trusted else TRIAL
         while self._idle and self._idle[0][0] + limit <= now:
             connection = self._idle.popleft()[1]
             if connection.is_open():
@@ -122,7 +137,7 @@ class Pool:
             connection.abort()
         self._make_way(now)
         if self._idle:
-            self._next_look = self.clock.callLater(min(PATIENCE, self._idle[0][0] + limit - now), self._look)
+            self._next_look = self.clock.callLater(min(self._rhythm, self._idle[0][0] + limit - now), self._look)
 
     def _make_way(self, now: float) -> None:
         """Keep none for a time, if a request has waited for too long."""
