@@ -18,6 +18,12 @@ class WishTests(FindingsTestCase):
             self.assertTrue(wish.startswith("no shell runs this, so nobody "), wish)
             self.assertIn(part, wish, cmd)
 
+    def assert_ends(self, cmd: str, part: str) -> None:
+        """Check that a command is told one thing, which ends with `part`."""
+        self.assert_wishes(cmd, part)
+        [wish] = wishes(split(cmd))
+        self.assertTrue(wish.endswith(part), wish)
+
     def test_home(self) -> None:
         """A `~` stays what it is, wherever a path may begin."""
         for cmd in ("x -m ~/b.gguf", "~/bin/x", "x --model=~/b", "docker run -v ~/m:/m y", "x ~"):
@@ -38,7 +44,6 @@ class WishTests(FindingsTestCase):
             ("x | tee y", "|"),
             ("x && y", "&&"),
             ("x || true", "||"),
-            ("x ; y &", "; and &"),
             ("x > log", ">"),
             ("x >>log 2>&1", ">> and 2>"),
             ("x >/dev/null 2>/dev/null", "> and 2>"),
@@ -46,14 +51,35 @@ class WishTests(FindingsTestCase):
             ("x -t $(nproc)", "$("),
             ("x --threads=`nproc`", "`"),
         ):
-            self.assert_wishes(cmd, f'acts on {signs}: write bash -c "…" around it all')
-        for cmd in ("x --stop '<|im_end|>'", "x '<s>' '>=3'", "x -ot 'a|b'", "x 'a; b && c'", "x 'a $(b)'"):
+            around = 'write bash -c "… exec …" around it all, with exec before the last command'
+            self.assert_ends(cmd, f"acts on {signs}: {around}")
+        self.assert_ends("x ; y &", f"acts on ; and &: {around} and no & at the end")
+        self.assert_ends("nohup x > y &", f"acts on > and &: {around} and no & at the end")
+        self.assert_ends("exec x > y", f"acts on exec and >: {around}")
+        for cmd in (
+            "x --stop '<|im_end|>'",
+            "x '<s>' '>=3'",
+            "x -ot 'a|b'",
+            "x 'a; b && c'",
+            "x 'a $(b)'",
+            "x '> y z'",
+        ):
             self.assert_wishes(cmd)
+
+    def test_needless(self) -> None:
+        """What keeps a server in the background, or a shell out of the way, is not wanted at all."""
+        for cmd, told in (
+            ("python3 -m http.server 1 &", "acts on &: leave it out"),
+            ("nohup x &", "acts on &: leave it out"),
+            ("exec x", "acts on exec: leave it out"),
+            ("exec x &", "acts on exec and &: leave them out"),
+        ):
+            self.assert_ends(cmd, told)
+        self.assert_wishes("nohup x")
 
     def test_commands_of_shells(self) -> None:
         """What only shells can do is told with all that belongs to it."""
         self.assert_wishes("cd /m && ./x | tee y", "acts on cd, && and |: write bash -c")
-        self.assert_wishes("exec x", "acts on exec")
         self.assert_wishes("x cd")
 
     def test_assignments(self) -> None:
@@ -71,9 +97,23 @@ class WishTests(FindingsTestCase):
             "nice -n 5 bash -l -c x ~/y",
             "docker run y sh -c x | z",
             "ssh gpu x -m ~/b | tee y",
+            "autossh host x --model=$HOME/b",
+            "bash -euo pipefail -c 'export A=/b:$A && exec x -m ~/b' $HOME/c",
+            "docker run --entrypoint /bin/bash y -c 'x' --model=$MODEL",
+            "docker run --entrypoint=sh y -c 'x' --model=$MODEL",
+            "nix-shell -p y --run x=$HOME/b",
+            "su -c ~/x",
+            "su me -c ~/x",
+            "bash run.sh -c 4096 ~/b",
         ):
             self.assert_wishes(cmd)
-        self.assert_wishes("bash run.sh -c 4096 ~/b", "replaces ~")
+        self.assert_wishes("bash run.sh ~/b", "replaces ~")
+        self.assert_wishes("docker run --entrypoint=x y -c 1 ~/b", "replaces ~")
+
+    def test_scripts(self) -> None:
+        """An argument with blanks was quoted: whoever gets it may be a shell that we do not know."""
+        for script in ("export PATH=/x:$PATH && x", "~/x --port 1", "x -m=$HOME/b", "x\n~/y"):
+            self.assert_wishes(f"wrapper --do '{script}'")
 
     def test_places(self) -> None:
         """Each is a warning at its command, which stays as it is, with its macros expanded."""

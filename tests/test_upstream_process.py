@@ -115,7 +115,7 @@ class CannotStartTests(ProcessCase):
         """A command that only a shell could run is told that, and not what to install."""
         for cmd, part in (
             (("A=1", "true"), "nobody sets A=…: put that under `env:` (models.m.cmd)"),
-            (("cd", "/", "&&", "true"), 'nobody acts on cd: write bash -c "…"'),
+            (("cd", "/", "&&", "true"), 'nobody acts on cd: write bash -c "… exec …"'),
             (("~/x",), "nobody replaces ~"),
         ):
             self.assertIn(part, self.refused(*cmd))

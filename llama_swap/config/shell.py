@@ -16,7 +16,11 @@ _BUILT_IN: Final = frozenset(
     {"cd", "exec", "source", ".", "export", "set", "unset", "ulimit", "umask", "eval", "alias", "if", "for", "while"}
 )
 """What shells do themselves.  Some are programs as well, which change nothing for the server."""
+_CALL_A_SHELL: Final = frozenset({"ssh", "autossh", "nix-shell"})
+"""They pass on what stands behind them to a shell."""
+_CALL_WITH_OPTION: Final = SHELLS | {"su", "runuser"}
 _COMMAND_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
+_BLANK = re.compile(r"\s")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 _OPERATOR = re.compile(r"(\|[|&]?|&&?|;|<)|([\d&]?>>?)(&\d|[\w./~-].*)?")
 _SUBSTITUTION = re.compile(r"(?:^|=)(\$\(|`)")
@@ -33,10 +37,11 @@ def wishes(words: Sequence[str]) -> Iterator[str]:
     built_in = [word for word in words[:1] if word in _BUILT_IN]
     if not built_in and _has_shell(words):
         return
-    if acted_on := _listed([*built_in, *(sign for word in words for sign in _signs(word))]):
-        yield _unheard(f'nobody acts on {acted_on}: write bash -c "…" around it all')
-    replaced = {"~": "HOME"} if any(map(_HOME.search, words)) else {}
-    replaced |= {f"${name}": name for word in words for name in _VARIABLE.findall(word)}
+    plain = [word for word in words if not _BLANK.search(word)]  # the others were quoted, and may be scripts
+    if signs := [*built_in, *(sign for word in plain for sign in _signs(word))]:
+        yield _unheard(f"nobody acts on {_listed(signs)}: {_instead(words, signs)}")
+    replaced = {"~": "HOME"} if any(map(_HOME.search, plain)) else {}
+    replaced |= {f"${name}": name for word in plain for name in _VARIABLE.findall(word)}
     if replaced:
         written = _listed(f"${{env.{name}}}" for name in replaced.values())
         yield _unheard(f"nobody replaces {_listed(replaced)}: write {written}")
@@ -49,15 +54,23 @@ def _assigned(words: Sequence[str]) -> list[str]:
 
 
 def _has_shell(words: Sequence[str]) -> bool:
-    """Whether a shell, here or at the other end of `ssh`, gets to see these words."""
+    """Whether a shell, here or elsewhere, gets to see these words; in doubt, one does."""
     for place, word in enumerate(words):
-        name = PurePath(word).name
-        if name == "ssh":
+        name = PurePath(word.removeprefix("--entrypoint=")).name
+        if name in _CALL_A_SHELL:
             return True
-        options = takewhile(lambda option: option.startswith("-"), words[place + 1 :])
-        if name in SHELLS and any(map(_COMMAND_OPTION.fullmatch, options)):
+        if name in _CALL_WITH_OPTION and any(map(_COMMAND_OPTION.fullmatch, words[place + 1 :])):
             return True
     return False
+
+
+def _instead(words: Sequence[str], signs: Sequence[str]) -> str:
+    """Say what to write instead of words with these signs for a shell."""
+    idle = [*(word for word in words[:1] if word == "exec"), *(word for word in words[-1:] if word == "&")]
+    if len(idle) == len(signs):
+        return f"leave {'it' if len(idle) == 1 else 'them'} out"
+    around = 'write bash -c "… exec …" around it all, with exec before the last command'
+    return f"{around} and no & at the end" if "&" in idle else around
 
 
 def _signs(word: str) -> Iterator[str]:
