@@ -60,11 +60,6 @@ def missing(config: Config) -> Iterator[tuple[str, str]]:
             yield model.id, problem
 
 
-def perhaps_why(model: ModelConfig) -> list[str]:
-    """Return what may be why the command of a model has failed."""
-    return [*wishes(model.cmd), *_missing_files(model)]
-
-
 def _missing_files(model: ModelConfig) -> Iterator[str]:
     for name in dict.fromkeys(_files(model.cmd)) if model.is_local else ():
         try:
@@ -94,7 +89,7 @@ def _here() -> str:
     """Return the directory in which commands run."""
     try:
         return str(Path.cwd())
-    except FileNotFoundError:  # somebody has removed it
+    except OSError:  # somebody has removed it, or may not let us know
         return "the current directory"
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.command import split
 from llama_swap.config.model import Config, ModelConfig
-from llama_swap.needs import missing, perhaps_why, why_no_program
+from llama_swap.needs import missing, why_no_program
 
 
 class NeedsTestCase(SynchronousTestCase):
@@ -105,9 +106,10 @@ class FileTests(NeedsTestCase):
         [(_, problem)] = self.missing(f"true -m /{'x' * 300}.gguf")
         self.assertIn("cannot be used: File name too long", problem)
 
-    def test_perhaps_why(self) -> None:
-        """A failed start is explained by what a shell would have done, and by files."""
-        failed = ModelConfig(id="a", cmd=("true", "-m", "/no/x.gguf", "|", "tee"), proxy="http://127.0.0.1:1")
-        shell, file = perhaps_why(failed)
-        self.assertIn("nobody acts on |", shell)
-        self.assertEqual(file, "there is no file '/no/x.gguf' here")
+    def test_nowhere(self) -> None:
+        """Files are looked for also when nobody can say which directory this is."""
+        for error in (FileNotFoundError, PermissionError):
+            self.patch(Path, "cwd", Mock(side_effect=error))
+            self.assertEqual(
+                self.missing("true -m x.gguf"), [("a", "there is no file 'x.gguf' in the current directory")]
+            )

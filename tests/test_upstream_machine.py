@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import NotReadyInTime, StartFailed, SwapError
+from llama_swap.upstream import machine
 from llama_swap.upstream.machine import Core, new_process
 from tests.fakes import FakeChild, FakeLauncher, FakeListener, FakeReadiness, make_model
 
@@ -156,13 +159,35 @@ class StartingTests(MachineCase):
         self.assertIn("signal 11 (SIGSEGV)", str(self.failure()))
         self.assertIn("it printed nothing", str(self.failure()))
 
-    def test_dies_for_want_of_something(self) -> None:
-        """What the command needs, and does not get, is told before what was printed."""
+    def test_dies_for_want_of_a_shell(self) -> None:
+        """What only a shell does is told before what was printed; files are not looked at, nor our directory told."""
         self.core.model = make_model("m", cmd=("x", "-m", "/no/x.gguf", "|", "tee"))
         self.start()
         self.child.exit(1)
-        hints = "nobody acts on |: write bash -c \"…\" around it all; there is no file '/no/x.gguf' here; it printed"
-        self.assertIn(f"before it was ready; no shell runs this, so {hints}", str(self.failure()))
+        told = str(self.failure())
+        self.assertIn("before it was ready; no shell runs this, so nobody acts on |: write bash -c", told)
+        self.assertTrue(told.endswith("; it printed nothing"), told)
+        self.assertNotIn("gguf", told)
+
+    def test_dies_where_no_directory_is(self) -> None:
+        """A failure is told also when the directory that we run in has been removed."""
+        self.core.model = make_model("m", cmd=("x", "-m", "x.gguf"))
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(directory)
+        directory.rmdir()
+        self.start()
+        self.child.exit(1)
+        self.assertEqual((self.core.state, self.events()), ("stopped", ["failed", "gone"]))
+
+    def test_dies_without_hints(self) -> None:
+        """A failure is told also when there is something wrong with its hints."""
+        self.patch(machine, "wishes", lambda words: 1 / 0)
+        self.start()
+        self.child.exit(1)
+        self.assertEqual((self.core.state, self.events()), ("stopped", ["failed", "gone"]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_stranger_answers(self) -> None:
         """An answer does not count when our own process is dead already: its exit is about to be heard."""

@@ -23,8 +23,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llama_swap.config.model import ModelConfig
+from llama_swap.config.shell import wishes
 from llama_swap.errors import StartFailed, SwapError
-from llama_swap.needs import perhaps_why
 from llama_swap.upstream.launcher import Child, ExitStatus, Launcher
 
 
@@ -239,11 +239,20 @@ def _explained(core: Core, failure: Failure) -> SwapError:
 
 
 def _with_reasons(core: Core, error: SwapError) -> SwapError:
-    """Return `error` with what may be why: what its command needs, and what the child printed last."""
+    """Return `error` with what may be why: what only a shell does, and what the child printed last."""
     output = core.child.last_output() if core.child else ""
     said = f"its last output was:\n{output}" if output else "it printed nothing"
-    error.args = ("; ".join([str(error), *perhaps_why(core.model), said]),)
+    error.args = ("; ".join([str(error), *_hints(core), said]),)
     return error
+
+
+def _hints(core: Core) -> list[str]:
+    """Return what a shell should have done.  Files are not looked for: they may be on disks that do not answer."""
+    try:
+        return [*wishes(core.model.cmd)]
+    except Exception:  # noqa: BLE001 - whatever is wrong with a hint, that the start has failed must be told
+        core.puzzled(Failure())
+        return []
 
 
 new_process = _build()
