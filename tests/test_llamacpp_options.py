@@ -87,12 +87,33 @@ class ParseTests(SynchronousTestCase):
         self.assertIn("unknown flag --one", both)
         self.assertIn("unknown flag --other", both)
 
+    def test_nothing_alike(self) -> None:
+        """A flag that only looks a little like another one, or is too short to look like any, gets no suggestion."""
+        absent = "--media-path -e --no-escape --no-perf --special --check-tensors --repack -td --no-host --op-offload"
+        unknown = "--spec-ngram-size-n --json-schema --cpu-strict --tags -tx -ngk -spl"
+        for name in f"{absent} {unknown}".split():
+            self.assertNotIn("did you mean", refusal("-m", "x", name), name)
+        for name in absent.split():
+            self.assertNotIn("unknown flag", refusal("-m", "x", name), name)
+
+    def test_draft_spellings(self) -> None:
+        """The draft model's flags have the names that llama-server gives them now, and those that it gave them."""
+        given_ = parse(["-m", "x", "--spec-draft-model", "s", "--spec-draft-ngl", "9", "--spec-draft-type-k", "q8_0"])
+        self.assertEqual(given_["speculative.draft.mparams.path"], "s")
+        self.assertEqual(given_["speculative.draft.n_gpu_layers"], 9)
+        self.assertEqual(given_["speculative.draft.cache_type_k"], CACHE_TYPE["q8_0"])
+        self.assertEqual(parse(["-m", "x", "--spec-draft-type-v", "f16"])["speculative.draft.cache_type_v"], 1)
+        for name in ("--draft", "--draft-n"):
+            self.assertEqual(parse(["-m", "x", name, "4"])["speculative.draft.n_max"], 4)
+
     def test_absent_flag(self) -> None:
         """A flag that only llama-server has is refused with what to do instead."""
         download = "downloads are not supported here; download the file and give it with -m;"
         self.assertIn(f"-hf: {download}", refusal("-hf", "ggml-org/gemma-3-1b-it-GGUF"))
         self.assertIn(f"--hf-repo: {download}", refusal("--hf-repo=ggml-org/gemma-3-1b-it-GGUF", "--port", "1"))
         self.assertIn(f"--gpt-oss-20b-default: {download}", refusal("--gpt-oss-20b-default"))
+        self.assertIn("--spec-default: only llama.cpp's own llama-server has it;", refusal("-m", "x", "--spec-default"))
+        self.assertIn("--repack: that is so anyway; leave it out;", refusal("-m", "x", "--repack"))
         self.assertIn("--mmproj-url: downloads", refusal("-m", "x", "--mmproj-url", "https://x"))
         self.assertIn("--models-dir: this serves one model", refusal("--models-dir", "/models"))
         for name in ABSENT:

@@ -138,7 +138,7 @@ def _unknown_flags(argv: Sequence[str]) -> Iterator[str]:
         if why := why_absent(name):
             yield f"{name}: {why}"
         else:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.8) if name.startswith("--") else []
             yield f"unknown flag {name}" + (f" (did you mean {close[0]}?)" if close else "")
 
 
