@@ -28,6 +28,7 @@ class UnknownKeyTests(FindingsTestCase):
             ("model", "did you mean models?"),
             ("ttl", "ttl belongs inside a model"),
             ("use_model_name", "useModelName belongs inside a model"),
+            ("timeout", "did you mean healthCheckTimeout, or timeouts inside a model?"),
             ("zzz", "x-"),
         ):
             self.assert_warnings(f"{key}: 1\n{FILE}", (1, key, part))
@@ -49,6 +50,10 @@ class UnknownKeyTests(FindingsTestCase):
             ("evn", "did you mean env?"),
             ("nmae", "did you mean name?"),
             ("enviroment", "did you mean env?"),
+            ("envs", "did you mean env?"),
+            ("timeout", "did you mean timeouts?"),
+            ("cwd", "write `cmd: env -C DIR …`"),
+            ("working_dir", "write `cmd: env -C DIR …`"),
         ):
             self.assert_warnings(one_model(f"{SERVER}{key}: 1"), (5, f"models.m.{key}", part))
 
@@ -63,6 +68,9 @@ class UnknownKeyTests(FindingsTestCase):
             [warning] = load(f"{key}: 1\n{FILE}").warnings
             self.assertNotIn("did you mean", warning.message)
         for key in ("tools", "stop", "start", "id", "type", "mode", "tags", "gpu", "args", "port", "model", "url2"):
+            [warning] = load(one_model(f"{SERVER}{key}: 1")).warnings
+            self.assertNotIn("did you mean", warning.message)
+        for key in ("cwd", "tls", "end", "ctl"):
             [warning] = load(one_model(f"{SERVER}{key}: 1")).warnings
             self.assertNotIn("did you mean", warning.message)
 

@@ -30,8 +30,19 @@ _MEANT: Final = {
     "health": ("checkEndpoint",),
 }
 """What people write, as `_plain_name` gives it, for what they mean."""
+_WHERE: Final = "to start the server in another directory, write `cmd: env -C DIR …`"
+_ADVICE: Final = {
+    "timeout": ("healthCheckTimeout", "did you mean healthCheckTimeout, or timeouts inside a model?"),
+    "cwd": ("cmd", _WHERE),
+    "workdir": ("cmd", _WHERE),
+    "workingdir": ("cmd", _WHERE),
+    "workingdirectory": ("cmd", _WHERE),
+}
+"""What people write for what is no key of its own: beside which key this is said, and what."""
 _SHORT: Final = 5
-"""Up to so many letters, what looks like one of these is more likely to be something else."""
+"""Up to so many letters, what looks like one of what is meant is more likely to be something else."""
+_TINY: Final = 3
+"""Up to so many letters, words look like each other by chance."""
 _TAILCAT: Final = "Tailcat is not spoken here"
 _LEFT_OUT: Final = {"tailcat": _TAILCAT, "tailcatKey": _TAILCAT}
 """Keys of the original for what does not exist here."""
@@ -150,14 +161,26 @@ def meant(name: str, table: Sequence[Key]) -> str | None:
     known = {word: key for word, key in believed.items() if len(word) > _SHORT}
     known |= {_plain_name(key): key for key in names}
     close = get_close_matches(plain, known, n=len(known), cutoff=0.6)
-    return next((known[word] for word in close if _is_slip(plain, word)), None)
+    return next((known[word] for word in close if _is_slip(plain, word, is_key=word not in believed)), None)
 
 
-def _is_slip(written: str, word: str) -> bool:
+def _is_slip(written: str, word: str, *, is_key: bool) -> bool:
     """Whether of two words that are not too different, one is most likely the other, misspelled."""
+    if _is_mistyped(written, word):
+        return True
+    if not is_key or min(len(written), len(word)) <= _TINY:
+        return False
     letters, others = Counter(written), Counter(word)
     same_letters = max((letters - others).total(), (others - letters).total()) <= 1
     return same_letters or SequenceMatcher(None, word, written).ratio() >= 0.75
+
+
+def _is_mistyped(written: str, word: str) -> bool:
+    """Whether the letters are the same, in another order or another of them twice, or one is missing or too many."""
+    shorter, longer = sorted((written, word), key=len)
+    if len(longer) == len(shorter):
+        return set(shorter) == set(longer)
+    return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
 
 
 @lru_cache(maxsize=1024)  # difflib is slow, and what is in one model is often in all
@@ -169,6 +192,9 @@ def _ignored(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) -> 
 
 
 def _suggestion(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) -> str:
+    beside, advice = _ADVICE.get(_plain_name(name), ("", ""))
+    if any(key.name == beside for key in table):
+        return f"; {advice}"
     here = meant(name, table)
     if elsewhere is not None and _plain_name(name) != _plain_name(here or ""):
         for key in elsewhere.table:
