@@ -42,6 +42,17 @@ class ApiKeysTests(FindingsTestCase):
             self.assert_errors(f"apiKeys: {value}\n{FILE}", (1, path, part), KEY="hush\thush")
             self.assertNotIn("hush", str(errors(f"apiKeys: {value}\n{FILE}", KEY="hush\thush")))
 
+    def test_nothing_left(self) -> None:
+        """A variable or a macro that is empty does not open the door, wherever it stands."""
+        for value, path, part in (
+            ("${env.KEY}", "apiKeys", "nothing is left of it"),
+            ("'${none}'", "apiKeys", "nothing is left of it"),
+            ("['${env.KEY}']", "apiKeys[0]", "empty api key found in apiKeys"),
+            ("[ok, '${env.KEY}']", "apiKeys[1]", "empty api key found in apiKeys"),
+            ("[ok, ' ']", "apiKeys[1]", "an api key cannot contain spaces"),
+        ):
+            self.assert_errors(f"macros: {{none: null}}\napiKeys: {value}\n{FILE}", (2, path, part), KEY="")
+
     def test_not_shown(self) -> None:
         """Neither the effective configuration nor a value in a traceback shows a key."""
         config = load(f"apiKeys: [hush, hushhush]\n{FILE}").config

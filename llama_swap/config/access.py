@@ -70,6 +70,12 @@ def _wrong_key(item: Node) -> str | None:
     return None
 
 
+def judge_keys(written: Node, expanded: Node, found: Findings) -> None:
+    """Refuse `apiKeys` that are null only once macros and variables are filled in: nobody meant to ask for no key."""
+    if expanded.is_null and isinstance(written, Scalar) and (written.is_filled or not written.is_null):
+        found.error(written, "nothing is left of it once it is filled in; write a list of keys, or leave it out")
+
+
 @frozen
 class Origins(Several):
     """A list of the origins of web pages, as browsers write them: in lower case, and without a default port."""

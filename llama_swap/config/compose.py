@@ -115,7 +115,9 @@ class _Composer:
         if isinstance(node, Scalar):
             if not node.text.isascii() and _HALF.search(node.text):
                 self._found.error(node, "an escape such as \\ud800 is half of a character; write the character itself")
+            written = node.text
             node.text = expand_environment(node, self._environ, self._found)
+            node.is_filled = node.text != written
             return
         if self._depth >= MAX_DEPTH:
             raise self._found.refusal(f"nested deeper than {MAX_DEPTH} levels", line=node.line)

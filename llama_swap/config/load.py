@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import evolve, field, fields_dict, frozen
 
-from llama_swap.config.access import judge_cors
+from llama_swap.config.access import judge_cors, judge_keys
 from llama_swap.config.assemble import indented, read_aliases, read_models
 from llama_swap.config.compose import compose
 from llama_swap.config.fields import read_keys
@@ -158,6 +158,8 @@ def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
     """Return the configuration; where an error was found, it is not to be used."""
     scope = Scope(found).defining(root.entries.get("macros"))
     top = read_keys(root, TOP, scope.expand, found, IN_MODELS)
+    if (keys := root.entries.get("apiKeys")) is not None:
+        judge_keys(keys, scope.expand(keys), found)
     if (security := root.entries.get("security")) is not None:
         judge_cors(top["security"].cors, security, found)
     section = indented(_models_section(root, found), found)

@@ -66,6 +66,8 @@ class Scalar(Place):
     """Line of the first line of a literal block (`|`); None where lines were folded or escaped."""
     size: int = 1
     """How many nodes this stands for."""
+    is_filled: bool = False
+    """Variables of the environment stand in it, so that null may be what nobody wrote."""
 
     @property
     def is_null(self) -> bool:
