@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.internet.task import Clock, deferLater
 
 from llama_swap.logs.broadcaster import Broadcaster
-from llama_swap.upstream import ending, group
+from llama_swap.upstream import ending, group, process
 from llama_swap.upstream.ending import KILLED_PATIENCE, LEFTOVER_GRACE
 from llama_swap.upstream.group import ProcessGroup
 from llama_swap.upstream.launcher import ExitStatus
@@ -131,6 +131,17 @@ class ExitTests(ProcessCase):
         self.assertLess(LOOP.seconds() - began, 2)
         self.assertTrue(is_alive(stranger))
         self.assertIn(str(stranger), " ".join(warnings))
+
+    async def test_closes_output_whoever_holds_it(self) -> None:
+        """Nor does it do so where who that is cannot be found out."""
+        self.patch(process, "writers_to", lambda _pipes: 1 / 0)
+        run = self.run_python(
+            "import subprocess; print(subprocess.Popen(['sleep', '1000'], start_new_session=True, env={}).pid)"
+        )
+        (stranger,) = map(int, await run.said())
+        self.addCleanup(os.kill, stranger, signal.SIGKILL)
+        await run.exited
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     async def test_takes_strays_along(self) -> None:
         """Who has left the group is known by the mark, and named; its model is gone when it is gone."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field
@@ -74,19 +75,23 @@ def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
 
 def writers_to(pipes: Iterable[int]) -> list[int]:
     """Return the processes whose standard output or error goes into one of our `pipes`, by /proc/PID/fd."""
-    return holders_of({f"pipe:[{os.fstat(pipe).st_ino}]" for pipe in pipes}, "[12]")
+    return holders_of({f"pipe:[{os.fstat(pipe).st_ino}]" for pipe in pipes}, (1, 2))
 
 
-def holders_of(files: Collection[str], descriptors: str = "*") -> list[int]:
-    """Return the processes that have one of `files` open, as links in /proc/PID/fd name them."""
-    found = set()
-    for link in Path("/proc").glob(f"[0-9]*/fd/{descriptors}"):
-        try:
-            if str(link.readlink()) in files:
-                found.add(int(link.parts[2]))
-        except OSError:
-            continue  # it has just gone, or is none of our business
-    return sorted(found)
+def holders_of(files: Collection[str], descriptors: Collection[int] = ()) -> list[int]:
+    """Return the processes that have one of `files` open, as links in /proc/PID/fd name them.
+
+    To look at a few `descriptors` only, instead of at all of each process, is quick enough for the reactor's thread.
+    """
+    return [pid for pid in _all_pids() if any(file in files for file in _opened_by(pid, descriptors))]
+
+
+def _opened_by(pid: int, descriptors: Collection[int]) -> Iterator[str]:
+    """Yield what a process has open; nothing more once it has gone, or if it is none of our business."""
+    with suppress(OSError):
+        for descriptor in descriptors or os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 -- as below
+            with suppress(OSError):  # just closed
+                yield os.readlink(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH115 -- as below
 
 
 def _all_pids() -> Iterable[int]:

@@ -189,16 +189,21 @@ class LocalChild(ProcessProtocol):
 
     def _close_output(self) -> None:
         """Somebody unknown holds our pipes: close our end, which ends in `processEnded` if the leader has left."""
+        try:
+            self._tell_who_holds_output()
+        finally:  # the model's end must not hang on what could not be told
+            self.transport.loseConnection()
+            if self._status is None:
+                self._output_read = True
+                self._report_once_gone()
+
+    def _tell_who_holds_output(self) -> None:
         pids = writers_to(reader.fileno() for fd, reader in self.transport.pipes.items() if fd != 0)
         self._log.warn(
             "{model} left a process behind that still holds its output, and goes on outside its group: pid {pids}",
             model=self._model.id,
             pids=", ".join(map(str, pids)) or "unknown",
         )
-        self.transport.loseConnection()
-        if self._status is None:
-            self._output_read = True
-            self._report_once_gone()
 
     def _report_once_gone(self) -> None:
         if self._nobody_left and self._output_read and not self._reported:
