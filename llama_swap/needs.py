@@ -17,14 +17,22 @@ from typing import Final
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.config.shell import SHELLS, wishes
 
-_ELSEWHERE: Final = SHELLS | {"docker", "podman", "nerdctl", "apptainer", "singularity", "distrobox", "toolbox", "ssh"}
+_CONTAINERS: Final = frozenset(
+    {"docker", "docker-compose", "podman", "podman-compose", "nerdctl", "kubectl", "oc", "lxc", "incus", "apptainer"}
+    | {"singularity", "distrobox", "toolbox", "systemd-nspawn", "flatpak", "bwrap", "chroot", "ssh", "autossh"}
+)
+_ELSEWHERE: Final = SHELLS | _CONTAINERS | {"nix-shell"}
 """What stands behind them names files of a container or another machine, or is not for us to read."""
 _MODEL_FILE: Final = ".gguf"
 _FILE_OPTIONS: Final = frozenset(
     {"-m", "--model", "-mm", "--mmproj", "-md", "--model-draft", "-mv", "--model-vocoder", "--chat-template-file"}
 )
-_NAME_OPTIONS: Final = frozenset({"-a", "--alias", "--served-model-name"})
-"""What follows them may look like a file, and is none."""
+_OTHER_OPTIONS: Final = frozenset({"-a", "--alias", "--served-model-name", "--name", "--log-file", "-o", "--output"})
+"""What follows them may look like a model's file, and is none, or is made by the command."""
+_NO_FILE = re.compile(r"^[~$]|://|[,*\s]")
+"""A shell's path, an address, several files, or a script."""
+_DIRECTORY = re.compile(r"-C|--(chdir|working-directory)\b")
+"""With these options (of `env` and its like), programs run in another directory than we do."""
 _DOWNLOAD = re.compile(r"(-hf|--hf-).*|-mu|--model-url|-dr|--docker-repo")
 """With these options, files that are not there are fetched."""
 
@@ -46,18 +54,20 @@ def why_no_program(words: Sequence[str]) -> str:
     return f"there is no program {name!r} here; install it, or write its full path"
 
 
-def missing(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield ids of models, and what their commands need and do not find.  What a shell should do was told before."""
-    lacking: dict[str, list[ModelConfig]] = {}
-    for model in config.models.values():  # those without a command have been told
-        if model.cmd and program_for(model.cmd, model.env.get("PATH")) is None and not [*wishes(model.cmd[:1])]:
-            lacking.setdefault(model.cmd[0], []).append(model)
-    for first, *others in lacking.values():
-        also = f" (also for {', '.join(model.id for model in others)})" if others else ""
-        yield first.id, f"{why_no_program(first.cmd)}{also}"
-    for model in config.models.values():
-        for problem in _missing_files(model):
-            yield model.id, problem
+def missing(config: Config) -> dict[str, list[str]]:
+    """Return what commands need and do not find, each with ids of models.  Wishes for a shell have been told."""
+    lacking: dict[str, list[str]] = {}
+    for look in (_missing_program, _missing_files):
+        for model in config.models.values():
+            for problem in look(model):
+                lacking.setdefault(problem, []).append(model.id)
+    return lacking
+
+
+def _missing_program(model: ModelConfig) -> Iterator[str]:
+    words = model.cmd  # where there are none, that has been told
+    if words and program_for(words, model.env.get("PATH")) is None and not [*wishes(words[:1])]:
+        yield why_no_program(words)
 
 
 def _missing_files(model: ModelConfig) -> Iterator[str]:
@@ -75,13 +85,15 @@ def _files(words: Sequence[str]) -> Iterator[str]:
     for word in words:
         if PurePath(word).name in _ELSEWHERE or _DOWNLOAD.fullmatch(word.partition("=")[0]):
             return
+    goes_elsewhere = any(map(_DIRECTORY.match, words))
     for before, word in pairwise(words):
         option, _, value = word.partition("=") if word.startswith("-") else (before, "", word)
-        is_path = value.startswith(("/", "./", "../"))
-        is_named = (
-            value.endswith(_MODEL_FILE) and option not in _NAME_OPTIONS and not re.search(r"^[~$]|://|[,*]", value)
-        )
-        if is_named or (is_path and option in _FILE_OPTIONS):
+        is_absolute = value.startswith("/")
+        if _NO_FILE.search(value) or option in _OTHER_OPTIONS or (goes_elsewhere and not is_absolute):
+            continue
+        is_model = value.endswith(_MODEL_FILE)
+        is_path = is_absolute or value.startswith(("./", "../"))
+        if (is_model and is_absolute) or (option in _FILE_OPTIONS and (is_model or is_path)):
             yield value
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from llama_swap.config.load import Loaded, load_config
 from llama_swap.config.model import Config
@@ -107,8 +107,11 @@ def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
 
 def problems_here(loaded: Loaded) -> Iterator[Problem]:
     """Yield what is wrong with a configuration on this machine, as it is now.  May wait for disks."""
-    for model, problem in missing(loaded.config):
-        yield loaded.at(f"models.{model}.cmd", problem)
+    for problem, models in missing(loaded.config).items():
+        path = f"models.{models[0]}.cmd"
+        place = loaded.at(path, problem)
+        is_told = place.path == path and len(models) == 1
+        yield place if is_told else evolve(place, message=f"{problem} (for {', '.join(models)})")
 
 
 def explained(error: SwapError) -> str:

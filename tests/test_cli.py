@@ -270,7 +270,13 @@ class CheckTests(CliTestCase):
         self.assertEqual(outcome.status, 0)
         line, _ = outcome.err.splitlines()
         self.assertTrue(line.startswith(f"warning: {path}:1: models.a.cmd: there is no program 'no-such-program' here"))
-        self.assertTrue(line.endswith(" (also for b, c)"), line)
+        self.assertTrue(line.endswith(" (for a, b, c)"), line)
+        shared = "x-base: &b {cmd: 'no-such-program --port ${PORT}'}\nmodels: {a: {<<: *b}, bee: {<<: *b}}\n"
+        for text, models in ((shared, "a, bee"), (shared.replace("a: {<<: *b}, ", ""), "bee")):
+            path = self.write(text)
+            line, _ = self.run_main("check", path).err.splitlines()
+            self.assertTrue(line.startswith(f"warning: {path}:1: x-base.cmd: there is no program"), line)
+            self.assertTrue(line.endswith(f" (for {models})"), line)
         elsewhere = self.write(GOOD.replace("cmd: sh", "cmd: sh, env: [PATH=/nowhere]"))
         self.assertEqual(self.run_main("check", elsewhere).err, f"{elsewhere} is fine: 1 model\n")
         without = self.write(GOOD.replace("cmd: sh", "proxy: http://x"))

@@ -29,7 +29,8 @@ class NeedsTestCase(SynchronousTestCase):
             name: ModelConfig(id=name, cmd=tuple(split(cmd)), proxy=proxy, env=env)
             for name, cmd in zip("abcdef", commands, strict=False)
         }
-        return [*missing(Config(models=models))]
+        lacking = missing(Config(models=models))
+        return [(", ".join(ids), problem) for problem, ids in lacking.items()]
 
 
 class ProgramTests(NeedsTestCase):
@@ -38,7 +39,7 @@ class ProgramTests(NeedsTestCase):
     def test_missing(self) -> None:
         """One that is not here is told once, with the models that need it."""
         problem = "there is no program 'no-such' here; install it, or write its full path"
-        self.assertEqual(self.missing("no-such", "sh", "no-such 1"), [("a", f"{problem} (also for c)")])
+        self.assertEqual(self.missing("no-such", "sh", "no-such 1"), [("a, c", problem)])
         self.assertEqual(self.missing("no-such"), [("a", problem)])
         self.assertEqual(self.missing("sh", ""), [])
 
@@ -76,6 +77,7 @@ class FileTests(NeedsTestCase):
             ("true --model=/no/x", "/no/x"),
             (f"true -m {self.file} --mmproj /no/mm.gguf -md /no/mm.gguf", "/no/mm.gguf"),
             ("true /no/x.gguf", "/no/x.gguf"),
+            ("env -C /m true -m /no/x.gguf", "/no/x.gguf"),
             (f"true -m {self.file}/x.gguf", f"{self.file}/x.gguf"),
         ):
             self.assertEqual(self.missing(cmd), [("a", f"there is no file {name!r} here")], cmd)
@@ -96,6 +98,19 @@ class FileTests(NeedsTestCase):
             "env docker run x -m /models/x.gguf",
             "/usr/bin/podman run x -m /models/x.gguf",
             "true --log-file /no/x.log",
+            "true --log-file server.gguf --name /m/model.gguf",
+            "true server.gguf --lora x.gguf",
+            "env docker-compose run x -m /models/x.gguf",
+            "env podman-compose run x -m /models/x.gguf",
+            "env kubectl exec x -- server -m /models/x.gguf",
+            "env lxc exec x -- server -m /models/x.gguf",
+            "env incus exec x -- server -m /models/x.gguf",
+            "env chroot /x server -m /models/x.gguf",
+            "env nix-shell --run 'server -m /no/x.gguf'",
+            "env autossh x server -m /models/x.gguf",
+            "env -C /m server -m x.gguf",
+            "env --chdir=/m server -m ./x.gguf",
+            "env flock /x -c '/bin/server -m /no/x.gguf'",
         ):
             told = [problem for _, problem in self.missing(cmd)]
             self.assertEqual(told, [], cmd)
