@@ -2,7 +2,7 @@
 
 On SIGTERM or SIGINT no new connection is accepted, requests that wait get 503, loads and log streams end, and running
 answers may finish.  A second signal cuts that short.  In the end no model is left.  SIGHUP means to reload, and to stop
-where it says that the terminal has closed.
+where it says that the terminal closes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class SwapService(Service):
         self._announce = announce
         self._environ = environ
         self._terminal = terminal
-        self._beside = beside
+        self._beside = beside if terminal is None else [*beside, terminal]
         self._draining: Deferred[None] | None = None
         self._next_step: IDelayedCall | None = None
         self._told = False
@@ -176,9 +176,13 @@ class SwapService(Service):
         self._reactor.callFromThread(self._hang_up)
 
     def _hang_up(self) -> None:
-        if self._terminal is None or not self._terminal.has_closed():
+        if self._terminal is None:
             self._reload()
-        elif not self._told:  # the kernel and the shell may both say so, which is no hurry
+        else:
+            self._terminal.hang_up(self._reload, self._stop_without_hurry)
+
+    def _stop_without_hurry(self) -> None:
+        if not self._told:  # the kernel and the shell may both say that the terminal closes
             self._stop_once()
 
     def _stop_once(self) -> None:

@@ -110,7 +110,7 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
         console.write("".join(f"{part}\n" for part in (text, greeting) if part).encode())
 
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
-    service = make_service(settings, announce, console.write, Terminal.at_start())
+    service = make_service(settings, announce, console.write, Terminal.at_start(loop))
     service.startService()
     loop.addSystemEventTrigger("before", "shutdown", service.stopService)
     loop.run()

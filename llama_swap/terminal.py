@@ -1,36 +1,102 @@
-"""The terminal that the program may have been started from: what SIGHUP means depends on it."""
+"""The terminal that the program may have been started from: what SIGHUP means depends on it.
+
+The kernel sends it when the terminal closes, and shells do when they end, some of them before that.  Whoever wants a
+reload sends it at any other time, also to a program that outlives its terminal (`llama-swap & disown`).  So it means
+the end only if it comes near the closing.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+LOOK_EVERY = 3.0
+"""Seconds between two looks at an open terminal."""
+CLOSES_WITHIN = 2.0
+"""Seconds from the SIGHUP of a shell that ends to the closing."""
+SAID_WITHIN = 5.0
+"""Seconds from the look that finds it closed to the SIGHUP that says so."""
 
 
-@frozen
-class Terminal:
-    """How the program stands to a terminal."""
+class Terminal(Service):
+    """How the program stands to a terminal.  While the service runs, it is seen when that closes."""
 
-    is_used: bool
-    """It has one, and at least one of stdin, stdout and stderr is it."""
-    is_outlived: bool
-    """SIGHUP is not for it, as `nohup` wants."""
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(self, clock: Any, *, is_used: bool, is_outlived: bool) -> None:
+        """`is_used`: stdin, stdout or stderr is one that is there; `is_outlived`: SIGHUP is ignored, as `nohup` wants.
+
+        `clock` is an IReactorTime.
+        """
+        self.is_outlived = is_outlived
+        self._clock = clock
+        self._is_used = is_used and not is_outlived
+        self._next_step: IDelayedCall | None = None
 
     @classmethod
-    def at_start(cls) -> Terminal:
+    def at_start(cls, clock: Any) -> Terminal:
         """Return how this process stands to one."""
         is_used = any(map(os.isatty, (0, 1, 2))) and _is_there()
-        return cls(is_used, is_outlived=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+        return cls(clock, is_used=is_used, is_outlived=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
 
-    def has_closed(self) -> bool:
-        """Whether it was closed since."""
-        return self.is_used and not _is_there()
+    def startService(self) -> None:
+        """Begin to look."""
+        super().startService()
+        if self._is_used:
+            self._look()
+
+    def stopService(self) -> None:
+        """Look no more."""
+        super().stopService()
+        self._cancel()
+
+    def hang_up(self, reload: Callable[[], None], stop: Callable[[], None]) -> None:
+        """SIGHUP has come: `stop` if the terminal has just closed; else `reload`, and `stop` if it closes now."""
+        if self._has_closed():
+            stop()
+            return
+        reload()
+        if self._is_used and self.running:
+            self._later(CLOSES_WITHIN, self._look_again, stop)
+
+    def _look(self) -> None:
+        if self._has_closed():
+            self._later(SAID_WITHIN, self._outlive)
+        else:
+            self._later(LOOK_EVERY, self._look)
+
+    def _look_again(self, stop: Callable[[], None]) -> None:
+        if self._has_closed():
+            stop()
+        else:
+            self._look()
+
+    def _outlive(self) -> None:
+        self._is_used = False
+        self._log.info("the terminal has closed, which does not end this; from now on, SIGHUP reloads")
+
+    def _has_closed(self) -> bool:
+        return self._is_used and not _is_there()
+
+    def _later(self, seconds: float, step: Callable[..., None], *args: object) -> None:
+        self._cancel()
+        self._next_step = self._clock.callLater(seconds, step, *args)
+
+    def _cancel(self) -> None:
+        if self._next_step is not None and self._next_step.active():
+            self._next_step.cancel()
 
 
 def _is_there() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
+    except OSError as error:  # no file descriptor may be left, which says nothing of the terminal
+        return error.errno not in (errno.ENXIO, errno.EIO)
     return True

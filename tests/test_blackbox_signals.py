@@ -19,6 +19,8 @@ from tests.support_processes import command_line, is_alive, wait_until
 from tests.support_requirements import require_program
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
+SHELL = ("bash", "-c", 'exec 2>&0; set -m; "$@" 2>&1 & echo $! >pid; trap "exit 0" HUP USR1; wait', "shell")
+"""Runs a command as its job, and ends with its terminal, or by SIGUSR1; it tells the job nothing."""
 
 
 class ExitTests(SynchronousTestCase):
@@ -120,6 +122,10 @@ class TerminalTests(SynchronousTestCase):
         """Close the terminal's window."""
         os.close(self.master)
 
+    def job(self, proxy: ProxyUnderTest) -> int:
+        """Return the pid of the proxy, where it is the shell's job."""
+        return int((proxy.directory / "pid").read_text())
+
     def test_closed(self) -> None:
         """Whoever closes the terminal ends the proxy with its models, as by Ctrl-C."""
         with ProxyUnderTest(fake_models("a"), terminal=self.terminal) as proxy:
@@ -146,6 +152,32 @@ class TerminalTests(SynchronousTestCase):
             proxy.send_signal(signal.SIGHUP)
             proxy.wait_for_log("configuration reloaded")
         self.close()
+
+    def test_shell_ends(self) -> None:
+        """A shell that ends tells its jobs, and only then is the terminal gone, which ends the proxy as well."""
+        with ProxyUnderTest(fake_models("a"), terminal=self.terminal, within=SHELL) as proxy:
+            proxy.served("a")
+            os.kill(self.job(proxy), signal.SIGHUP)
+            proxy.wait_for_log("configuration reloaded")
+            proxy.send_signal(signal.SIGUSR1)
+            self.assertEqual(proxy.wait(5), 0)
+            wait_until(lambda: not proxy.survivors(), 8, "the end of the proxy and its models")
+            self.assertIn("no model is left", proxy.log())
+        self.close()
+
+    def test_disowned(self) -> None:
+        """A proxy that outlives its terminal goes on, and reloads as often as it is told."""
+        with ProxyUnderTest(fake_models("a"), terminal=self.terminal, within=SHELL) as proxy:
+            self.close()
+            self.assertEqual(proxy.wait(5), 0)
+            proxy.wait_for_log("the terminal has closed", 15)
+            pid = self.job(proxy)
+            for count in (1, 2):
+                os.kill(pid, signal.SIGHUP)
+                wait_until(lambda: proxy.log().count("configuration reloaded") == count, 5, "a reload")  # noqa: B023
+            self.assertEqual(proxy.served("a"), "a")
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda: not proxy.survivors(), 5, "the end of the proxy and its models")
 
     def test_nohup(self) -> None:
         """Started by nohup, the proxy goes on."""

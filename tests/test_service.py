@@ -31,7 +31,7 @@ from llama_swap.service import (
     MODELS_MAY_TAKE,
     SwapService,
 )
-from llama_swap.terminal import Terminal
+from llama_swap.terminal import CLOSES_WITHIN, Terminal
 from tests.fakes import FakeLauncher, FakeReadiness, make_config
 
 
@@ -164,22 +164,32 @@ class StartTests(ServiceCase):
 class TerminalTests(ServiceCase):
     """SIGHUP in a terminal, which may be its last word."""
 
-    def start_in(self, terminal: Terminal) -> None:
-        """Start the service there."""
+    def start_in(self, *, is_there: bool, is_used: bool = True, is_outlived: bool = False) -> None:
+        """Start the service in a terminal."""
+        self.patch(terminal_module, "_is_there", lambda: is_there)
+        terminal = Terminal(self.loop, is_used=is_used, is_outlived=is_outlived)
         self.service = self.make_service("127.0.0.1:8080", terminal)
         self.start()
 
     def test_open(self) -> None:
         """A terminal that is there did not say it: somebody wants a reload."""
-        self.patch(terminal_module, "_is_there", lambda: True)
-        self.start_in(Terminal(is_used=True, is_outlived=False))
+        self.start_in(is_there=True)
         self.signal(signal.SIGHUP)
         self.assertEqual((self.events.done[-1], self.loop.stops), ("reload", 0))
 
+    def test_closes(self) -> None:
+        """One that closes right after SIGHUP has been the reason for it."""
+        self.start_in(is_there=True)
+        self.signal(signal.SIGHUP)
+        self.patch(terminal_module, "_is_there", lambda: False)
+        self.loop.advance(CLOSES_WITHIN)
+        self.assertEqual(self.loop.stops, 1)
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.loop.getDelayedCalls(), [])
+
     def test_closed(self) -> None:
         """One that is gone ends the proxy; that kernel and shell both say so is no reason to hurry."""
-        self.patch(terminal_module, "_is_there", lambda: False)
-        self.start_in(Terminal(is_used=True, is_outlived=False))
+        self.start_in(is_there=False)
         self.load("a")
         for _ in range(2):
             self.signal(signal.SIGHUP)
@@ -191,17 +201,17 @@ class TerminalTests(ServiceCase):
         self.signal(signal.SIGINT)
         self.loop.advance(HURRIED_MODELS_MAY_TAKE)
         self.ends_with_the_killed(ended)
+        self.assertEqual(self.loop.getDelayedCalls(), [])
 
     def test_not_used(self) -> None:
         """A proxy that never used one goes on."""
-        self.patch(terminal_module, "_is_there", lambda: False)
-        self.start_in(Terminal(is_used=False, is_outlived=False))
+        self.start_in(is_there=False, is_used=False)
         self.signal(signal.SIGHUP)
         self.assertEqual((self.events.done[-1], self.loop.stops), ("reload", 0))
 
     def test_outlived(self) -> None:
         """Where SIGHUP was ignored at the start, it still is."""
-        self.start_in(Terminal(is_used=True, is_outlived=True))
+        self.start_in(is_there=True, is_outlived=True)
         self.assertEqual(set(self.handlers), {signal.SIGTERM, signal.SIGINT})
 
 
