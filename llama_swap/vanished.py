@@ -10,13 +10,14 @@ at what the system knows of each connection.
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Sequence
-from struct import Struct
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 
 SILENCE = 30
 """Seconds without a sign of the other end until it is asked for one."""
@@ -36,7 +37,7 @@ UNANSWERED = 3
 GONE_AFTER = 90.0
 """Seconds without a sign after which it is; with `LOOK_EVERY`, two minutes at most."""
 
-_INFO = Struct("=2xBB52xI")
+_INFO = struct.Struct("=2xBB52xI")
 """Of `struct tcp_info`, in linux/tcp.h: how often bytes, and how often questions, were sent again since the last sign;
 then, how long ago that was, in milliseconds."""
 
@@ -55,6 +56,8 @@ def ask_when_silent(sock: socket.socket, after: float = 0.0) -> None:
 class Vanished(Service):
     """Ends the connections to machines that have vanished while bytes were on their way to them."""
 
+    _log: ClassVar[Logger] = Logger()
+
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._looking = LoopingCall(self._look)
@@ -68,10 +71,15 @@ class Vanished(Service):
     def stopService(self) -> None:
         """Look no more."""
         super().stopService()
-        self._looking.stop()
+        if self._looking.running:
+            self._looking.stop()
 
     def _look(self) -> None:
-        self._look_at(self._reactor.getReaders())  # which is all of them: whoever leaves can be heard at any time
+        # Not among them is who is paused, and so cannot be heard: these the stall timeout ends (see web.channel).
+        try:
+            self._look_at(self._reactor.getReaders())
+        except Exception:  # noqa: BLE001 -- a defect: it must not end the watch
+            self._log.failure("cannot look for connections whose other end has vanished")
 
     def _look_at(self, readers: Sequence[object]) -> None:
         for each in readers[:AT_ONCE]:
@@ -84,6 +92,6 @@ class Vanished(Service):
 def _is_gone(sock: socket.socket) -> bool:
     try:
         resent, asked, since = _INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
-    except OSError:  # a UNIX socket: this machine is there
+    except (OSError, struct.error):  # a UNIX socket: this machine is there; or a system that tells less
         return False
     return max(resent, asked) >= UNANSWERED and since >= GONE_AFTER * 1000

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from llama_swap import vanished
 from llama_swap.admission import admit_by_descriptors
@@ -25,6 +29,7 @@ from tests.support_tls import make_certificates
 
 SO_ATTACH_FILTER = 26
 NOTHING = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))  # a filter that lets nothing pass
+GONE = vanished._INFO.pack(vanished.UNANSWERED, 0, round(vanished.GONE_AFTER * 1000))
 
 
 def vanish(sock: socket.socket) -> None:
@@ -122,6 +127,52 @@ class VanishedTests(TestCase):
         self.assertFalse(ours.lost.called)
         ours.transport.abortConnection()
         await ours.lost
+
+
+class WatchTests(SynchronousTestCase):
+    """The watch itself."""
+
+    def setUp(self) -> None:
+        """Watch readers that are there by test."""
+        self.clock = Clock()
+        self.readers: list[Any] = []
+        self.clock.getReaders = lambda: self.readers  # type: ignore[attr-defined]
+        self.watch = Vanished(self.clock)
+        self.watch.startService()
+
+    def tearDown(self) -> None:
+        """It ends without complaint, and leaves nothing to come."""
+        self.watch.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def connection(self, info: bytes, aborted: Callable[[], None]) -> Connection:
+        """Return a connection of which the system tells `info`."""
+        found = Connection.__new__(Connection)
+        found.connected = 1
+        found.socket = SimpleNamespace(getsockopt=lambda *_: info)  # type: ignore[assignment]
+        found.abortConnection = aborted  # type: ignore[method-assign]
+        return found
+
+    def test_tells_less(self) -> None:
+        """A connection of which the system tells less than we ask is left alone; the next one is looked at."""
+        aborted: list[str] = []
+        self.readers = [
+            self.connection(b"", lambda: aborted.append("less")),
+            self.connection(GONE, lambda: aborted.append("gone")),
+        ]
+        self.clock.advance(vanished.LOOK_EVERY)
+        self.assertEqual(aborted, ["gone"])
+
+    def test_goes_on(self) -> None:
+        """A look that fails is told, and is not the last."""
+        self.readers = [self.connection(GONE, lambda: 1 / 0)]  # type: ignore[arg-type, return-value]
+        for _ in range(2):
+            self.clock.advance(vanished.LOOK_EVERY)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_stopped_before(self) -> None:
+        """To stop what does not run is no error."""
+        Vanished(self.clock).stopService()
 
 
 class OptionTests(TestCase):
