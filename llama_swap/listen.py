@@ -153,7 +153,8 @@ class Address:
 
 def anchored(listen: str, base: Path) -> str:
     """Return what users write with the relative paths in it as those from `base` on."""
-    return _RELATIVE.sub(lambda match: f"{match[0]}{quoteStringArgument(str(base))}/", listen)
+    directory = quoteStringArgument(str(base)).replace("=", r"\=")  # which `quoteStringArgument` leaves as it is
+    return _RELATIVE.sub(lambda match: f"{match[0]}{directory}/", listen)
 
 
 def endpoint_description(listen: str) -> str:

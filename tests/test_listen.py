@@ -14,7 +14,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import listen
 from llama_swap.errors import CannotListen
-from llama_swap.listen import BACKLOG, anchored, check, endpoint_description, is_loopback, is_wide, told, will_be_wide
+from llama_swap.listen import (
+    BACKLOG,
+    Address,
+    anchored,
+    check,
+    endpoint_description,
+    is_loopback,
+    is_wide,
+    told,
+    will_be_wide,
+)
+from tests.support_tls import make_certificates
 
 
 class AnchoredTests(SynchronousTestCase):
@@ -30,6 +41,20 @@ class AnchoredTests(SynchronousTestCase):
             self.assertEqual(anchored(text, Path("/a:b")), found)
         for text in ("127.0.0.1:80", ":80", "unix:/x", "unix:address=/x", "systemd:index=0", "ssl:1"):
             self.assertEqual(anchored(text, Path("/a:b")), text)
+
+    def test_understood(self) -> None:
+        """Twisted, and we, read the path that was meant, whatever stands in the directory's name."""
+        base = Path(self.mktemp() + r" a=b:c\d:mode=1").absolute()
+        base.mkdir()
+        for text in ("unix:swap.sock", "unix:address=swap.sock", "unix:swap.sock:mode=660"):
+            endpoint: Any = serverFromString(reactor, endpoint_description(anchored(text, base)))
+            self.assertEqual(endpoint._address, f"{base}/swap.sock")
+            self.assertEqual(endpoint._mode, 0o660 if "mode" in text else 0o600)
+        files = make_certificates(base)
+        names = [Path(path).name for path in (files.certificate, files.key)]
+        address = Address(anchored("ssl:1:certKey={}:privateKey={}".format(*names), base))
+        self.assertEqual(address.files, (files.certificate, files.key))
+        address.endpoint(reactor)
 
 
 class DescriptionTests(SynchronousTestCase):
