@@ -24,9 +24,10 @@ from collections.abc import Iterable, Set
 
 from attrs import define, field
 
-from llama_swap.errors import Conflict, NotFound, SwapError, TooManyRequests, Unavailable
+from llama_swap.errors import Conflict, SwapError, Unavailable
 from llama_swap.scheduling.commands import Command, Drop, Plan, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.queue import Queue, Waiting
+from llama_swap.scheduling.refusals import gone, too_many, too_many_waiting
 from llama_swap.scheduling.rules import Rules
 
 
@@ -72,9 +73,9 @@ class FIFOScheduler:
         model = ticket.model
         limit = self._rules.limits[model]
         if self._serving[model] + self._queue.count(model) >= limit:
-            return [Reject(ticket, _too_many(model, limit))]
+            return [Reject(ticket, too_many(model, limit))]
         if model not in self._ready and len(self._queue) >= self._rules.most_waiting:
-            return [Reject(ticket, _too_many_waiting(self._rules.most_waiting))]
+            return [Reject(ticket, too_many_waiting(self._rules.most_waiting))]
         if self.try_serve(ticket):
             return [Serve(ticket)]
         waiting = self._queue.add(ticket, ticket.arrived - self._rules.head_starts.get(model, 0.0))
@@ -162,7 +163,7 @@ class FIFOScheduler:
         self._rules = rules
         self._forget_plans()
         self._retiring = self._ready & stale
-        commands: list[Command] = [Reject(ticket, _gone(ticket)) for ticket in lost if self._queue.remove(ticket)]
+        commands: list[Command] = [Reject(ticket, gone(ticket)) for ticket in lost if self._queue.remove(ticket)]
         for model in sorted(stale):
             if not self._serving[model]:
                 commands += self._stop(model)
@@ -284,18 +285,3 @@ class FIFOScheduler:
     def _reject_waiting(self, model: str, error: SwapError) -> list[Command]:
         """Reject every queued ticket of `model`."""
         return [Reject(ticket, error) for ticket in self._queue.take(model)]
-
-
-def _gone(ticket: Ticket) -> NotFound:
-    name = ":".join(filter(None, (ticket.target.profile, ticket.model)))
-    return NotFound(f"{name} was taken out of the configuration while the request waited for it")
-
-
-def _too_many(model: str, limit: int) -> TooManyRequests:
-    return TooManyRequests(
-        f"Too many requests: model {model} has {limit} in flight or waiting already (models.{model}.concurrencyLimit)"
-    )
-
-
-def _too_many_waiting(limit: int) -> TooManyRequests:
-    return TooManyRequests(f"Too many requests: {limit} wait for models already, and this one would have to wait, too")
