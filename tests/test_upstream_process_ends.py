@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
 from pathlib import Path
@@ -117,6 +118,22 @@ class ExitTests(ProcessCase):
         os.kill(run.child.pid, signal.SIGKILL)
         run.child.stop(0.1)
         self.assertEqual(await run.exited, KILLED)
+
+    async def test_waits_for_descriptors(self) -> None:
+        """Where none is left to look with, nobody is taken for gone, and a later look can tell."""
+        run = self.run_shell("sh -c 'trap \"\" TERM; echo $$; sleep 1000; sleep 1000' & exec sleep 1000")
+        (stubborn,) = await run.said()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        run.child.stop(0.3)
+        while run.child.alive():
+            await deferLater(LOOP, 0.001)
+        await deferLater(LOOP, 0.1)
+        self.assertFalse(run.is_gone)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await run.exited
+        self.assertFalse(is_alive(int(stubborn)))
 
     async def test_does_not_wait_for_strangers(self) -> None:
         """A process that left the group, without its mark, and holds the output does not delay the end."""

@@ -110,10 +110,16 @@ class Ending:
         if self._asking or self._group.leader_lives or self._is_over:
             return
         call_off(self._next_look)
-        if self._group.runs() or self._strays_run():
+        if self._anybody_runs():
             self._next_look = self._clock.callLater(POLL, self._look)
         else:
             self._finish()
+
+    def _anybody_runs(self) -> bool:
+        try:
+            return self._group.runs() or self._strays_run()
+        except OSError:  # there may be no file descriptor to look with, which says nothing of them
+            return True
 
     def _strays_run(self) -> bool:
         strays = self._group.strays(among=self._strays)

@@ -43,6 +43,8 @@ class ProcessGroup:
         """Whether somebody of the group runs, whose leader has left.
 
         The dead do not count: where process 1 waits for nobody, as in many containers, they are there for ever.
+
+        @raise OSError: that is not to be known now.
         """
         if not self.signal(0):
             return False
@@ -55,6 +57,8 @@ class ProcessGroup:
         """Return who carries the mark, of `among` if any of those does, else of all that can be.
 
         Asked when the group is gone: until then its members are found as well.
+
+        @raise OSError: that is not to be known now.
         """
         return {pid for pid in among if self._is_marked(pid)} or {
             pid for pid in _pids_after(self.leader) if self._is_marked(pid)
@@ -118,5 +122,5 @@ def _read(pid: int, name: str) -> bytes:
     try:
         with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 -- a Path costs more than to read
             return file.read()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""
