@@ -176,6 +176,8 @@ class SwapService(Service):
         self._reactor.callFromThread(self._hang_up)
 
     def _hang_up(self) -> None:
+        if not self.running:
+            return  # the end has begun
         if self._terminal is None:
             self._reload()
         else:

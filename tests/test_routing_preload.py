@@ -73,5 +73,6 @@ class PreloadTests(RouterCase):
         self.preload.startService()
         self.preload.stopService()
         self.make_ready("a")
+        self.preload.load(["c"])  # by a reload that was under way
         self.assertEqual(self.launcher.launched(), ["a"])
         self.assert_at_rest()

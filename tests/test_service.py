@@ -154,11 +154,14 @@ class StartTests(ServiceCase):
         self.assertEqual(set(self.handlers), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
     def test_hangup_reloads(self) -> None:
-        """SIGHUP reads the configuration again, and stops nothing."""
+        """SIGHUP reads the configuration again, and stops nothing; once the end has begun, it does nothing."""
         self.start()
         self.signal(signal.SIGHUP)
         self.assertEqual(self.events.done[-1], "reload")
         self.assertEqual((self.loop.stops, self.service.running), (0, 1))
+        self.service.stopService()
+        self.signal(signal.SIGHUP)
+        self.assertEqual(self.events.done.count("reload"), 1)
 
 
 class TerminalTests(ServiceCase):

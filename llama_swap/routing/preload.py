@@ -37,8 +37,9 @@ class Preload(Service):
             self._loading.cancel()
 
     def load(self, models: Iterable[str]) -> None:
-        """Load these models, after those that are to be loaded already."""
-        self._next += models
+        """Load these models, after those that are to be loaded already; none once this was stopped."""
+        if self.running:
+            self._next += models
         if self._loading is None and self._next:
             self._loading = Deferred.fromCoroutine(self._load_all())
             self._loading.addErrback(lambda failure: failure.trap(CancelledError))
