@@ -63,7 +63,7 @@ class Terminal(Service):
             stop()
             return
         reload()
-        if self._is_used and self.running:
+        if self._is_used:
             self._later(CLOSES_WITHIN, self._look_again, stop)
 
     def _look(self) -> None:

@@ -103,8 +103,6 @@ class TerminalTests(SynchronousTestCase):
         self.hang_up()
         self.terminal.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.hang_up()
-        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_without(self) -> None:
         """Who uses none, or ignores SIGHUP, looks at none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from llama_swap.config.model import ModelConfig
 from llama_swap.errors import SwapError
@@ -71,16 +72,19 @@ class Upstream:
         self.idle.stop()
         self.mishap = Mishap(f"model {self.core.model.id} ended by itself with {status}", now)
         self.crashes += 1
-        waiting, self._awaiting_crash = self._awaiting_crash, []
-        for crash in waiting:
-            if not crash.called:
-                crash.callback(None)
+        while self._awaiting_crash:
+            self._awaiting_crash[0].callback(None)
 
     def next_crash(self, clock: IReactorTime) -> Deferred[None]:
         """Return what fires when it crashes, or fails if nothing is heard of that within `CRASH_SHOWS`."""
         crash: Deferred[None] = Deferred()
         self._awaiting_crash.append(crash)
-        return crash.addTimeout(CRASH_SHOWS, clock)
+
+        def awaited_no_more(outcome: Failure | None) -> Failure | None:
+            self._awaiting_crash.remove(crash)
+            return outcome
+
+        return crash.addBoth(awaited_no_more).addTimeout(CRASH_SHOWS, clock)
 
     def ended(self) -> None:
         """Nothing of its process is left."""
