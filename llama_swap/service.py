@@ -166,8 +166,7 @@ class SwapService(Service):
         """Take over from twisted, which would make the exit status of twistd tell of the signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
-        if self._terminal is None or not self._terminal.is_outlived:
-            signal.signal(signal.SIGHUP, self._told_to_hang_up)
+        signal.signal(signal.SIGHUP, self._told_to_hang_up)
 
     def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_once)

@@ -26,25 +26,24 @@ SAID_WITHIN = 5.0
 
 
 class Terminal(Service):
-    """How the program stands to a terminal.  While the service runs, it is seen when that closes."""
+    """How the program stands to a terminal.  While the service runs, it is seen when that closes.
+
+    Where SIGHUP is ignored at the start, as `nohup` has it, the program is to outlive its terminal: it stands to none.
+    """
 
     _log: ClassVar[Logger] = Logger()
 
-    def __init__(self, clock: Any, *, is_used: bool, is_outlived: bool) -> None:
-        """`is_used`: stdin, stdout or stderr is one that is there; `is_outlived`: SIGHUP is ignored, as `nohup` wants.
-
-        `clock` is an IReactorTime.
-        """
-        self.is_outlived = is_outlived
+    def __init__(self, clock: Any, *, is_used: bool) -> None:
+        """`clock` is an IReactorTime; `is_used`: there is one, and it is not to be outlived."""
         self._clock = clock
-        self._is_used = is_used and not is_outlived
+        self._is_used = is_used
         self._next_step: IDelayedCall | None = None
 
     @classmethod
     def at_start(cls, clock: Any) -> Terminal:
         """Return how this process stands to one."""
-        is_used = any(map(os.isatty, (0, 1, 2))) and _is_there()
-        return cls(clock, is_used=is_used, is_outlived=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+        is_outlived = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        return cls(clock, is_used=not is_outlived and any(map(os.isatty, (0, 1, 2))) and _is_there())
 
     def startService(self) -> None:
         """Begin to look."""

@@ -167,10 +167,10 @@ class StartTests(ServiceCase):
 class TerminalTests(ServiceCase):
     """SIGHUP in a terminal, which may be its last word."""
 
-    def start_in(self, *, is_there: bool, is_used: bool = True, is_outlived: bool = False) -> None:
+    def start_in(self, *, is_there: bool, is_used: bool = True) -> None:
         """Start the service in a terminal."""
         self.patch(terminal_module, "_is_there", lambda: is_there)
-        terminal = Terminal(self.loop, is_used=is_used, is_outlived=is_outlived)
+        terminal = Terminal(self.loop, is_used=is_used)
         self.service = self.make_service("127.0.0.1:8080", terminal)
         self.start()
 
@@ -211,11 +211,6 @@ class TerminalTests(ServiceCase):
         self.start_in(is_there=False, is_used=False)
         self.signal(signal.SIGHUP)
         self.assertEqual((self.events.done[-1], self.loop.stops), ("reload", 0))
-
-    def test_outlived(self) -> None:
-        """Where SIGHUP was ignored at the start, it still is."""
-        self.start_in(is_there=True, is_outlived=True)
-        self.assertEqual(set(self.handlers), {signal.SIGTERM, signal.SIGINT})
 
 
 class DrainTests(ServiceCase):

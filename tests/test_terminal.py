@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,9 +23,9 @@ class TerminalTests(SynchronousTestCase):
         self.patch(terminal_module, "_is_there", lambda: self.is_there)
         self.terminal = self.started(is_used=True)
 
-    def started(self, *, is_used: bool, is_outlived: bool = False) -> Terminal:
+    def started(self, *, is_used: bool) -> Terminal:
         """Return how a program stands that runs until the end of the test."""
-        terminal = Terminal(self.clock, is_used=is_used, is_outlived=is_outlived)
+        terminal = Terminal(self.clock, is_used=is_used)
         terminal.startService()
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
         self.addCleanup(terminal.stopService)
@@ -105,14 +106,36 @@ class TerminalTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_without(self) -> None:
-        """Who uses none, or ignores SIGHUP, looks at none."""
+        """Who uses none looks at none."""
         self.terminal.stopService()
-        self.started(is_used=True, is_outlived=True)
         self.terminal = self.started(is_used=False)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.is_there = False
         self.hang_up()
         self.assertEqual(self.done, ["reload"])
+
+
+class StartTests(SynchronousTestCase):
+    """What is found at the start, in a terminal."""
+
+    def setUp(self) -> None:
+        self.patch(terminal_module.os, "isatty", lambda _: True)
+        self.patch(terminal_module, "_is_there", lambda: True)
+
+    def looks(self, handler: signal.Handlers) -> bool:
+        """Return whether the terminal matters to a program that was started with SIGHUP dealt with like this."""
+        self.patch(terminal_module.signal, "getsignal", lambda _: handler)
+        clock = Clock()
+        Terminal.at_start(clock).startService()
+        return bool(clock.getDelayedCalls())
+
+    def test_used(self) -> None:
+        """It is looked at."""
+        self.assertTrue(self.looks(signal.SIG_DFL))
+
+    def test_to_be_outlived(self) -> None:
+        """Whoever ignores SIGHUP is not to end with it."""
+        self.assertFalse(self.looks(signal.SIG_IGN))
 
 
 class ThereTests(SynchronousTestCase):
