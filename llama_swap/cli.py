@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
     arguments = vars(parser.parse_intermixed_args(words))
     command, *files = _words(arguments.pop("words"))
     if len(files) + (arguments["config"] is not None) > 1:
+        if "." not in files[0] and not os.path.exists(files[0]):  # noqa: PTH110 - no need for pathlib at each start
+            parser.error(f"there is no command {files[0]!r}: leave it out to serve, or write check or schema")
         named = " and ".join(filter(None, (arguments["config"], *files)))
         parser.error(f"one file, please, instead of {named}; --config-dir DIR takes more")
     arguments["config"] = arguments["config"] or next(iter(files), None)

@@ -52,7 +52,7 @@ class Listening:
         failures: list[Exception] = []
         self._listen(self._here).addCallbacks(self._keep, lambda failure: failures.append(failure.value))
         if failures:
-            raise CannotListen(f"cannot listen on {self.address.text}: {failures[0]}")
+            raise CannotListen(f"cannot listen on {self.address.text}: {_reason(failures[0])}")
 
     def told(self) -> str:
         """Return where it is, beginning with what to type to get there."""
@@ -117,9 +117,14 @@ class Listening:
         self._log.info("listening on {address} from now on", address=self.told())
 
     def _stay(self, failure: Failure) -> None:
-        reason = failure.getErrorMessage()
+        reason = _reason(failure.value)
         self._log.error(
             "`listen` has changed, but stays {address} until the next start: {reason}",
             address=self.address.text,
             reason=reason,
         )
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return why there is no socket; of those in the file system Twisted tells in terms of its lock."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

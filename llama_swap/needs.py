@@ -35,6 +35,7 @@ _DIRECTORY = re.compile(r"-C|--(chdir|working-directory)\b")
 """With these options (of `env` and its like), programs run in another directory than we do."""
 _DOWNLOAD = re.compile(r"(-hf|--hf-).*|-mu|--model-url|-dr|--docker-repo")
 """With these options, files that are not there are fetched."""
+_OUT_OF_REACH: Final = "out of reach: this user may not pass a directory above it"
 
 
 def program_for(words: Sequence[str], path: str | None) -> str | None:
@@ -51,6 +52,8 @@ def why_no_program(words: Sequence[str]) -> str:
     for file in (Path(directory, name) for directory in directories):
         if _is_file(file):
             return f"the program {str(file)!r} is not executable; make it so, with chmod +x"
+    if os.sep in name and (unfit := _unfit(name)):
+        return unfit
     return f"there is no program {name!r} here; install it, or write its full path"
 
 
@@ -76,8 +79,13 @@ def _missing_files(model: ModelConfig) -> Iterator[str]:
             Path(name).stat()
         except (FileNotFoundError, NotADirectoryError):
             yield f"there is no file {name!r} {'here' if Path(name).is_absolute() else f'in {_here()}'}"
+        except PermissionError:
+            yield f"the file {name!r} is {_OUT_OF_REACH}"
         except OSError as error:
             yield f"the file {name!r} cannot be used: {error.strerror}"
+        else:
+            if not os.access(name, os.R_OK):
+                yield f"the file {name!r} cannot be read by this user; allow it, with chmod"
 
 
 def _files(words: Sequence[str]) -> Iterator[str]:
@@ -103,6 +111,17 @@ def _here() -> str:
         return str(Path.cwd())
     except OSError:  # somebody has removed it, or may not let us know
         return "the current directory"
+
+
+def _unfit(name: str) -> str:
+    """Say why what is at this path is no program for us, if that is more than that nothing is there."""
+    try:
+        is_directory = Path(name).is_dir()
+    except PermissionError:
+        return f"the program {name!r} is {_OUT_OF_REACH}"
+    except OSError:
+        return ""
+    return f"{name!r} is a directory; write the path of the program in it" if is_directory else ""
 
 
 def _is_file(file: Path) -> bool:

@@ -129,6 +129,9 @@ class SwapService(Service):
 
     async def _last_answers(self) -> None:
         self._draining = answered = self._router.close()
+        if not answered.called:
+            told = "waiting for running answers, {most:g} s at most; the same signal again cuts them"
+            self._log.info(told, most=ANSWERS_MAY_TAKE)
         answered.addTimeout(0 if self._hurried else ANSWERS_MAY_TAKE, self._reactor)
         try:
             await answered

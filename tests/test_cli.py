@@ -170,6 +170,7 @@ class SpellingTests(CliTestCase):
         for argv, named in (
             (["--config"], "--config"),
             ([self.path, "other.yaml"], "other.yaml"),
+            (["serve", self.path], "there is no command 'serve'"),
             (["check", "--config", self.path, "other.yaml"], "other.yaml"),
             (["--config", self.path, "--lisen=x"], "--lisen"),
             (["--config", self.path, "--port=1"], "--port=1; use --listen HOST:PORT"),

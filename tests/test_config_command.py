@@ -120,6 +120,18 @@ class CommandTests(FindingsTestCase):
         lines = "cmd: >\n  x \\\n  --port 1\nproxy: http://a"
         self.assert_warnings(one_model(lines), (4, "models.m.cmd", "' --port' begins with a blank"))
 
+    def test_typography(self) -> None:
+        """Dashes and quotes as pages print them, and comments behind a command, are passed on, with a warning."""
+        for cmd, told in (
+            ("x --port 1 \u2013c 8", "'\u2013c' begins with a dash; type plain"),
+            ("x --port 1 \u2014ctx 8", "begins with a dash"),
+            ("x --port 1 --name \u201cx\u201d", "begins with a quote"),
+            ("|\n  x --port 1 # the port\n  -c 8", "# and what follows it are arguments"),
+        ):
+            self.assert_warnings(one_model(f"cmd: {cmd}"), (4, "models.m.cmd", told))
+        for cmd in ("x --port 1 --color=#fff a#b", "x --port 1 'a \u2013 b'", "|\n  # x\n  x --port 1"):
+            self.assert_warnings(one_model(f"cmd: {cmd}"))
+
     def test_no_shell(self) -> None:
         """What would be a second command is an argument."""
         marker = Path(self.mktemp())

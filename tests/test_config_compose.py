@@ -98,6 +98,17 @@ class TextTests(FindingsTestCase):
         self.assert_warnings(f"---\n{MODEL}---\nmodels: 7\n", (2, "", "first document"))
         self.assert_warnings(f"---\n{MODEL}...\n")
 
+    def test_layout(self) -> None:
+        """A key that is indented too far, and one without a blank behind its colon, are told in their lines."""
+        for text, line, told in (
+            ("a:\n  b: x\n   c: 1\n", 3, "indent this key as far as the one above it"),
+            ("a:\n  b: x\n     y\n   c: 1\n", 4, "indent this key as far as the one above it"),
+            ("a: b: c\n", 1, "quote a value that contains ': '"),
+            ("a:\n  b: c\n  d:1\n", 3, "with a blank behind the colon"),
+            ("a:\n  b: c\n  d:1\n  e: 2\n", 3, "with a blank behind the colon"),
+        ):
+            self.assert_errors(text, (line, "", told))
+
     def test_without_libyaml(self) -> None:
         """PyYAML's own parser, where libyaml is missing, reads the same."""
         text = "a: &x [1, 'null', |\n  two\n  ]\nb: {<<: {c: *x}}\n".replace("|\n  two\n  ", "two")

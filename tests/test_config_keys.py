@@ -57,6 +57,11 @@ class UnknownKeyTests(FindingsTestCase):
         ):
             self.assert_warnings(one_model(f"{SERVER}{key}: 1"), (5, f"models.m.{key}", part))
 
+    def test_other_blanks(self) -> None:
+        """A key that was indented with blanks from a web page is told as that."""
+        told = "begins with a blank that is no plain one: indent it with spaces"
+        self.assert_warnings(one_model(f"{SERVER}\u00a0ttl: 1"), (5, "models.m.'\\xa0ttl'", told))
+
     def test_command(self) -> None:
         """The only key that every model needs is known however it was typed."""
         for key in ("cdm", "mcd", "cmmd", "comand", "commnad", "CMD", "cm"):

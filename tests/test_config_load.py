@@ -77,6 +77,8 @@ class DocumentTests(FindingsTestCase):
         self.assertEqual(load("peers: {p: {proxy: http://p, models: [a]}}\n").config.models, {})
         for value in ("", "~", "{}"):
             self.assert_warnings(f"logRequests: true\nmodels: {value}\n", (2, "models", "no models"))
+        beside = "models:\nqwen:\n  cmd: x\n"
+        self.assert_warnings(beside, (1, "models", "indent 'qwen', so that it belongs"), (2, "qwen", "unknown key"))
         self.assert_errors("models: [a]\n", (1, "models", "not a list"))
         self.assert_errors("models: a\n", (1, "models", "not 'a'"))
 

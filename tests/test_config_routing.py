@@ -48,7 +48,7 @@ class GroupTests(FindingsTestCase):
         self.assert_warnings(
             MODELS + "groups: {g: {members: [a, a, bea]}}",
             (2, "groups.g.members[1]", "twice"),
-            (2, "groups.g.members[2]", "no model or alias 'bea'; did you mean 'bee'?"),
+            (2, "groups.g.members[2]", "no model or alias 'bea' (did you mean 'bee'?)"),
         )
 
     def test_shared_addresses(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
@@ -14,6 +15,7 @@ from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import listening as listening_module
+from llama_swap.errors import CannotListen
 from llama_swap.listen import Address
 from llama_swap.listening import Listening
 from tests.support_tls import make_certificates
@@ -72,6 +74,13 @@ class MoveTests(SynchronousTestCase):
             self.assertRegex(self.said(LogLevel.error), f"stays 127.0.0.1:1 until .*{reason}")
             self.assertEqual(self.listening.address, Address("127.0.0.1:1"))
         self.assertEqual(len(self.opened), 2)
+
+    def test_reason(self) -> None:
+        """What the system says is told as it says it, without the names of Twisted's lock files."""
+        error = OSError(2, "No such file or directory", "1234", None, "/nowhere/x.sock.lock")
+        self.patch(self.reactor, "listenUNIX", Mock(side_effect=error))
+        with self.assertRaisesRegex(CannotListen, "unix:/nowhere/x.sock: No such file or directory$"):
+            Listening(Address("unix:/nowhere/x.sock"), self.reactor, self.opened.append).start(Factory())
 
     def test_given(self) -> None:
         """Sockets of systemd come at the start only."""

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.command import split
 from llama_swap.config.model import Config, ModelConfig
-from llama_swap.needs import missing, why_no_program
+from llama_swap.needs import _missing_files, missing, why_no_program
 
 
 class NeedsTestCase(SynchronousTestCase):
@@ -54,8 +54,16 @@ class ProgramTests(NeedsTestCase):
         for name in ("m.gguf", str(self.file)):
             told = f"the program {str(self.file)!r} is not executable; make it so, with chmod +x"
             self.assertEqual(self.missing(name), [("a", told)])
-        for name in (str(self.directory), f"{self.file}/x", "nul\0"):
+        for name in (f"{self.file}/x", "nul\0", "./nul\0"):
             self.assertIn("there is no program", why_no_program([name]))
+
+    def test_no_file(self) -> None:
+        """A directory, and what stands where we may not look, is told as that."""
+        self.assertIn("is a directory", why_no_program([str(self.directory)]))
+        self.patch(Path, "is_dir", Mock(side_effect=PermissionError))
+        self.assertIn("is out of reach: this user", why_no_program(["/root/x"]))
+        self.patch(Path, "is_dir", Mock(side_effect=OSError))
+        self.assertIn("there is no program", why_no_program(["/root/x"]))
 
     def test_wishes(self) -> None:
         """What only a shell would find is not to be installed; the file's own warnings have told about it."""
@@ -120,6 +128,14 @@ class FileTests(NeedsTestCase):
         """One that cannot be looked at is not said to be absent."""
         [(_, problem)] = self.missing(f"true -m /{'x' * 300}.gguf")
         self.assertIn("cannot be used: File name too long", problem)
+
+    def test_forbidden(self) -> None:
+        """One that this user may not read, or not even look at, is told as that."""
+        model = ModelConfig(id="m", cmd=("x", "-m", str(self.file)), proxy="http://127.0.0.1:1")
+        self.patch(os, "access", lambda path, mode: False)
+        self.assertIn("cannot be read by this user", next(_missing_files(model)))
+        self.patch(Path, "stat", Mock(side_effect=PermissionError))
+        self.assertIn("is out of reach", next(_missing_files(model)))
 
     def test_nowhere(self) -> None:
         """Files are looked for also when nobody can say which directory this is."""

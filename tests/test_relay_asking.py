@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import NobodyListens, UpstreamError
-from llama_swap.relay.asking import MOST, get_body, get_status
+from llama_swap.relay.asking import MOST, MOST_UNREAD, get_body, get_status
 from llama_swap.relay.endpoints import Dialer
 from tests.fakes_web import Endpoints
 
@@ -39,15 +39,30 @@ class StatusTests(SynchronousTestCase):
             self.assertEqual(sent, b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, host))
 
     def test_any_status(self) -> None:
-        """Any status is an answer; it is known with the head, and nothing else is read."""
-        for status in (200, 204, 301, 404, 503):
+        """Any status is an answer; the body is let come, so that its server can write it."""
+        for status in (200, 301, 404, 503):
             asked = self.ask()
             wire = self.upstream.accept()
-            wire.deliver(b"HTTP/1.1 %d X\r\nContent-Length: 9\r\n" % status)
+            wire.deliver(b"HTTP/1.1 %d X\r\nContent-Length: 3\r\n\r\nbo" % status)
             self.assertNoResult(asked)
-            wire.deliver(b"\r\nbo")
+            self.assertFalse(wire.aborted)
+            wire.deliver(b"d")
             self.assertEqual(self.successResultOf(asked), status)
             self.assertTrue(wire.aborted)
+            wire.settle()
+
+    def test_no_end(self) -> None:
+        """A body that is too long, breaks off or does not end in time takes nothing from the status."""
+        for leave in (
+            lambda asked, wire: wire.deliver(b"x" * (MOST_UNREAD + 1)),
+            lambda asked, wire: wire.lose(ConnectionLost()),
+            lambda asked, wire: asked.cancel(),
+        ):
+            asked = self.ask()
+            wire = self.upstream.accept()
+            wire.deliver(b"HTTP/1.1 404 X\r\nContent-Length: 1000000\r\n\r\nx")
+            leave(asked, wire)
+            self.assertEqual(self.successResultOf(asked), 404)
             wire.settle()
 
     def test_whole_answer_in_one_packet(self) -> None:

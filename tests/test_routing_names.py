@@ -58,6 +58,15 @@ class NamesTests(SynchronousTestCase):
             self.assertIn(repr(name), error)
             self.assertIn("/v1/models", error)
 
+    def test_misspelled(self) -> None:
+        """A name that is much like one that is listed is asked about, whatever its case; others are not given away."""
+        for name in ("qwen2", "QWEN", "qwn"):
+            self.assertIn("did you mean 'qwen'? GET /v1/models", self.not_found(name))
+        for name in ("gemma", "qwen" * 100):
+            self.assertNotIn("did you mean", self.not_found(name))
+        hidden = Names(Config(models={"qwen": make_model("qwen", unlisted=True)}))
+        self.assertNotIn("did you mean", str(self.assertRaises(NotFound, hidden.resolve, "qwen2")))
+
     def test_not_a_member(self) -> None:
         """A profile's name with anything but a member is an error that lists the members, also for `find`."""
         for name in ("coding:a:b", "coding:gpt-5", "coding:"):

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IAddress
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -250,9 +251,11 @@ class DrainTests(ServiceCase):
         self.successResultOf(self.make_service("127.0.0.1:8081").stopService())
 
     def test_answers_end(self) -> None:
-        """Running answers may end; then the models go."""
+        """Running answers may end, and who waits for them is told; then the models go."""
         lease = self.load("a")
-        ended = self.service.stopService()
+        with capturedLogs() as events:
+            ended = self.service.stopService()
+        self.assertIn("waiting for running answers, 30 s at most", str(formatEvent(events[-1])))
         self.loop.advance(ANSWERS_MAY_TAKE - 1)
         self.assertEqual(self.launcher.child("a").asked, [])
         lease.release()

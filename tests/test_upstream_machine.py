@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import NotReadyInTime, StartFailed, SwapError
 from llama_swap.upstream import machine
+from llama_swap.upstream.launcher import ExitStatus
 from llama_swap.upstream.machine import Core, new_process
 from tests.fakes import FakeChild, FakeLauncher, FakeListener, FakeReadiness, make_model
 
@@ -273,6 +274,15 @@ class LogTests(MachineCase):
         self.start()
         told = ["model m ended with exit status 3 before it was ready", "m: stopped"]
         self.assertEqual(self.logged(lambda: self.child.exit(3)), told)
+
+    def test_killed(self) -> None:
+        """Where SIGKILL was not ours, memory may be why; a shell around the server passes it on in its status."""
+        for status, told in (
+            (ExitStatus(signal=9), "signal 9 (SIGKILL), as when memory runs out (dmesg tells)"),
+            (ExitStatus(code=137), "exit status 137, as when memory runs out (dmesg tells)"),
+            (ExitStatus(signal=6), "signal 6 (SIGABRT)"),
+        ):
+            self.assertEqual(status.unasked(), told)
 
     def test_crash(self) -> None:
         """The same, of one that was ready."""

@@ -260,10 +260,14 @@ class HealthTests(ProberCase):
 
     def test_says_what_came_last(self) -> None:
         """What the last probe met is told, and what may help; a server that may be loading was asked rightly."""
+        loads = "if it needs longer to load, raise healthCheckTimeout"
         met: list[tuple[int | Exception, str]] = [
-            (NobodyListens("refused"), "connection refused; compare the port in `cmd` with that in `proxy`"),
+            (
+                NobodyListens("refused"),
+                f"connection refused; {loads}, else compare the port in `cmd` with that in `proxy`",
+            ),
             (404, "it answered 404; set `checkEndpoint` to a path that it answers with 200, or to none"),
-            (503, "it answered 503"),
+            (503, f"it answered 503; {loads}"),
             (UpstreamError("it closed the connection."), "it closed the connection"),
         ]
         for last, words in met:
@@ -277,7 +281,7 @@ class HealthTests(ProberCase):
         healthy = self.prober.healthy(self.model)
         while not healthy.called:
             self.clock.advance(0.25)
-        self.assertTrue(str(self.failureResultOf(healthy, NotReadyInTime).value).endswith("the last try: no answer"))
+        self.assertIn("the last try: no answer; if", str(self.failureResultOf(healthy, NotReadyInTime).value))
 
     def test_probe_hangs(self) -> None:
         """A probe that is never answered stands for 5 s only; the next one may succeed."""

@@ -8,7 +8,7 @@ pipes and redirections mean nothing here.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from llama_swap.config.macros import is_comment
 from llama_swap.config.shell import wishes
@@ -24,6 +24,8 @@ _ESCAPED = re.compile(r"""\\([$`"\\])""")
 """What a `\\` takes its meaning from within double quotes (POSIX 2.2.3)."""
 _CONTINUED = re.compile(r"\\[ \t]*\n|(?<!\\)\\[ \t]*\Z")
 _MISSPELT_PORT = re.compile(r"\$PORT\b|(?<!\$)\{PORT\}")
+_TYPOGRAPHIC = {"\u2013": "dash", "\u2014": "dash", "\u2212": "minus sign", "\u201c": "quote", "\u2018": "quote"}
+"""What web pages and word processors make of `-`, `--` and quotes, none of which means anything to a program."""
 _PORT_OPTION = re.compile(r"(?:^|\s)--port[=\s]+([0-9]{1,5})(?!\S)")
 
 
@@ -77,13 +79,23 @@ def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]
         found.error(written, "contains a NUL character, which no command can")
     elif not words[0]:
         found.error(written, "begins with an empty word where the program's name belongs")
-    folded = next((word for word in words if word.startswith(" -")), None)
-    if folded is not None:
-        message = f"the argument {folded!r} begins with a blank: lines of a `>` block end without \\, those of `|` may"
-        found.warn(written, message)
-    for wish in wishes(words):
-        found.warn(written, wish)
+    for doubt in (*_doubts(words), *wishes(words)):
+        found.warn(written, doubt)
     return tuple(words)
+
+
+def _doubts(words: Sequence[str]) -> Iterator[str]:
+    """Yield what is most likely not meant as it is written."""
+    for word in words:
+        if word.startswith(" -"):
+            yield f"the argument {word!r} begins with a blank: lines of a `>` block end without \\, those of `|` may"
+            break
+    for word in words:
+        if word[:1] in _TYPOGRAPHIC:
+            yield f"the argument {word!r} begins with a {_TYPOGRAPHIC[word[0]]}; type plain - and quotes"
+            break
+    if "#" in words:
+        yield "# and what follows it are arguments; a comment needs a line of its own, in a block with `|`"
 
 
 def warn_misspelt_port(written: Scalar, found: Findings) -> None:

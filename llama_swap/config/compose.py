@@ -28,6 +28,9 @@ _TAGS = _TYPED | {None, "!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"}
 _HALF = re.compile(r"[\ud800-\udfff]")  # an escape can say it, but UTF-8 cannot, nor can what we write
 _LAYOUT = "check the indentation, and that quotes and brackets are closed"
 _BRACKETS = "; close the bracket, and quote values such as ${name} within brackets"
+_COLON = "; write `key: value`, with a blank behind the colon"
+_INDENTED = "; indent this key as far as the one above it, or quote the value above, if it is to go on here"
+_LONE_KEY = re.compile(r"\s+[\w-]+\s*")
 _HINTS = {
     "mapping values are not allowed": "quote a value that contains ': ', or write it as a block with `|`",
     "cannot start any token": "indent with spaces, not tabs, and quote values that begin with @, ` or %",
@@ -49,20 +52,24 @@ def compose(text: str, environ: Mapping[str, str], found: Findings) -> Node | No
     try:
         return _Composer(text, environ, found).document()
     except yaml.MarkedYAMLError as error:
-        raise _broken(error, found) from None
+        raise _broken(error, text, found) from None
     except yaml.reader.ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
         raise found.refusal(f"not valid YAML: {error.reason}", line=line) from None
 
 
-def _broken(error: Any, found: Findings) -> ConfigError:
-    """Say what the parser could not read, where it noticed, or where a bracket or quote was opened."""
+def _broken(error: Any, text: str, found: Findings) -> ConfigError:
+    """Say what the parser could not read, where it noticed, or where a bracket, a quote or a word was begun."""
     noticed, began = error.problem_mark or error.context_mark, error.context_mark
     problem = str(error.problem or error.context)
     hint = next((f"; {hint}" for known, hint in _HINTS.items() if known in problem), "")
     if began and error.context and ("flow" in error.context or "quoted" in error.context):
         problem, noticed = f"{error.context}: {problem} on line {noticed.line + 1}", began
         hint = _BRACKETS if "flow" in error.context else hint
+    elif began and "simple key" in str(error.context):
+        noticed, hint = began, _COLON
+    elif "mapping values" in problem and _LONE_KEY.fullmatch(text.splitlines()[noticed.line][: noticed.column]):
+        hint = _INDENTED
     return found.refusal(f"not valid YAML: {problem}{hint}", line=noticed.line + 1 if noticed else None)
 
 

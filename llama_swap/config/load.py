@@ -191,7 +191,10 @@ def _models_section(root: MapNode, found: Findings) -> MapNode:
     if section is None and (peers is None or peers.is_empty):
         found.error(root, "`models` is missing; it names the models and the command that starts each")
     elif section is not None and section.is_empty:
-        found.warn(section, "there are no models; add one with its `cmd`")
+        beside = (name for name, node in root.entries.items() if isinstance(node, MapNode) and "cmd" in node.entries)
+        model = next(beside, None)
+        remedy = "add one with its `cmd`" if model is None else f"indent {model!r}, so that it belongs here"
+        found.warn(section, f"there are no models; {remedy}")
     elif section is not None:
         found.error(section, f"must be a mapping of model names to their settings, not {section.summary}")
     return MapNode(root.line, root, "models")

@@ -38,7 +38,7 @@ class Known:
     def unknown(self, name: str) -> str:
         """Say that there is no model `name`, and which one may be meant."""
         close = get_close_matches(name, self.names, n=1)
-        meant = f"; did you mean {close[0]!r}?" if close else ""
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
         return f"there is no model or alias {name!r}{meant}"
 
     def model(self, node: Node, found: Findings) -> str | None:

@@ -13,12 +13,15 @@ from llama_swap.relay.headers import AnswerHead, Fields, OutboundFields, Outboun
 
 MOST = 1024 * 1024
 """Bytes of a body."""
+MOST_UNREAD = 64 * 1024
+"""Bytes of a body that nobody wants."""
 
 
 def get_status(dialer: Dialer, url: str, fields: Fields = ()) -> Deferred[int]:
-    """GET `url` (http or https) with these header fields, and fire with the status of the answer; its body is not read.
+    """GET `url` (http or https) with these header fields, and fire with the status of the answer.
 
-    Fails if there is no answer.  Once cancelled, the connection is closed.
+    Its body is let come, within limits: a server that cannot write it out would complain in its log.  Fails if there is
+    no answer.  Once cancelled, the connection is closed, and the status is what counts if it has come.
     """
     sink = _StatusSink()
     sink.exchange = exchange = Exchange(_request_for(url, fields), sink, dialer.pool(url))
@@ -54,30 +57,43 @@ def _request_for(url: str, fields: Fields = ()) -> OutboundRequest:
 
 @define(eq=False)
 class _StatusSink:
-    """An `AnswerSink` that has heard enough when the answer begins."""
+    """An `AnswerSink` that keeps the status, and fires when the answer is over."""
 
     exchange: Exchange = field(init=False)
     status: Deferred[int] = field(init=False)
+    _heard: int | None = None
+    _received: int = 0
 
     @status.default
     def _(self) -> Deferred[int]:
-        return Deferred(lambda _: self.exchange.abort())
+        return Deferred(lambda _: self._leave())
 
     def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
-        self.exchange.abort()
-        self.status.callback(head.status)
+        self._heard = head.status
 
     def data(self, data: bytes) -> None:
-        """Not reached: the exchange was ended when its answer began."""
+        self._received += len(data)
+        if self._received > MOST_UNREAD:
+            self._leave()
 
     def flush(self) -> None:
-        """Not reached either."""
+        """Nothing is done with what came."""
 
     def end(self) -> None:
-        """Not reached either."""
+        self._tell()
 
     def broken(self, error: SwapError) -> None:
-        self.status.errback(error)
+        if self._heard is None:
+            self.status.errback(error)
+        self._tell()
+
+    def _leave(self) -> None:
+        self.exchange.abort()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._heard is not None:
+            self.status.callback(self._heard)
 
 
 @define(eq=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import count
+from difflib import get_close_matches
+from itertools import count, islice
 
 from attrs import Factory, field, frozen
 
@@ -12,6 +13,11 @@ from llama_swap.errors import NotFound
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage, choose
 from llama_swap.scheduling.commands import Target
+
+LONGEST_SLIP = 200
+"""What is longer was not meant to be any model's name."""
+MOST_COMPARED = 300
+"""Names that a wrong one is compared with, which takes some 20 µs each."""
 
 
 @frozen
@@ -114,7 +120,16 @@ class Names:
         """Say what to do where nothing goes by `name`."""
         if owners := self.peers.owners(name):
             return f"several peers have it, so ask for {' or '.join(f'{peer}/{name}' for peer in owners)}"
-        return "GET /v1/models lists what there is"
+        return f"{self._meant(name)}GET /v1/models lists what there is"
+
+    def _meant(self, name: str) -> str:
+        """Ask for a model with a name much like this one, if there is any that everybody may know."""
+        if len(name) > LONGEST_SLIP:
+            return ""
+        known = (known for known, model in self._ids.items() if not self.config.models[model].unlisted)
+        spelled = {known.lower(): known for known in islice(known, MOST_COMPARED)}
+        close = get_close_matches(name.lower(), spelled, n=1)
+        return f"did you mean {spelled[close[0]]!r}? " if close else ""
 
     def _usage_of(self, name: str) -> Usage:
         target = self._anywhere(name)

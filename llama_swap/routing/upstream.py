@@ -70,7 +70,7 @@ class Upstream:
     def crashed(self, status: ExitStatus, now: float) -> None:
         """It has ended by itself when it was ready."""
         self.idle.stop()
-        self.mishap = Mishap(f"model {self.core.model.id} ended by itself with {status}", now)
+        self.mishap = Mishap(f"model {self.core.model.id} ended by itself with {status.unasked()}", now)
         self.crashes += 1
         while self._awaiting_crash:
             self._awaiting_crash[0].callback(None)

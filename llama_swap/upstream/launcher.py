@@ -13,6 +13,9 @@ from attrs import frozen
 
 from llama_swap.config.model import ModelConfig
 
+_KILLED = ", as when memory runs out (dmesg tells)"
+"""Whom the kernel takes memory from in need gets SIGKILL; a shell or container around it exits with 128 and that."""
+
 
 @frozen
 class ExitStatus:
@@ -20,6 +23,10 @@ class ExitStatus:
 
     code: int | None = None
     signal: int | None = None
+
+    def unasked(self) -> str:
+        """Return it as text, where nobody of ours has ended the process."""
+        return str(self) + (_KILLED if self.signal == signal.SIGKILL or self.code == 128 + signal.SIGKILL else "")
 
     def __str__(self) -> str:
         if self.signal is None:

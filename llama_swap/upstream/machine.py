@@ -82,7 +82,7 @@ class Core:
 
     def crashed(self, status: ExitStatus) -> None:
         """Say that the child ended by itself while it was of use."""
-        self._log.warn("{model} ended by itself with {status}", model=self.model.id, status=status)
+        self._log.warn("{model} ended by itself with {status}", model=self.model.id, status=status.unasked())
         self.state = "stopping"
 
     def failed(self, error: SwapError) -> None:
@@ -198,7 +198,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     @starting.upon(Process.ended).to(stopping)
     def died_young(process: Process, core: Core, probe: Deferred[None], status: ExitStatus) -> None:
         probe.cancel()
-        died = StartFailed(f"model {core.model.id} ended with {status} before it was ready")
+        died = StartFailed(f"model {core.model.id} ended with {status.unasked()} before it was ready")
         error = _with_reasons(core, died)
         core.failed(error)
         core.state = "stopping"

@@ -43,6 +43,7 @@ NOT_YET = (CancelledError, ConnectingCancelledError, ConnectError, DNSLookupErro
 """How asking a server fails that is not there yet, or that is too slow for one probe."""
 NOBODY = (Refused, NobodyListens)
 """How it fails where no server listens."""
+_IF_IT_LOADS = "if it needs longer to load, raise healthCheckTimeout"
 
 _T = TypeVar("_T")
 
@@ -168,15 +169,17 @@ class Prober:
 
 def _told_of_status(status: int) -> str:
     """Return what to say of an answer that is not 200: a server of 5xx may be loading, others were asked wrongly."""
-    wrongly = "; set `checkEndpoint` to a path that it answers with 200, or to none" if status < 500 else ""
-    return f"it answered {status}{wrongly}"
+    if status < 500:
+        return f"it answered {status}; set `checkEndpoint` to a path that it answers with 200, or to none"
+    return f"it answered {status}; {_IF_IT_LOADS}"
 
 
 def _told_of_failure(failure: Failure) -> NotYet:
     if failure.check(*NOBODY):
-        return NotYet("connection refused; compare the port in `cmd` with that in `proxy`", nobody=True)
+        remedy = f"{_IF_IT_LOADS}, else compare the port in `cmd` with that in `proxy`"
+        return NotYet(f"connection refused; {remedy}", nobody=True)
     if failure.check(CancelledError, ConnectingCancelledError):
-        return NotYet("no answer")
+        return NotYet(f"no answer; {_IF_IT_LOADS}")
     return NotYet(failure.getErrorMessage().rstrip("."))
 
 
