@@ -32,7 +32,7 @@ class RenderTests(SynchronousTestCase):
     """`render` and `describe`."""
 
     def test_shape(self) -> None:
-        """Every error has the four members of OpenAI's object, and says where it comes from."""
+        """Every error has the members of OpenAI's object and of Anthropic's, and says where it comes from."""
         for kind in all_errors():
             content_type, body = render(kind("it «broke»\n"), b"")
             self.assertEqual(content_type, b"application/json")
@@ -41,6 +41,7 @@ class RenderTests(SynchronousTestCase):
                 said,
                 {
                     "src": "llama-swap",
+                    "type": "error",
                     "error": {
                         "message": str(kind("it «broke»\n")),
                         "type": kind.type,

@@ -26,7 +26,7 @@ CHALLENGE = b'Basic realm="llama-swap"'
 def render(error: SwapError, accept: bytes) -> tuple[bytes, bytes]:
     """Return content type and body of an error, for a client that sends `accept`.
 
-    JSON in OpenAI's shape unless the client prefers to read text or HTML.
+    JSON, in a shape that is OpenAI's and Anthropic's at once, unless the client prefers to read text or HTML.
     """
     if b"application/json" not in accept:
         if b"text/html" in accept:
@@ -34,7 +34,7 @@ def render(error: SwapError, accept: bytes) -> tuple[bytes, bytes]:
             return b"text/html; charset=utf-8", page.encode()
         if b"text/plain" in accept:
             return b"text/plain; charset=utf-8", f"llama-swap: {error}\n".encode()
-    return b"application/json", json.dumps({"src": "llama-swap", "error": describe(error)}).encode()
+    return b"application/json", json.dumps({"src": "llama-swap", "type": "error", "error": describe(error)}).encode()
 
 
 def describe(error: SwapError) -> dict[str, str | None]:
