@@ -35,7 +35,7 @@ class HistoryTests(SynchronousTestCase):
             self.assertRegex(answer.body, rb"a: ready|ready.*a|model a")
             moved = proxy.get("/log")
             self.assertIn(moved.status, (301, 302, 307, 308))
-            self.assertEqual(moved.headers["Location"], "/logs")
+            self.assertEqual(moved.headers["Location"], "logs")
 
     def test_page(self) -> None:
         """A browser gets a page, and it starts nothing."""

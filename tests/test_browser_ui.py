@@ -3,69 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import __version__
 from tests.blackbox import ProxyUnderTest, fake_model
+from tests.support_browser import BUTTON, UiCase, side_by_side
 from tests.support_processes import wait_until
 from tests.test_blackbox_reload import reload
-from tests.webdriver import Browser
 
 ATTACK = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
 PAGES = ("models", "models/a", "activity", "logs", "playground", "performance", "hardware", "settings", "nonsense")
-STATE = """(key => [...document.querySelectorAll('#models tr')]
-    .find(row => row.querySelector('a').textContent === key)?.querySelector('.state').textContent)(arguments[0])"""
 SOMETHING = "document.querySelector('#page :is(tbody tr, .row, option, figure path, dd)')"
-BUTTON = "#models tr:nth-child({}) button"
-
-
-def side_by_side(**models: Any) -> dict[str, Any]:
-    """Return a configuration in which all models may run at once."""
-    return {"models": models, "groups": {"all": {"swap": False, "members": list(models)}}}
-
-
-class UiCase(SynchronousTestCase):
-    """A browser, and a proxy for each test."""
-
-    def setUp(self) -> None:
-        """Start the browser."""
-        self.browser = Browser()
-        self.addCleanup(self.browser.quit)
-
-    @contextmanager
-    def opened(self, page: str, config: dict[str, Any], user: str = "") -> Iterator[ProxyUnderTest]:
-        """Open a page; at the end there may be no complaint of the browser's."""
-        with ProxyUnderTest(config) as proxy:
-            self.root = f"http://{user}127.0.0.1:{proxy.port}"
-            self.open(page)
-            yield proxy
-            self.assertEqual(self.complaints(), [])
-            self.assertEqual(self.browser.run("return window.hit ?? 'not hit'"), "not hit")
-            self.browser.open("about:blank")
-
-    def open(self, page: str) -> None:
-        """Open a page, and wait until it is connected."""
-        self.browser.open(f"{self.root}/ui/{page}")
-        self.browser.wait_for("document.querySelector('#connection').dataset.state === 'live'")
-        self.browser.wait_for("document.querySelector('#page').children.length")
-
-    def complaints(self) -> list[str]:
-        """Return what the browser complains of, but for models' own answers."""
-        return [line for line in self.browser.complaints() if "/upstream/" not in line]
-
-    def text(self, selector: str) -> str:
-        """Return the text of an element."""
-        return str(self.browser.run("return document.querySelector(arguments[0]).textContent", selector))
-
-    def wait_for_state(self, model: str, state: str) -> None:
-        """Wait for what the list says of a model."""
-        self.browser.wait_for(f"{STATE} === arguments[1]", model, state)
 
 
 class ModelTests(UiCase):
@@ -175,12 +124,17 @@ class ModelTests(UiCase):
             self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 1")
             self.browser.wait_for("document.querySelector('#details').textContent.includes('Requests1')")
             self.browser.wait_for("document.querySelector('#own-log').textContent.includes('eval time')")
+            self.browser.press(" ")  # scrolls the page, of which the lines are but a part
+            self.assertEqual(self.text("#pause-label"), "Pause")
+            self.browser.type("#log", " ")
+            self.assertEqual(self.text("#pause-label"), "Resume")
             self.browser.click("#all-lines")
             self.browser.wait_for(
                 "document.querySelector('.sources [aria-current]')?.textContent === arguments[0]", key
             )
             self.open("models/none")
             self.browser.wait_for("document.querySelector('#state').textContent === 'There is no such model.'")
+            self.assertEqual(self.browser.run("return document.querySelector('#own-lines').offsetHeight"), 0)
 
     def test_first_slash(self) -> None:
         """A model whose name begins with a slash, as vLLM's do, is reached from the list, loaded, watched, unloaded."""
@@ -213,7 +167,9 @@ class ActivityTests(UiCase):
             self.browser.wait_for("document.querySelector('#under-way-table').hidden")
             stream.hang_up()
             self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 2")
-            self.browser.click("#finished-rows tr:nth-child(2) button")
+            self.browser.run(
+                "[1, 2].forEach(() => document.querySelector('#finished-rows tr:nth-child(2) button').click())"
+            )
             self.browser.wait_for("document.querySelector('dialog[open]')")
             self.assertIn('"content": "Hi"', self.text("#capture-parts pre"))
             self.browser.click("#capture-close")

@@ -114,7 +114,7 @@ class HistoryTests(InMemory):
 
     def test_moved(self) -> None:
         """`/log` leads to `/logs`, and takes its query along."""
-        for target, place in {"/log": b"/logs", "/log?bytes=5&x=%2F": b"/logs?bytes=5&x=%2F"}.items():
+        for target, place in {"/log": b"logs", "/log?bytes=5&x=%2F": b"logs?bytes=5&x=%2F"}.items():
             answer = self.ask(target)
             self.assertEqual((answer.code, answer.headers.getRawHeaders(b"Location")), (302, [place]))
 

@@ -54,8 +54,8 @@ class UiTests(SynchronousTestCase):
         return self.client.answer(method)
 
     def test_led_there(self) -> None:
-        """The root leads to the pages, and the list of the models' own servers to that of the models."""
-        for path, place in (("/", "/ui"), ("/upstream", "/ui/models")):
+        """The root leads to the pages, the list of the models' own servers to that of the models; also below a path."""
+        for path, place in (("/", "ui"), ("/upstream", "ui/models")):
             answer = self.ask(path)
             self.assertEqual((answer.status, answer["Location"]), (302, place), path)
 

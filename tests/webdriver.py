@@ -89,6 +89,11 @@ class Browser:
         """Type into an element, after what stands in it."""
         self._call("POST", f"/element/{self._find(selector)}/value", {"text": text})
 
+    def press(self, key: str) -> None:
+        """Press a key, wherever the focus is."""
+        strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
     def prefer(self, scheme: str) -> None:
         """Pretend that the user prefers a "light" or a "dark" look."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]

@@ -67,7 +67,7 @@ class LogRoutes:
 
     def _moved(self, request: Request) -> bytes:
         _, question, query = request.uri.partition(b"?")
-        request.redirect(b"/logs" + question + query)
+        request.redirect(b"logs" + question + query)
         return answer(request, TEXT, b"The log is at /logs.\n")
 
     def _logs(self, request: Request) -> bytes:

@@ -1,4 +1,7 @@
-"""The web interface's routes: one page under many paths, its files, and where browsers are led to it."""
+"""The web interface's routes: one page under many paths, its files, and where browsers are led to it.
+
+They are led there by relative addresses, as all in the pages are: a web server before us may have us below a path.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,12 @@ class UiRoutes:
 
     def home(self, request: Request) -> bytes:
         """Send browsers to the pages."""
-        request.redirect(b"/ui")
+        request.redirect(b"ui")
         return b""
 
     def upstreams(self, request: Request) -> bytes:
         """Send browsers to the page that leads to the models' own servers; list these for whoever does not go there."""
-        request.redirect(b"/ui/models")
+        request.redirect(b"ui/models")
         request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
         return f"<!doctype html><title>llama-swap: models</title>\n<ul>\n{self._links()}</ul>\n".encode()
 

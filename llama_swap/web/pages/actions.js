@@ -1,12 +1,14 @@
 // What can be done with a model: the same buttons in the list and on its own page.
 
-import { ownServer, refusal, tell } from "./api.js";
+import { ownServer, refusal, tell, visit } from "./api.js";
 import { icon, make } from "./dom.js";
 import { moment } from "./format.js";
-import { isActive } from "./live.js";
+import { isActive, listen, models, note } from "./live.js";
 import { complain } from "./notice.js";
 
-const loading = new Map(); // key -> what gives up waiting for it
+const waiting = new Map(); // key of a model that shall be loaded -> what gives that up, as long as it has not begun
+const starting = new Set(); // keys of those that have begun, until it is known what became of them
+const WORDS = { load: "Load", cancel: "Cancel", unload: "Unload" };
 
 /** Return {element, update(model)}: buttons to load and unload a model, and a link to its own server. */
 export function actionsOf(model) {
@@ -14,16 +16,16 @@ export function actionsOf(model) {
   const open = make("a", { className: "icon", target: "_blank", rel: "noopener", href: ownServer(model.key) }, icon("open"));
   open.title = "Open the model's own server, which loads it";
   open.setAttribute("aria-label", `Open the server of ${model.key}`);
-  act.addEventListener("click", () => (act.value === "load" ? load(model) : unload(model)));
+  act.addEventListener("click", () => ({ load, cancel, unload })[act.value](model.key));
   const element = make("div", { className: "actions" }, act, open);
-  const update = ({ state, peerID }) => {
-    const value = state === "stopped" ? "load" : "unload";
+  const update = ({ key, state, peerID }) => {
+    const value = state !== "stopped" ? "unload" : waiting.has(key) ? "cancel" : "load";
     act.hidden = Boolean(peerID);
     act.disabled = state === "stopping";
     if (act.value === value && act.textContent) return;
     act.value = value;
-    act.textContent = value === "load" ? "Load" : "Unload";
-    act.setAttribute("aria-label", `${act.textContent} ${model.key}`);
+    act.textContent = WORDS[value];
+    act.setAttribute("aria-label", `${act.textContent}${value === "cancel" ? " loading" : ""} ${key}`);
   };
   update(model);
   return { element, update };
@@ -44,23 +46,45 @@ export function showState(element, { state, peerID, failure }) {
 export const shortly = ({ message }) => message.split("; its last output was:\n")[0];
 
 /** Load a model by visiting its server. */
-async function load({ key }) {
-  const waiting = new AbortController();
-  loading.set(key, waiting);
+async function load(key) {
+  const visiting = new AbortController();
+  waiting.set(key, visiting);
+  note("models");
   try {
-    const response = await fetch(ownServer(key), { signal: waiting.signal, cache: "no-store", redirect: "manual" });
+    const response = await visit(ownServer(key), { signal: visiting.signal, redirect: "manual" });
     const ours = response.status >= 400 && (await response.clone().text()).startsWith('{"src": "llama-swap"');
     if (ours) complain(`${key} was not loaded: ${await refusal(response)}`);
     else response.body?.cancel();
   } catch (error) {
-    if (!waiting.signal.aborted) complain(`${key} was not loaded: ${error.message}`);
+    if (!visiting.signal.aborted) complain(`${key} was not loaded: ${error.message}`);
   } finally {
-    if (loading.get(key) === waiting) loading.delete(key);
+    waiting.delete(key);
+    note("models");
   }
 }
 
-async function unload({ key }) {
-  loading.get(key)?.abort();
+// A browser has few connections, and a load may take minutes: one that has begun goes on without a visitor.
+listen((kinds) => {
+  if (!kinds.has("models")) return;
+  for (const [key, visiting] of waiting) {
+    if (models.get(key)?.state !== "starting") continue;
+    starting.add(key);
+    visiting.abort();
+  }
+  for (const key of starting) {
+    const { state, failure } = models.get(key) ?? {};
+    if (state === "starting") continue;
+    starting.delete(key);
+    if (state === "stopped" && failure) complain(`${key} was not loaded: ${failure.message}`);
+  }
+});
+
+function cancel(key) {
+  waiting.get(key)?.abort();
+}
+
+async function unload(key) {
+  cancel(key);
   try {
     await tell(`api/models/unload/${encodeURIComponent(key)}`);
   } catch (error) {
@@ -69,7 +93,7 @@ async function unload({ key }) {
 }
 
 export async function unloadAll() {
-  for (const waiting of loading.values()) waiting.abort();
+  for (const visiting of waiting.values()) visiting.abort();
   try {
     await tell("api/models/unload");
   } catch (error) {

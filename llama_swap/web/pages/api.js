@@ -4,12 +4,21 @@
 export const ROOT = new URL("../../", import.meta.url);
 
 export const at = (path) => new URL(path, ROOT).href;
-export const modelPage = (key) => at(`ui/models/${encodeURIComponent(key)}`);
+export const modelPage = (key) => at(`ui/models?id=${encodeURIComponent(key)}`); // web servers rewrite paths, not queries
 export const ownServer = (key) => at(`upstream/${key.split("/").map(encodeURIComponent).join("/")}/`);
 
+/** Be fetch(), but for what people are told if there is nobody. */
+export async function visit(url, options = {}) {
+  try {
+    return await fetch(url, { cache: "no-store", ...options });
+  } catch (error) {
+    throw error instanceof TypeError ? new Error("the proxy does not answer") : error;
+  }
+}
+
 /** Return what the proxy says to a GET, from its JSON; throw an Error with its reason if it refuses. */
-export async function ask(path, options = {}) {
-  const response = await fetch(at(path), { cache: "no-store", ...options });
+export async function ask(path) {
+  const response = await visit(at(path));
   if (!response.ok) throw new Error(await refusal(response));
   return response.json();
 }
@@ -17,7 +26,7 @@ export async function ask(path, options = {}) {
 /** Have the proxy do something; throw an Error with its reason if it does not. */
 export async function tell(path, method = "POST", body = undefined) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
-  const response = await fetch(at(path), { method, headers, body: JSON.stringify(body) });
+  const response = await visit(at(path), { method, headers, body: JSON.stringify(body) });
   if (!response.ok) throw new Error(await refusal(response));
 }
 

@@ -6,15 +6,20 @@ import { bytes } from "./format.js";
 import { complain } from "./notice.js";
 
 const MOST_SHOWN = 500_000; // characters of a body
+let asking = false;
 
 /** Show what is kept of an entry of the activity, which may be no more than why it failed. */
 export async function showCapture({ id, model, req_path: path, error_msg: error, has_capture: isKept }) {
   let capture = null;
+  if (asking) return; // and a second click is none
+  asking = true;
   try {
     capture = isKept ? await ask(`api/captures/${id}`) : null;
   } catch (refused) {
     complain(refused.message);
     return;
+  } finally {
+    asking = false;
   }
   const dialog = make("dialog");
   fill(dialog, "capture-view");

@@ -8,7 +8,7 @@ const HEIGHT = 120;
 
 /** Return {element, update(series, from, to)}; series is [{name, points: [[time, value], …]}], times are in ms. */
 export function chart(title, { most = 0, format }) {
-    const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
   const pointer = draw("line", { class: "pointer", y1: 0, y2: HEIGHT, visibility: "hidden" });
   const grid = [0, 0.5, 1].map((part) => draw("line", { x1: 0, x2: WIDTH, y1: HEIGHT * part, y2: HEIGHT * part }));
   const lines = draw("g", {});

@@ -5,7 +5,6 @@ import { showCapture } from "./capture.js";
 import { fill, make, Rows, setText } from "./dom.js";
 import { count, duration, known, moment, NOTHING, speed } from "./format.js";
 import { models } from "./live.js";
-import { complain } from "./notice.js";
 
 const PAUSE = 500; // ms between two looks, however much happens
 
@@ -37,7 +36,7 @@ export class Finished {
     this.place = place;
     this.model = model;
     this.limit = limit;
-    this.rows = new Rows(this.#part("finished-rows"), (entry) => entry.id, makeRow);
+    this.rows = new Rows(this.#part("finished-rows"), ({ id, timestamp }) => `${id} ${timestamp}`, makeRow);
     this.#part("finished-head").append(...COLUMNS.map((column) => this.#heading(column)), make("th"));
     this.#part("newer").addEventListener("click", () => this.#turn(-1));
     this.#part("older").addEventListener("click", () => this.#turn(1));
@@ -89,19 +88,25 @@ export class Finished {
       const page = await ask(`api/metrics/activity?${query}`);
       if (question === this.#question) this.#show(page);
     } catch (error) {
-      if (question === this.#question) complain(`The activity cannot be shown: ${error.message}`);
+      if (question === this.#question) this.#say(`This cannot be shown: ${error.message}`);
     }
     clearTimeout(this.#timer);
     this.#timer = 0;
   }
 
+  #say(text) {
+    setText(this.#part("finished-none"), text);
+    this.#part("finished-none").hidden = !text;
+  }
+
   #show({ data, page, total, total_pages: pages }) {
+    if (page > pages && pages) return this.#turn(pages - page); // there were more before the proxy was started anew
     this.rows.show(data);
     for (const heading of this.place.querySelectorAll("th[data-key]")) {
       if (heading.dataset.key !== this.#sort) heading.removeAttribute("aria-sort");
       else heading.setAttribute("aria-sort", this.#order === "desc" ? "descending" : "ascending");
     }
-    this.#part("finished-none").hidden = total > 0;
+    this.#say(total ? "" : "No request has been answered yet.");
     this.place.querySelector("table").hidden = !total;
     this.place.querySelector(".pager").hidden = pages <= 1;
     setText(this.#part("page-number"), `Page ${count(page)} of ${count(pages)}`);

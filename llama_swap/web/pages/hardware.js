@@ -3,16 +3,19 @@
 import { ask } from "./api.js";
 import { fact, fill, make } from "./dom.js";
 import { bytes, count } from "./format.js";
+import { listen, now } from "./live.js";
 
 export function open(place) {
   fill(place, "page-hardware");
   show(place);
+  return listen((kinds) => kinds.has("connection") && now.connection === "live" && show(place));
 }
 
 async function show(place) {
   const none = place.querySelector("#none");
   try {
     const parts = partsOf(await ask("api/hardware"), await ask("api/version"));
+    none.hidden = true;
     place.querySelector("#parts")?.replaceChildren(...parts.map(section));
   } catch (error) {
     none.hidden = false;

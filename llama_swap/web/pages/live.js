@@ -9,8 +9,8 @@ const HIDDEN = 5_000; // ms; a browser has few connections for all pages of a si
 export const models = new Map();
 /** Requests under way, by number; each has `since`, in the time of this machine. */
 export const requests = new Map();
-/** How the connection is, and why; and which headers say to which session a request belongs. */
-export const now = { connection: "connecting", reason: "", sessionHeaders: [] };
+/** How the connection is, and why; whether the models are known; which headers tell the session of a request. */
+export const now = { connection: "connecting", reason: "", modelsKnown: false, sessionHeaders: [] };
 /** The states of the connection, in words. */
 export const STATUS = { live: "Connected", connecting: "Connecting…", waiting: "Disconnected" };
 
@@ -18,6 +18,7 @@ const listeners = new Set();
 const changed = new Set();
 let frame = 0;
 let hiding = 0;
+let wasLive = false;
 
 /** Have `tell(kinds)` called, at most once a frame, with a Set of what changed: "models", "requests", "profile",
  * "activity", "connection", "settings".  Return what ends it. */
@@ -25,6 +26,9 @@ export function listen(tell) {
   listeners.add(tell);
   return () => listeners.delete(tell);
 }
+
+/** How the connection is, and why, in words. */
+export const connection = () => [STATUS[now.connection], now.reason].filter(Boolean).join(": ");
 
 export function isActive(model) {
   return model.state !== "stopped" && model.state !== "unknown";
@@ -41,6 +45,8 @@ const stream = new EventStream(() => at("api/events?no-logs"), take, (state, rea
   now.connection = state;
   now.reason = reason;
   note("connection");
+  if (state === "live" && wasLive) note("activity"); // what happened in between nobody has told us
+  wasLive ||= state === "live";
 });
 
 export function start() {
@@ -54,6 +60,7 @@ export function start() {
 
 const TAKE = {
   modelStatus(told) {
+    now.modelsKnown = true;
     models.clear();
     for (const model of told) if (!models.has(model.id)) models.set(model.id, { ...model, key: model.id });
     note("models");
@@ -80,7 +87,8 @@ function take({ data }) {
   return 1;
 }
 
-function note(kind) {
+/** Have the listeners told of something. */
+export function note(kind) {
   changed.add(kind);
   frame ||= requestAnimationFrame(() => {
     frame = 0;

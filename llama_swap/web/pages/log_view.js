@@ -22,12 +22,16 @@ export class LogView {
   #frame = 0;
   #closed = new AbortController();
 
-  /** `onSources(names)` gets all sources that there are, `onSource(name)` one that has spoken; `hue(name)` is its colour. */
-  constructor(place, { onSources = () => {}, onSource = () => {}, hue = () => "none" } = {}) {
+  /**
+   * `onSources(names)` gets all sources that there are, `onSource(name)` one that has spoken; `hue(name)` is its colour.
+   * Its keys are obeyed within `keys`.
+   */
+  constructor(place, { onSources = () => {}, onSource = () => {}, hue = () => "none", keys = place } = {}) {
     fill(place, "log-view");
     this.place = place;
     this.onSource = onSource;
     this.hue = hue;
+    this.keys = keys;
     this.list = new RowList(this.#part("log"), (line, previous) => this.#rowOf(line, previous), () => this.#showFollow());
     this.feed = new Feed((from, text) => this.#take(from, text), onSources, (...status) => this.#showStatus(...status));
     this.list.wrap = true;
@@ -154,7 +158,7 @@ export class LogView {
     on("pause", "click", () => this.#pause(!this.#paused));
     on("wrap", "click", () => (this.list.wrap = toggle("wrap")));
     on("clear", "click", () => this.#clear());
-    document.addEventListener("keydown", (event) => this.#key(event), { signal: this.#closed.signal });
+    this.keys.addEventListener("keydown", (event) => this.#key(event), { signal: this.#closed.signal });
   }
 
   #pause(on) {

@@ -13,6 +13,7 @@ export function open(place) {
     onSources: show,
     onSource: (name) => sources.names.includes(name) || show([...sources.names, name]),
     hue: (name) => sources.hue(name),
+    keys: document,
   });
   let chosen = "";
 

@@ -2,12 +2,13 @@
 
 import { actionsOf, shortly, showState, unloadable, unloadAll } from "./actions.js";
 import { modelPage } from "./api.js";
-import { fill, isPressed, make, press, Rows, setText } from "./dom.js";
+import { fill, make, press, Rows, setText } from "./dom.js";
 import { count } from "./format.js";
-import { listen, models, requestsByModel } from "./live.js";
+import { connection, listen, models, now, requestsByModel } from "./live.js";
 import { showProfiles } from "./profiles.js";
 
 const MOST_ROWS = 300; // more are found by the filter
+const kept = { filter: "", onlyLoaded: false }; // what was chosen, for whoever comes back from the page of a model
 
 export function open(place) {
   fill(place, "page-models");
@@ -19,21 +20,27 @@ export function open(place) {
     requests = requestsByModel();
     const all = [...models.values()];
     const loaded = all.filter(unloadable).length;
-    const wanted = part("filter").value.trim().toLowerCase();
-    const onlyLoaded = isPressed(part("only-loaded"));
-    const found = all.filter((model) => (!onlyLoaded || unloadable(model)) && matches(model, wanted));
+    const wanted = kept.filter.trim().toLowerCase();
+    const found = all.filter((model) => (!kept.onlyLoaded || unloadable(model)) && matches(model, wanted));
     rows.show(found.slice(0, MOST_ROWS).map((model) => ({ ...model, requests: requests.get(model.key) ?? 0 })));
-    setText(part("loaded"), `${count(loaded)} of ${count(all.length)} loaded`);
+    setText(part("loaded"), now.modelsKnown ? `${count(loaded)} of ${count(all.length)} loaded` : "");
     part("unload-all").disabled = !loaded;
     part("none").hidden = found.length > 0;
-    setText(part("none"), all.length ? "No model matches." : "No models yet.");
+    const none = now.modelsKnown ? "No models yet." : connection();
+    setText(part("none"), all.length ? "No model matches." : none);
     part("more").hidden = found.length <= MOST_ROWS;
     setText(part("more"), `${count(found.length - MOST_ROWS)} more; the filter finds them.`);
   }
 
-  part("filter").addEventListener("input", show);
-  part("only-loaded").addEventListener("click", () => {
-    press(part("only-loaded"), !isPressed(part("only-loaded")));
+  part("filter").value = kept.filter;
+  part("filter").addEventListener("input", ({ target }) => {
+    kept.filter = target.value;
+    show();
+  });
+  press(part("only-loaded"), kept.onlyLoaded);
+  part("only-loaded").addEventListener("click", ({ currentTarget }) => {
+    kept.onlyLoaded = !kept.onlyLoaded;
+    press(currentTarget, kept.onlyLoaded);
     show();
   });
   part("unload-all").addEventListener("click", unloadAll);
@@ -41,7 +48,7 @@ export function open(place) {
   const profiles = showProfiles(part("profile-choice"), part("profile"));
   profiles.update();
   return listen((kinds) => {
-    if (kinds.has("models") || kinds.has("requests")) show();
+    if (kinds.has("models") || kinds.has("requests") || kinds.has("connection")) show();
     if (kinds.has("models") || kinds.has("profile")) profiles.update();
   });
 }

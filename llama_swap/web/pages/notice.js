@@ -2,14 +2,9 @@
 
 import { $ } from "./dom.js";
 
-const SHOWN = 12_000; // ms
-let timer = 0;
-
 export function complain(text) {
   $("notice-text").textContent = text;
   $("notice").hidden = false;
-  clearTimeout(timer);
-  timer = setTimeout(hush, SHOWN);
 }
 
 export function hush() {

@@ -1,6 +1,6 @@
 // How much of the machine is in use, over the last hour at most.
 
-import { at, refusal } from "./api.js";
+import { at, refusal, visit } from "./api.js";
 import { chart } from "./chart.js";
 import { fill, isPressed, press } from "./dom.js";
 import { bytes, rate } from "./format.js";
@@ -33,7 +33,7 @@ export function open(place) {
 
   async function look() {
     try {
-      const response = await fetch(at(`api/performance${latest && `?after=${encodeURIComponent(latest)}`}`), { cache: "no-store" });
+      const response = await visit(at(`api/performance${latest && `?after=${encodeURIComponent(latest)}`}`));
       if (closed) return;
       if (response.status === 503) return say("Nobody watches the hardware: performance.disabled is set.");
       if (!response.ok) throw new Error(await refusal(response));

@@ -1,6 +1,6 @@
 // A plain chat with a model, to see whether it works.
 
-import { ask, at, refusal } from "./api.js";
+import { ask, at, refusal, visit } from "./api.js";
 import { fill, make } from "./dom.js";
 import { counted, duration, speed } from "./format.js";
 import { listen, models } from "./live.js";
@@ -112,7 +112,7 @@ async function answer(model, messages, { chat, said, thought, after }, signal) {
   let problem = "";
   after.textContent = "Waiting…";
   try {
-    const response = await fetch(at("v1/chat/completions"), {
+    const response = await visit(at("v1/chat/completions"), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ model, messages, stream: true }),

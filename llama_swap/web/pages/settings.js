@@ -2,7 +2,7 @@
 
 import { ask, ROOT } from "./api.js";
 import { fact, fill } from "./dom.js";
-import { listen, now, STATUS } from "./live.js";
+import { connection, listen, now } from "./live.js";
 import * as theme from "./theme.js";
 
 export function open(place) {
@@ -17,7 +17,7 @@ export function open(place) {
       ["Commit", told.commit],
       ["Built", told.build_date],
       ["Address", ROOT.href],
-      ["Events", [STATUS[now.connection], now.reason].filter(Boolean).join(": ")],
+      ["Events", connection()],
       ["Sessions are told by", now.sessionHeaders.join(", ") || "nothing"],
     ];
     about.replaceChildren(...facts.flatMap(fact));
@@ -34,7 +34,10 @@ export function open(place) {
 
   show();
   askVersion();
-  const unlisten = listen((kinds) => (kinds.has("connection") || kinds.has("settings")) && show());
+  const unlisten = listen((kinds) => {
+    if (kinds.has("connection") || kinds.has("settings")) show();
+    if (kinds.has("connection") && now.connection === "live") askVersion(); // it may be another one
+  });
   return () => {
     unoffer();
     unlisten();

@@ -1,7 +1,7 @@
 // Server-sent events by fetch(), which (unlike EventSource) shows why a server refuses, lets the heartbeat be
 // watched, and slows the server down when the page cannot keep up.
 
-import { refusal } from "./api.js";
+import { refusal, visit } from "./api.js";
 
 const SILENCE = 40_000; // ms; the heartbeat comes each 15 s
 const FIRST_WAIT = 500;
@@ -67,7 +67,7 @@ export class EventStream {
       this.onStatus("connecting", "");
       let reason = "the proxy ended the stream";
       try {
-        const response = await fetch(this.url(), { signal: ended, cache: "no-store" });
+        const response = await visit(this.url(), { signal: ended });
         if (!response.ok) throw new Error(await refusal(response));
         this.onStatus("live", "");
         wait = FIRST_WAIT;

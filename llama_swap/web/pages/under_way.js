@@ -13,7 +13,7 @@ const TICK = 1000; // ms
 export function showUnderWay(place, model) {
   fill(place, "under-way-table");
   const part = (id) => place.querySelector(`#${id}`);
-  const rows = new Rows(part("under-way-rows"), (request) => request.id, makeRow);
+  const rows = new Rows(part("under-way-rows"), ({ id, timestamp }) => `${id} ${timestamp}`, makeRow);
 
   function update() {
     const found = [...requests.values()].filter((request) => model === null || request.model === model);
