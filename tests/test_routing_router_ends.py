@@ -183,6 +183,18 @@ class UnloadTests(RouterCase):
         self.child("a").exit()
         self.assertEqual(self.router.states(), {})
 
+    def test_all_while_others_wait(self) -> None:
+        """All who wait are told before anything stops: nothing is started for one of them on the way."""
+        lease, waiting = self.load("b"), [self.acquire("a")]
+        self.clock.advance(self.router.config.max_wait)
+        waiting.append(self.acquire("b", "p"))  # in which a would start beside b
+        self.router.unload_all()
+        self.assert_failed(waiting, Unavailable)
+        lease.release()
+        self.child("b").exit()
+        self.assertEqual((self.router.states(), self.launcher.launched()), ({}, ["b"]))
+        self.assert_at_rest()
+
     def test_all(self) -> None:
         """`unload_all` is over when the last is gone."""
         granted = self.acquire("a", "p")

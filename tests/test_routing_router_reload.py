@@ -6,8 +6,8 @@ from typing import Any
 
 from attrs import evolve
 
-from llama_swap.config.model import Config
-from llama_swap.errors import NotFound
+from llama_swap.config.model import Config, Group, Routing
+from llama_swap.errors import NotFound, Unavailable
 from llama_swap.routing.upstreams import RETIREMENT
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_model
@@ -128,6 +128,38 @@ class FollowTests(RouterCase):
         self.make_ready("a")
         self.assertEqual(self.successResultOf(waiting).model.cmd, ("new",))
         self.assertEqual(self.launcher.launched(), ["a"])
+
+    def test_address_of_a_leaving_process(self) -> None:
+        """A model that has another one's address by now waits for the end of that one's process."""
+        routing = Routing(groups={"g": Group(members=("a", "b", "c"), swap=False)})
+        self.router.follow(evolve(self.router.config, routing=routing))
+        lease = self.load("a")
+        self.change("a", proxy="http://127.0.0.1:9100")
+        self.change("b", proxy=lease.model.proxy)
+        waiting = self.acquire("b")
+        self.clock.advance(RETIREMENT - 1)
+        self.assertEqual(self.router.states(), {"a": "ready", "b": "starting"})
+        lease.release()
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.child("a").exit()
+        self.make_ready("b")
+        self.successResultOf(waiting).release()
+        self.assert_at_rest()
+
+    def test_gives_up_an_address(self) -> None:
+        """Nor does it come later, if nobody wants it any more by then."""
+        routing = Routing(groups={"g": Group(members=("a", "b", "c"), swap=False)})
+        self.router.follow(evolve(self.router.config, routing=routing))
+        lease = self.load("a")
+        self.change("a", proxy="http://127.0.0.1:9100")
+        self.change("b", proxy=lease.model.proxy)
+        waiting = self.acquire("b")
+        self.successResultOf(self.router.unload(["b"]))
+        self.assert_failed([waiting], Unavailable)
+        lease.release()
+        self.child("a").exit()
+        self.assertEqual(self.launcher.launched(), ["a"])
+        self.assert_at_rest()
 
     def test_live(self) -> None:
         """What does not concern the process holds at once: here the limit, and the `ttl` of an idle model."""

@@ -106,6 +106,15 @@ class UnloadTests(SchedulerCase):
         self.assertEqual(self.scheduler.stopped("a"), [Start("c")])
         self.assertEqual(self.scheduler.ready("c"), [Serve(third)])
 
+    def test_unloads_several(self) -> None:
+        """Nothing starts on the way for those who wait for what is to be unloaded as well."""
+        self.serve("a")
+        waiting = [self.ask(name)[0] for name in ("b", "c", "b")]
+        *rejections, rest = self.scheduler.unloaded("a", "b", "c")
+        self.assert_rejected(rejections, [waiting[0], waiting[2], waiting[1]], Unavailable)
+        self.assertEqual(rest, Stop("a"))
+        self.assertEqual(self.scheduler.stopped("a"), [])
+
     def test_unloads_what_is_not_there(self) -> None:
         """To unload a model that is gone, or leaving, is nothing."""
         self.assertEqual(self.scheduler.unloaded("a"), [])

@@ -27,6 +27,7 @@ from llama_swap.routing.selection import Usage
 from llama_swap.routing.turns import InTurn
 from llama_swap.routing.upstream import Mishap, Upstream
 from llama_swap.routing.upstreams import Upstreams
+from llama_swap.routing.vacancy import Vacancy
 from llama_swap.scheduling.commands import Command, Drop, Reject, Serve, Start, Stop, Target, Ticket
 from llama_swap.scheduling.fifo import FIFOScheduler
 from llama_swap.scheduling.rules import rules_of
@@ -56,7 +57,7 @@ class Router:
         self.clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher
-        self._readiness = readiness
+        self._readiness = Vacancy(readiness, lambda: self._upstreams.values())  # noqa: PLW0108 -- not there yet
         self._observer: Observer = observer or Unobserved()
         self._scheduler = FIFOScheduler(rules_of(config))
         self._upstreams = Upstreams(config, clock, self._upstream, self._overdue)
@@ -151,7 +152,12 @@ class Router:
 
     def unload(self, models: Iterable[str]) -> Deferred[None]:
         """Stop `models`, whoever uses them.  Fires when nothing of them is left."""
-        return gatherResults([self._end_of(model) for model in models], consumeErrors=True).addCallback(lambda _: None)
+        unwanted = {model: self._upstreams[model] for model in models}
+        for upstream in unwanted.values():
+            upstream.backoff.reset()
+        ends = [upstream.end() for upstream in unwanted.values()]  # those of now, whatever starts once they stop
+        self._execute(self._scheduler.unloaded(*unwanted))
+        return gatherResults(ends, consumeErrors=True).addCallback(lambda _: None)
 
     def unload_all(self) -> Deferred[None]:
         """Stop every model."""
@@ -184,12 +190,6 @@ class Router:
         self._awaiting_quiet.append(quiet)
         self._notice_quiet()
         return quiet
-
-    def _end_of(self, model: str) -> Deferred[None]:
-        upstream = self._upstreams[model]
-        upstream.backoff.reset()
-        self._execute(self._scheduler.unloaded(model))
-        return upstream.end()
 
     # -- what processes report (`Listener`) -------------------------------------------------------------------
 

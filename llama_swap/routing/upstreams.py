@@ -5,7 +5,7 @@ The two differ after the configuration has changed, for as long as a process sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -39,6 +39,10 @@ class Upstreams:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_id)
+
+    def values(self) -> Iterable[Upstream]:
+        """Return them all."""
+        return self._by_id.values()
 
     def get(self, model: str) -> Upstream | None:
         """Return a model, if it is there."""

@@ -149,10 +149,18 @@ class FIFOScheduler:
         """A model was not used for its `ttl`.  Ignored if somebody uses or waits for it by now."""
         return [] if self._serving[model] or self._queue.count(model) else self._stop(model)
 
-    def unloaded(self, model: str) -> list[Command]:
-        """Somebody wants the model gone, whoever uses it."""
-        error = Unavailable(f"model {model} was unloaded while the request waited for it")
-        return self._reject_waiting(model, error) + self._stop(model) + self._drain()
+    def unloaded(self, *models: str) -> list[Command]:
+        """Somebody wants these models gone, whoever uses them.
+
+        None stops before all who wait for any of them are told: else what one leaves room for would start.
+        """
+        commands: list[Command] = []
+        for model in models:
+            error = Unavailable(f"model {model} was unloaded while the request waited for it")
+            commands += self._reject_waiting(model, error)
+        for model in models:
+            commands += self._stop(model)
+        return commands + self._drain()
 
     def reconfigured(self, rules: Rules, *, stale: Set[str], lost: Set[Ticket]) -> list[Command]:
         """Other rules hold from now on.
