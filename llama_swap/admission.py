@@ -67,19 +67,48 @@ class _Admission:
     def __init__(self, port: Port, clock: IReactorTime) -> None:
         self._port: Any = port
         self._clock = clock
-        self._let_in = port.doRead
         self._rested: float | None = None
 
     def look(self) -> None:
         """Clients are waiting."""
-        room, before = _room(self._port.fileno()), self._port.sessionno
-        if room > 0:
-            # There may be less: of all descriptors but the next one it is not known here whether they are taken.
-            batch = 1 if self._is_tight else 1 + room // 2
-            self._port.numberAccepts = min(BURST, batch)
-            self._let_in()
-        if self._port.sessionno == before:  # whatever the reason: it will be the same if it is tried at once
+        room = _room(self._port.fileno())
+        # There may be less: of all descriptors but the next one it is not known here whether they are taken.
+        if room <= 0 or not self._let_in(min(BURST, 1 if self._is_tight else 1 + room // 2)):
             self._rest()
+
+    def _let_in(self, most: int) -> bool:
+        """Let in so many clients, if there are; return False if one that is there cannot be had.
+
+        This is what Twisted's port does, without describing to the factory, which does not care, where each comes from.
+        """
+        listener = self._port.socket
+        family, kind, protocol = int(listener.family), int(listener.type), listener.proto
+        for _ in range(most):
+            try:
+                descriptor, peer = listener._accept()  # noqa: SLF001 -- `accept` looks up family and kind for each
+            except (BlockingIOError, ConnectionAbortedError):
+                return True
+            except OSError:
+                return False
+            self._welcome(socket.socket(family, kind, protocol, descriptor), peer)
+        return True
+
+    def _welcome(self, sock: socket.socket, peer: Any) -> None:
+        port = self._port
+        if len(peer) == 4 and peer[3]:  # an address of IPv6 that is of one interface, and names it
+            peer = (socket.getnameinfo(peer, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0], *peer[1:])
+        port.sessionno += 1
+        transport = None
+        try:
+            client = port.factory.buildProtocol(None)
+            transport = port.transport(sock, client, peer, port, port.sessionno, port.reactor)
+            client.makeConnection(transport)
+        except Exception:  # noqa: BLE001 -- no more room in epoll, for example; others may have better luck
+            self._log.failure("a client could not be let in")
+            if transport is None:
+                sock.close()
+            else:
+                transport.abortConnection()
 
     @property
     def _is_tight(self) -> bool:

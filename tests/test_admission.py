@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -19,27 +21,45 @@ from llama_swap import admission
 from llama_swap.admission import BURST, EPISODE, KEPT, REST, admit_by_descriptors
 
 
+class Listener:
+    """A listening socket, with clients who come in a pair, as long as there are any."""
+
+    family, type, proto = socket.AF_UNIX, socket.SOCK_STREAM, 0
+
+    def __init__(self) -> None:
+        self.waiting = 1000
+        self.error: OSError = BlockingIOError()
+
+    def _accept(self) -> tuple[int, str]:
+        if not self.waiting:
+            raise self.error
+        self.waiting -= 1
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        return ours.detach(), ""
+
+
 class FakePort(Port):
-    """Lets `lets_in` clients in each time, or none."""
+    """Hears of clients, and makes nothing of them."""
 
     def __init__(self) -> None:
         self.connected = True
         self.disconnecting = False
-        self.numberAccepts = 1000
         self.sessionno = 0
         self.reads = True
-        self.lets_in = 1
-        self.batches: list[int] = []
-        self.transport = None
+        self.socket = Listener()
+        self.factory = Factory.forProtocol(Protocol)
+        self.reactor = None
+        self.transport = self.forget
 
     def fileno(self) -> int:
         """Return an open descriptor."""
         return 0
 
-    def doRead(self) -> None:
-        """Let clients in."""
-        self.batches.append(self.numberAccepts)
-        self.sessionno += self.lets_in
+    def forget(self, sock: socket.socket, *_: object) -> object:
+        """Be a transport that nothing is to come of."""
+        sock.close()
+        return object()
 
     def stopReading(self) -> None:
         """Do not want to hear of clients."""
@@ -67,6 +87,12 @@ class AdmissionTests(SynchronousTestCase):
         """Keep a line of the log."""
         self.lines.append(formatEvent(event))
 
+    def let_in(self) -> int:
+        """Have the port told of clients; return how many it has taken."""
+        before = self.port.socket.waiting
+        self.port.doRead()
+        return int(before - self.port.socket.waiting)
+
     def lowest(self) -> int:
         """Return the lowest number that a descriptor can have."""
         lowest = os.dup(0)
@@ -79,8 +105,7 @@ class AdmissionTests(SynchronousTestCase):
         few = next(few for few in count(lowest) if few - min(KEPT, few // 8) - lowest == BURST)
         for allowed, batch in ((100_000, BURST), (-1, BURST), (few, 1 + BURST // 2)):
             self.allowed = allowed
-            self.port.doRead()
-            self.assertEqual(self.port.batches.pop(), batch)
+            self.assertEqual(self.let_in(), batch)
         self.assertEqual((self.clock.getDelayedCalls(), self.lines), ([], []))
 
     def test_no_room(self) -> None:
@@ -93,8 +118,8 @@ class AdmissionTests(SynchronousTestCase):
                 self.clock.advance(REST)
                 self.assertTrue(self.port.reads)
             self.allowed = 100_000
-            self.port.doRead()
-        self.assertEqual((self.port.batches, len(self.lines)), ([1, 1, 1], 1))
+            self.assertEqual(self.let_in(), 1)
+        self.assertEqual(len(self.lines), 1)
         self.assertIn("clients have to wait, since no file descriptors are left for them: ", self.lines[0])
         self.clock.advance(EPISODE + 1)
         self.allowed = 5
@@ -110,17 +135,35 @@ class AdmissionTests(SynchronousTestCase):
             raise OSError
 
         self.patch(admission.os, "dup", dup)
-        self.port.doRead()
-        self.assertEqual((self.port.reads, self.port.batches), (False, []))
+        self.assertEqual((self.let_in(), self.port.reads), (0, False))
         self.clock.advance(REST)
 
     def test_trouble(self) -> None:
-        """If nobody comes in for whatever reason, the system is not asked again at once."""
-        self.port.lets_in = 0
-        self.port.doRead()
-        self.assertEqual((self.port.reads, len(self.port.batches)), (False, 1))
+        """If one cannot be had, for whatever reason, the system is not asked again at once."""
+        self.port.socket.waiting = 2
+        self.port.socket.error = OSError(errno.ENFILE, "")
+        self.assertEqual((self.let_in(), self.port.reads), (2, False))
         self.clock.advance(REST)
         self.assertTrue(self.port.reads)
+
+    def test_nobody(self) -> None:
+        """That there are no more, or that one has left in between, is no trouble."""
+        for error in (BlockingIOError(), ConnectionAbortedError()):
+            self.port.socket.waiting = 2
+            self.port.socket.error = error
+            self.assertEqual((self.let_in(), self.let_in(), self.port.reads, self.lines), (2, 0, True, []))
+
+    def test_defect(self) -> None:
+        """What goes wrong with one does not keep the others out."""
+        open_before = len(list(Path("/proc/self/fd").iterdir()))
+
+        def fail(*_: object) -> object:
+            raise OSError(errno.ENOSPC, "no room in epoll")
+
+        self.port.transport = fail
+        self.port.socket.waiting = 3
+        self.assertEqual((self.let_in(), self.port.reads, len(self.flushLoggedErrors(OSError))), (3, True, 3))
+        self.assertEqual(len(list(Path("/proc/self/fd").iterdir())), open_before)
 
     def test_end(self) -> None:
         """A port that is closed meanwhile stays closed."""
