@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from llama_swap.web import site
 from llama_swap.web.channel import HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, PIPELINED, STALL_TIMEOUT
 from llama_swap.web.heads import HEAD_LIMIT
+from llama_swap.web.patience import LEAST
 from llama_swap.web.request import body_of
 from llama_swap.web.site import GIVE_BACK_AFTER
 from tests.fakes_web import site_of
@@ -227,7 +228,7 @@ class PatienceTests(ChannelTestCase):
         """Check that the connection lasts so long, and not longer."""
         self.clock.advance(seconds - 0.01)
         self.assertFalse(self.client.wire.disconnecting)
-        self.clock.advance(0.02)
+        self.clock.advance(0.01 + LEAST)
         self.assertTrue(self.client.wire.disconnecting)
         self.end()
 

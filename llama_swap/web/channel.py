@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
@@ -19,7 +19,7 @@ from llama_swap.errors import BadRequest, SwapError
 from llama_swap.relay.chunked import ChunkedBody, MalformedChunks, SizedBody
 from llama_swap.web.errors import last_answer
 from llama_swap.web.heads import RequestHead, judge_unfinished, parse_request_head
-from llama_swap.web.patience import Patience
+from llama_swap.web.patience import Deadline, Patience
 
 if TYPE_CHECKING:
     from llama_swap.web.access_log import AccessLog
@@ -43,7 +43,7 @@ _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 class Surroundings(Protocol):
     """What a channel shares with the others of its site."""
 
-    reactor: IReactorTime
+    patience: Patience
     access_log: AccessLog | None
     tunnels: set[SwapChannel]
     """Those that have left HTTP."""
@@ -63,7 +63,7 @@ class SwapChannel(HTTPChannel):
     site: Surroundings
     transport: Any
     requests: list[Any]
-    _patience: Patience
+    _deadline: Deadline
     _head: RequestHead  # of the request that is being read
     _peer: IAddress | None = None
     _unread = b""
@@ -88,8 +88,8 @@ class SwapChannel(HTTPChannel):
         """A client has come."""
         self._networkProducer = self.transport
         self.transport.registerProducer(self, True)
-        self._patience = Patience(self.site.reactor, self._too_late)
-        self._patience.allow(IDLE_TIMEOUT)
+        self._deadline = Deadline(self.site.patience, self._too_late)
+        self._deadline.allow(IDLE_TIMEOUT)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
@@ -105,7 +105,7 @@ class SwapChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client has left, or was left."""
-        self._patience.stop()
+        self._deadline.stop()
         self.site.tunnels.discard(self)
         if self._was_full:
             self.site.give_memory_back()
@@ -114,14 +114,14 @@ class SwapChannel(HTTPChannel):
     def pauseProducing(self) -> None:
         """The client does not read."""
         self._full = self._was_full = True
-        self._patience.allow(STALL_TIMEOUT)
+        self._deadline.allow(STALL_TIMEOUT)
         if self._requestProducer is not None:
             self._requestProducer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client has read all there was."""
         self._full = False
-        self._patience.allow(STALL_TIMEOUT if self._held else None if self._answering else IDLE_TIMEOUT)
+        self._deadline.allow(STALL_TIMEOUT if self._held else None if self._answering else IDLE_TIMEOUT)
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
         self._read()
@@ -142,13 +142,13 @@ class SwapChannel(HTTPChannel):
             return
         self._answering = False
         if not self._full:
-            self._patience.allow(IDLE_TIMEOUT)
+            self._deadline.allow(IDLE_TIMEOUT)
         self._read()
 
     def loseConnection(self) -> None:
         """Close when the client has got what was sent; it must not take for ever to do so."""
         self._closing = True
-        self._patience.allow(STALL_TIMEOUT)
+        self._deadline.allow(STALL_TIMEOUT)
         super().loseConnection()
 
     def refuse(self, error: SwapError, accept: bytes = b"") -> int:
@@ -160,7 +160,7 @@ class SwapChannel(HTTPChannel):
         self.transport.write(answer)
         self._unread = b""
         self._left_to_discard = DISCARDED
-        self._patience.allow(LINGER)
+        self._deadline.allow(LINGER)
         if not self.isSecure():
             self.transport.loseWriteConnection()
         return len(answer.partition(b"\r\n\r\n")[2])
@@ -179,7 +179,7 @@ class SwapChannel(HTTPChannel):
     def hold(self, held: bool) -> None:
         """See `llama_swap.relay.tunnel.ClientConnection.hold`."""
         self._held = held
-        self._patience.allow(STALL_TIMEOUT if held or self._full else None)
+        self._deadline.allow(STALL_TIMEOUT if held or self._full else None)
         if held:
             self.transport.pauseProducing()
         else:
@@ -227,7 +227,7 @@ class SwapChannel(HTTPChannel):
         end = self._unread.find(b"\r\n\r\n", max(0, self._searched - 3)) + 4
         if end < 4:
             if not self._searched:
-                self._patience.allow(HEAD_TIMEOUT)
+                self._deadline.allow(HEAD_TIMEOUT)
             self._searched = len(self._unread)
             judge_unfinished(self._unread)
             return False
@@ -266,7 +266,7 @@ class SwapChannel(HTTPChannel):
         if self._left_to_discard is not None:
             return False
         if not body.ended:
-            self._patience.allow(IDLE_TIMEOUT)
+            self._deadline.allow(IDLE_TIMEOUT)
             return False
         self._body = None
         self._unread = body.surplus
@@ -275,7 +275,7 @@ class SwapChannel(HTTPChannel):
 
     def _answer(self) -> None:
         self._answering = True
-        self._patience.allow(None)
+        self._deadline.allow(None)
         head = self._head
         self.requests[0].requestReceived(head.method, head.target, head.version)
 
@@ -285,7 +285,7 @@ class SwapChannel(HTTPChannel):
         if self._left_to_discard < 0:
             self.transport.abortConnection()
         else:
-            self._patience.allow(LINGER)
+            self._deadline.allow(LINGER)
 
     def _too_late(self) -> None:
         if self._closing:  # what is still to be sent keeps a polite close waiting

@@ -1,49 +1,89 @@
-"""A deadline that moves with every request, on a timer that does not."""
+"""The deadlines of all clients, which move with every request, on one timer, which hardly ever does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
+from typing import ClassVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+LEAST = 0.1
+"""Seconds from one look at all deadlines to the next: they may be many."""
 
 
 class Patience:
-    """Calls `over` when what is waited for has taken longer than was allowed last."""
+    """Looks after deadlines."""
 
-    def __init__(self, clock: IReactorTime, over: Callable[[], None]) -> None:
-        self._clock = clock
-        self._over = over
-        self._deadline: float | None = None
+    _log: ClassVar[Logger] = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.clock = clock
+        self.deadlines: set[Deadline] = set()
+        self.next_look = inf
         self._timer: IDelayedCall | None = None
 
-    def allow(self, seconds: float | None) -> None:
-        """Wait so many seconds from now, None: for ever, whatever was allowed before."""
-        if seconds is None:
-            self._deadline = None
-            return
-        self._deadline = self._clock.seconds() + seconds
-        if self._timer is None:
-            self._timer = self._clock.callLater(seconds, self._look)
-        elif self._timer.getTime() > self._deadline:
-            self._timer.reset(seconds)
+    def look_at(self, time: float) -> None:
+        """Look when it is `time`, rather than later."""
+        self.stop()
+        self.next_look = time
+        self._timer = self.clock.callLater(max(0.0, time - self.clock.seconds()), self._look)
 
     def stop(self) -> None:
-        """Wait for nothing any more, and let go of whom to tell."""
-        self._over = _nobody
+        """Look no more, until somebody wants to."""
+        self.next_look = inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _look(self) -> None:
-        """The timer fired, for a deadline that may have moved since."""
-        self._timer = None
-        if self._deadline is None:
+        """A deadline was due, which may have moved since."""
+        now = max(self.clock.seconds(), self.next_look)  # floats: it may be a little less
+        self._timer, self.next_look = None, inf
+        for deadline in [each for each in self.deadlines if each.time <= now]:
+            try:
+                deadline.pass_by()
+            except Exception:  # noqa: BLE001 -- whatever it is, the others' deadlines count
+                self._log.failure("a defect of llama-swap, in giving up a client")
+        earliest = max(now + LEAST, min((each.time for each in self.deadlines), default=inf))
+        if earliest < self.next_look:
+            self.look_at(earliest)
+
+
+class Deadline:
+    """Calls `over` when what is waited for has taken longer than was allowed last."""
+
+    __slots__ = ("_over", "_patience", "time")
+
+    def __init__(self, patience: Patience, over: Callable[[], None]) -> None:
+        self._patience = patience
+        self._over = over
+        self.time = inf
+        patience.deadlines.add(self)
+
+    def allow(self, seconds: float | None) -> None:
+        """Wait so many seconds from now, None: for ever, whatever was allowed before."""
+        if seconds is None:
+            self.time = inf
             return
-        left = self._deadline - self._clock.seconds()
-        if left > 0:
-            self._timer = self._clock.callLater(left, self._look)
-        else:
-            self._over()
+        patience = self._patience
+        self.time = time = patience.clock.seconds() + seconds
+        if time < patience.next_look:
+            patience.look_at(time)
+
+    def pass_by(self) -> None:
+        """It was too long."""
+        self.time = inf
+        self._over()
+
+    def stop(self) -> None:
+        """Wait for nothing any more, and let go of whom to tell."""
+        self._over = _nobody
+        deadlines = self._patience.deadlines
+        deadlines.discard(self)
+        if not deadlines:
+            self._patience.stop()
 
 
 def _nobody() -> None:

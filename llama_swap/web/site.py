@@ -14,6 +14,7 @@ from llama_swap.web.access_log import AccessLog
 from llama_swap.web.channel import SwapChannel
 from llama_swap.web.gate import Gate
 from llama_swap.web.memory import give_back
+from llama_swap.web.patience import Patience
 from llama_swap.web.request import SwapRequest
 
 GIVE_BACK_AFTER = 1.0
@@ -30,6 +31,7 @@ class SwapSite(Site):
         self.gate = Gate(root, config)
         super().__init__(self.gate, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
         self._clock = clock
+        self.patience = Patience(clock)
         self.tunnels: set[SwapChannel] = set()
         self.takes_tunnels = True
         self._giving_back: IDelayedCall | None = None
