@@ -75,7 +75,7 @@ def names_model_in_body(method: bytes, target: bytes) -> bool:
 def target_at_upstream(target: bytes) -> bytes:
     """Return the target with which an upstream is asked for what came with `target`: the same, for most."""
     path, question, query = target.partition(b"?")
-    shorter = _SHORTER.get(unquote_to_bytes(path))
+    shorter = _SHORTER.get(unquote_to_bytes(path) if b"%" in path else path)
     return target if shorter is None else shorter + question + query
 
 
