@@ -85,8 +85,11 @@ class UpstreamConnection(Protocol):
 
         After a request it waits up to 40 ms for something to send along with that (RFC 1122 §4.2.3.2).  For so long an
         upstream that sends its head alone, and small pieces only when those before are acknowledged (RFC 896), as most
-        do if nobody tells them not to, would keep the body back.
+        do if nobody tells them not to, would keep the body back.  Only of what answers its first words, it waits with
+        none.
         """
+        if not self._sent_before and self._tcp is self.transport:
+            return
         sock = self._tcp.getHandle()
         if isinstance(sock, socket.socket):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

@@ -107,11 +107,17 @@ class Exchange:
 
     def _connect(self) -> None:
         self._connecting = self._pool.connect(self)
-        self._connecting.addCallbacks(self._carry, self._unreachable)
-        self._connecting.addErrback(self._give_up)
+        self._connecting.addCallbacks(self._connected, self._unreachable)
+
+    def _connected(self, connection: UpstreamConnection) -> None:
+        self._connecting = None
+        try:
+            self._carry(connection)
+        except Exception:  # noqa: BLE001 -- a defect of ours: whoever waits must hear of an end nevertheless
+            self._log.failure("a defect of llama-swap, in asking an upstream")
+            self._break(UpstreamError(DEFECT))
 
     def _carry(self, connection: UpstreamConnection) -> None:
-        self._connecting = None
         self._connection = connection
         head, body = self._request.head(), self._request.body
         if body is None:
@@ -126,11 +132,6 @@ class Exchange:
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None
         self._break(cannot_connect(failure))
-
-    def _give_up(self, failure: Failure) -> None:
-        """A defect of ours: whoever waits must hear of an end nevertheless."""
-        self._log.failure("a defect of llama-swap, in asking an upstream", failure)
-        self._break(UpstreamError(DEFECT))
 
     # -- from the connection ----------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import getConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -52,57 +51,65 @@ class LoopbackEndpoint:
             self._at_end_of_turn(self._connect_all)
         connecting: Deferred[Any] = Deferred()
         self._wishes.append((connecting, factory))
-        return connecting.addCallback(self._outcome, factory)
+        return connecting
 
     def _connect_all(self) -> None:
         wishes, self._wishes = [wish for wish in self._wishes if not wish[0].called], []  # the others were cancelled
-        for connecting, made in [(connecting, self._made(factory)) for connecting, factory in wishes]:
-            if not connecting.called:
-                connecting.callback(made)
-            elif not isinstance(made, int | Failure):  # cancelled by one of those before it
-                made.transport.abortConnection()
-
-    def _outcome(self, made: Protocol | int, factory: IProtocolFactory) -> Protocol | Deferred[IProtocol]:
-        if made == errno.EALREADY:  # the server's queue is full
-            return self._patient.connect(factory)
-        if isinstance(made, int):
-            raise getConnectError((made, os.strerror(made)))
-        return made
+        for connecting, factory, made in [(*wish, self._made(wish[1])) for wish in wishes]:
+            if made is not None:
+                _tell(connecting, made)
+            else:
+                self._patient.connect(factory).addBoth(partial(_tell, connecting))
 
     def _made(self, factory: IProtocolFactory) -> Any:
-        """Return a protocol that is connected, or the number of an error; of EALREADY, the outcome is not yet known.
+        """Return a protocol that is connected, or why there is none; None if that shows later.
 
-        Whatever else goes wrong comes back as a failure: others have wishes, too.
+        Whatever goes wrong is returned rather than raised: others have wishes, too.
         """
-        sock = self._socket()
-        if isinstance(sock, int):
-            return sock
-        transport = None
+        sock = transport = None
         try:
+            sock = self._socket()
+            if sock is None:
+                return None
             protocol = factory.buildProtocol(self._peer)
             assert protocol is not None, "the relay's factories refuse nobody"
             transport = Established(sock, protocol, (self._peer.host, self._peer.port), None, 0, self._reactor)
             protocol.makeConnection(transport)
         except Exception:  # noqa: BLE001 -- no more room in epoll, for example
-            if transport is None:
-                sock.close()
-            else:
+            if transport is not None:
                 transport.abortConnection()
+            elif sock is not None:
+                sock.close()
             return Failure()
         return protocol
 
-    def _socket(self) -> socket.socket | int:
-        """Return a connected socket, or the same."""
+    def _socket(self) -> socket.socket | None:
+        """Return a connected socket; None: the server's queue is full.
+
+        @raise ConnectError: there is none.
+        """
         address = (self._peer.host, self._peer.port)
         family = socket.AF_INET if isinstance(self._peer, IPv4Address) else socket.AF_INET6
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
-            return error.errno or errno.EIO
+            raise getConnectError((error.errno, error.strerror)) from error
         outcome = sock.connect_ex(address)
         if outcome == errno.EINPROGRESS:  # what has become of it shows when it is asked again
             outcome = sock.connect_ex(address)
-        if outcome in (0, errno.EISCONN) and sock.getsockname()[:2] != address:  # TCP can meet itself
-            return sock
+        if outcome in (0, errno.EISCONN):
+            if sock.getsockname()[:2] != address:
+                return sock
+            outcome = errno.ECONNREFUSED  # TCP can meet itself
         sock.close()
-        return outcome or errno.ECONNREFUSED
+        if outcome == errno.EALREADY:
+            return None
+        raise getConnectError((outcome, os.strerror(outcome)))
+
+
+def _tell(connecting: Deferred[Any], made: Any) -> None:
+    """Tell who waits what has come of it; if that is nobody any more, a connection is closed again."""
+    if not connecting.called:
+        connecting.callback(made)
+    elif not isinstance(made, Failure):
+        made.transport.abortConnection()

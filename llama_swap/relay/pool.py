@@ -21,6 +21,7 @@ make no way, and are kept for longer.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
@@ -71,12 +72,17 @@ class Pool:
     _next_look: IDelayedCall | None = None
     _trusted: bool = False
     _none_until: float = -inf
+    _connections: _Connections = field(init=False)
+
+    @_connections.default
+    def _(self) -> _Connections:
+        return _Connections(self.doubt)
 
     def connect(self, asker: Asker) -> Deferred[UpstreamConnection]:
         """Make a new connection for `asker`, which is to be forgotten when its exchange is over."""
         if not self._dear:
             self._askers[asker] = self.clock.seconds()
-        connecting: Deferred[UpstreamConnection] = self._endpoint.connect(_Connections(self))  # type: ignore[assignment]
+        connecting: Deferred[UpstreamConnection] = self._endpoint.connect(self._connections)  # type: ignore[assignment]
         return connecting
 
     def take(self) -> UpstreamConnection | None:
@@ -161,9 +167,9 @@ class _Connections(Factory):
 
     noisy = False
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, doubt: Callable[[], None]) -> None:
+        self._doubt = doubt
 
     def buildProtocol(self, addr: IAddress | None) -> UpstreamConnection:
         """See `IProtocolFactory.buildProtocol`."""
-        return UpstreamConnection(self._pool.doubt)
+        return UpstreamConnection(self._doubt)
