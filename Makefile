@@ -14,7 +14,7 @@ all: build/llama-swap.pyz ## build the wheel and the single-file program into bu
 demo: $(VENV)/with-llamacpp ## serve a small real model under two names, on http://127.0.0.1:8080
 	@exec $(RUN) -m llama_swap.llamacpp.demo
 
-test: $(VENV)/with-llamacpp $(VENV)/with-test ## run the tests; TESTS=tests.test_listen runs some
+test: $(VENV)/with-llamacpp $(VENV)/with-test ## run the tests; TESTS=tests.test_cli runs some
 	$(RUN) -m twisted.trial $(or $(TESTS),tests)
 
 soak: $(VENV)/with-test ## run a long mixed load; SECONDS=1800 says how long

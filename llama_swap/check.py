@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from llama_swap.config.contents import contents, counted
 from llama_swap.config.show import render_effective
 from llama_swap.errors import ConfigError, Problem, SwapError
-from llama_swap.listen import OPEN_TO_ALL, will_be_wide
+from llama_swap.listening.address import OPEN_TO_ALL, will_be_wide
 from llama_swap.metrics.store import try_file
 from llama_swap.settings import Flags, Settings, explained, problems_here
 

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from llama_swap import __version__, listen
+from llama_swap import __version__
 from llama_swap.errors import SwapError
+from llama_swap.listening.address import DEFAULT_ADDRESS, DEFAULT_TLS_ADDRESS
 from llama_swap.settings import Flags, explained, with_double_dashes
 
 _SHORTEST = """\
@@ -22,7 +23,7 @@ _SERVE = {
     "description": "One address for many local models: starts the one that a request names, stops the one in its way.",
     "epilog": f"""\
 examples:
-  llama-swap models.yaml                      serve on {listen.DEFAULT}
+  llama-swap models.yaml                      serve on {DEFAULT_ADDRESS}
   llama-swap models.yaml --listen :8080       serve the whole network
   llama-swap check models.yaml                say what is wrong with a file, and what it means
   llama-swap schema > config-schema.json      help editors with the file
@@ -126,7 +127,7 @@ def _parser(*, checks: bool) -> _Parser:
         option("-q", "--quiet", action="store_true", help="only say what is wrong, and sum up")
     option("--config-dir", metavar="DIR", help="a directory whose *.yml and *.yaml files are added to it")
     option("--watch-config", action="store_true", help="reload when one of these files, or the certificate, changes")
-    address = f"(default: {listen.DEFAULT}, with TLS {listen.DEFAULT_TLS})"
+    address = f"(default: {DEFAULT_ADDRESS}, with TLS {DEFAULT_TLS_ADDRESS})"
     option(
         "--listen",
         metavar="ADDRESS",

@@ -13,8 +13,9 @@ from llama_swap.config.load import Loaded, load_config
 from llama_swap.config.model import Config
 from llama_swap.config.sources import Sources, Stamp, stamps_of
 from llama_swap.errors import CannotListen, ConfigError, Problem, SwapError
-from llama_swap.listen import DEFAULT, DEFAULT_TLS, Address, Certificate, anchored
-from llama_swap.needs import missing
+from llama_swap.listening.address import DEFAULT_ADDRESS, DEFAULT_TLS_ADDRESS, Address, anchored
+from llama_swap.listening.certificate import Certificate
+from llama_swap.upstream.needs import missing
 
 _YES = frozenset({"1", "t", "true"})
 _NO = frozenset({"0", "f", "false"})
@@ -57,7 +58,7 @@ class Flags:
         @raise CannotListen: half of the certificate is missing.
         """
         certificate = self.certificate
-        text = self.listen or config.listen or (DEFAULT_TLS if certificate else DEFAULT)
+        text = self.listen or config.listen or (DEFAULT_TLS_ADDRESS if certificate else DEFAULT_ADDRESS)
         return Address(anchored(text, self.base), certificate)
 
 

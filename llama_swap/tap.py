@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger, globalLogBeginner, globalLogPublisher
 from twisted.python import usage
 
-from llama_swap import __version__, listen
+from llama_swap import __version__
 from llama_swap.errors import SwapError
+from llama_swap.lifecycle.remarks import Remarks
+from llama_swap.listening.address import DEFAULT_ADDRESS, DEFAULT_TLS_ADDRESS, try_to_listen
 from llama_swap.metrics.store import prepare
-from llama_swap.remarks import Remarks
 from llama_swap.settings import Flags, Settings, explained, with_double_dashes
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from llama_swap.config.model import Config
-    from llama_swap.listen import Address
+    from llama_swap.lifecycle.service import SwapService
+    from llama_swap.lifecycle.terminal import Terminal
+    from llama_swap.listening.address import Address
     from llama_swap.logs.broadcaster import Broadcaster
     from llama_swap.metrics.records import Records, Retention
     from llama_swap.relay.endpoints import Dialer
     from llama_swap.routing.difference import Difference
     from llama_swap.routing.router import Router
-    from llama_swap.service import SwapService
-    from llama_swap.terminal import Terminal
     from llama_swap.web.gate import Gate
 
 _log = Logger()
@@ -49,8 +50,8 @@ class Options(usage.Options):
     optParameters = (
         ("config", "c", None, "The YAML file that describes the models."),
         ("config-dir", None, None, "A directory whose *.yml and *.yaml files are added to it."),
-        ("listen", "l", None, f"HOST:PORT, :PORT or a Twisted endpoint string; default {listen.DEFAULT}."),
-        ("tls-cert-file", None, None, f"The certificate, in PEM: serve TLS; default address {listen.DEFAULT_TLS}."),
+        ("listen", "l", None, f"HOST:PORT, :PORT or a Twisted endpoint string; default {DEFAULT_ADDRESS}."),
+        ("tls-cert-file", None, None, f"The certificate, in PEM: serve TLS; default address {DEFAULT_TLS_ADDRESS}."),
         ("tls-key-file", None, None, "Its key, in PEM."),
     )
     optFlags = (("watch-config", None, "Reload when a file of the configuration, or the certificate, changes."),)
@@ -87,7 +88,7 @@ def read_settings(flags: Flags) -> Settings:
     @raise SwapError: nothing can be served like this.
     """
     settings = Settings.read(flags)
-    listen.check(settings.address.text)
+    try_to_listen(settings.address.text)
     settings.address.endpoint(_reactor())
     if (store := settings.config.store.path) is not None:
         prepare(store)
@@ -101,8 +102,8 @@ def makeService(options: Options) -> SwapService:
 
 def run_in_foreground(settings: Settings, greeting: str) -> None:
     """Serve until a signal ends it.  `greeting` is shown once the proxy listens."""
+    from llama_swap.lifecycle.terminal import Terminal
     from llama_swap.logs.console import ConsoleWriter
-    from llama_swap.terminal import Terminal
 
     loop, console = _reactor(), ConsoleWriter(1)
 
@@ -128,21 +129,21 @@ def make_service(
     `show` gets the lines that are to be printed, unless somebody else does that; with the `terminal`, the service ends.
     Nothing is opened or spawned before the service is started.
     """
-    from llama_swap.listening import Listening
+    from llama_swap.lifecycle.reload import reloading
+    from llama_swap.lifecycle.service import SwapService
+    from llama_swap.listening.port import Listening
     from llama_swap.metrics.worker import Worker
+    from llama_swap.net.vanished import Vanished
     from llama_swap.relay.asking import get_body, get_status
     from llama_swap.relay.endpoints import Dialer
-    from llama_swap.reload import reloading
     from llama_swap.routing.discovery import Discovery
     from llama_swap.routing.preload import Preload
     from llama_swap.routing.router import Router
-    from llama_swap.service import SwapService
     from llama_swap.upstream.guard import Guard
     from llama_swap.upstream.port_owner import owner_of
     from llama_swap.upstream.process import LocalLauncher
     from llama_swap.upstream.readahead import ReadAhead
     from llama_swap.upstream.readiness import Prober
-    from llama_swap.vanished import Vanished
     from llama_swap.web.api import ApiRoutes
     from llama_swap.web.site import SwapSite
     from llama_swap.web.streams import LogRoutes
@@ -233,7 +234,7 @@ def _beside(work: Callable[[], None]) -> None:
 
 def _reactor() -> Any:
     """Return the reactor: our own, unless something else has chosen one before, as `twistd --reactor` does."""
-    from llama_swap.reactor import install
+    from llama_swap.net.reactor import install
 
     install()
     from twisted.internet import reactor

@@ -24,10 +24,10 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from llama_swap import __version__, listen, tap
+from llama_swap import __version__, tap
 from llama_swap.errors import ConfigError
+from llama_swap.lifecycle.remarks import Remarks
 from llama_swap.logs.observer import event_lines
-from llama_swap.remarks import Remarks
 from llama_swap.settings import Flags, Settings, load
 from llama_swap.tap import Options, makeService
 from tests.fakes_wire import Answer, Client
@@ -79,7 +79,7 @@ class OptionsTests(TapTestCase):
 
     def test_address(self) -> None:
         """The flag wins over the file, and the file over the default."""
-        self.patch(listen, "check", lambda address: None)
+        self.patch(tap, "try_to_listen", lambda address: None)
         plain = self.write(GOOD.partition("\n")[0])
         for path, flag, address in (
             (self.path, ["-l", ":99"], ":99"),

@@ -21,7 +21,7 @@ from llama_swap.config.macros import Scope
 from llama_swap.config.model import COMFYUI_MODEL, PID, Compat, ModelConfig
 from llama_swap.config.ports import MOST, address_of, assign_ports, base_url, port_of
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
-from llama_swap.loopback import leads_to_this_machine
+from llama_swap.net.loopback import leads_to_this_machine
 
 COMFYUI_REQUESTS: Final = 999
 """The least `concurrencyLimit` with which the pages of ComfyUI work."""

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from llama_swap.config.ports import address_of
 from llama_swap.config.sections import PerformanceConfig, SecurityConfig, StoreConfig, UIConfig, UpstreamConfig
-from llama_swap.loopback import leads_to_this_machine
+from llama_swap.net.loopback import leads_to_this_machine
 
 PID = "${PID}"
 """Stands in `cmd_stop` for what is known when the model runs."""

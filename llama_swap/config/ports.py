@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 from urllib.parse import urlsplit
 
 from llama_swap.config.masking import masked_text
-from llama_swap.loopback import USUAL
+from llama_swap.net.loopback import USUAL
 
 MOST = 65535
 

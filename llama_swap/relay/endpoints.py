@@ -30,10 +30,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from llama_swap.errors import NobodyListens, UpstreamError
-from llama_swap.loopback import is_loopback_address
+from llama_swap.net.loopback import is_loopback_address
+from llama_swap.net.vanished import SILENCE, ask_when_silent
 from llama_swap.relay.local import LoopbackEndpoint
 from llama_swap.relay.pool import Pool
-from llama_swap.vanished import SILENCE, ask_when_silent
 
 CONNECT_TIMEOUT = 30
 NO_TIMEOUT = 86400

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from llama_swap.established import Established
+from llama_swap.net.established import Established
 
 
 @implementer(IStreamClientEndpoint)

@@ -14,8 +14,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from llama_swap.errors import StartFailed
-from llama_swap.needs import program_for, why_no_program
 from llama_swap.upstream.launcher import ExitStatus
+from llama_swap.upstream.needs import program_for, why_no_program
 
 OUTPUT_PATIENCE = 0.25
 """How long the pipes of a process that exited may stay open (somebody else holds them) before we stop reading."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from twisted.web.http import Request
 
-from llama_swap import listen
 from llama_swap.config.sections import CorsConfig
 from llama_swap.errors import Forbidden
-from llama_swap.loopback import is_loopback_to_browsers
+from llama_swap.listening.address import is_loopback
+from llama_swap.net.loopback import is_loopback_to_browsers
+from llama_swap.net.syntax import TOKEN, host_named, origin_named
 from llama_swap.relay.headers import Fields
-from llama_swap.syntax import TOKEN, host_named, origin_named
 
 if TYPE_CHECKING:
     from llama_swap.web.request import SwapRequest
@@ -61,7 +61,7 @@ class BrowserRules:
             self._checks_host
             and host is not None
             and not self._is_ours(_name(host))
-            and listen.is_loopback(request.getHost())  # else they came before a move, by an address open to others
+            and is_loopback(request.getHost())  # else they came before a move, by an address open to others
         ):
             raise Forbidden(
                 f"llama-swap listens for this machine only, and does not know itself as {_shown(host)}; if that is "

@@ -11,7 +11,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import Config
 from llama_swap.errors import Forbidden, SwapError
-from llama_swap.listen import is_loopback
+from llama_swap.listening.address import is_loopback
 from llama_swap.web.auth import ApiKeys
 from llama_swap.web.browsers import BrowserRules, asks_what_is_allowed, is_preflight
 from llama_swap.web.errors import refuse

@@ -28,7 +28,7 @@ class Established(Server):
         sessionno: int,
         reactor: Any,
     ) -> None:
-        """Set what Twisted's three classes set; `tests/test_established.py` compares them."""
+        """Set what Twisted's three classes set; `tests/test_net_established.py` compares them."""
         self.reactor = reactor
         self._tempDataBuffer = []
         self._tempDataLen = 0

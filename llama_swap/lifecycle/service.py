@@ -20,10 +20,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.web.server import Site
 
-from llama_swap.listening import Listening
-from llama_swap.notify import notify
+from llama_swap.lifecycle.notify import notify
+from llama_swap.lifecycle.terminal import Terminal
+from llama_swap.listening.port import Listening
 from llama_swap.routing.router import Router
-from llama_swap.terminal import Terminal
 
 ANSWERS_MAY_TAKE = 30.0
 """How long running answers may go on after the signal to stop."""

@@ -10,8 +10,8 @@ from twisted.logger import LogEvent, Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.sources import Sources
-from llama_swap.listen import Address
-from llama_swap.remarks import Remarks
+from llama_swap.lifecycle.remarks import Remarks
+from llama_swap.listening.address import Address
 from tests.support_config import load, one_model
 
 HERE, EVERYWHERE = IPv4Address("TCP", "127.0.0.1", 80), IPv4Address("TCP", "0.0.0.0", 80)

@@ -17,8 +17,8 @@ from twisted.internet.tcp import Port
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from llama_swap import admission
-from llama_swap.admission import BURST, EPISODE, KEPT, REST, admit_by_descriptors
+from llama_swap.listening import admission
+from llama_swap.listening.admission import BURST, EPISODE, KEPT, REST, admit_by_descriptors
 
 
 class Listener:

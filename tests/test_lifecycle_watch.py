@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.sources import Sources
-from llama_swap.watch import PERIOD, SETTLING, Watch
+from llama_swap.lifecycle.watch import PERIOD, SETTLING, Watch
 
 
 class WatchTests(SynchronousTestCase):

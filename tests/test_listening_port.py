@@ -14,10 +14,10 @@ from twisted.internet.testing import MemoryReactor
 from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap import listening as listening_module
 from llama_swap.errors import CannotListen
-from llama_swap.listen import Address
-from llama_swap.listening import Listening
+from llama_swap.listening import port as listening_module
+from llama_swap.listening.address import Address
+from llama_swap.listening.port import Listening
 from tests.support_tls import make_certificates
 
 

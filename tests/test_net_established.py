@@ -13,7 +13,7 @@ from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.established import Established
+from llama_swap.net.established import Established
 
 DESCRIPTIONS = {"logstr", "repstr"}
 """What Twisted's transport has beside; both are texts about it."""

@@ -9,7 +9,7 @@ from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import ConfigError, Problem
-from llama_swap.reload import Reloading
+from llama_swap.lifecycle.reload import Reloading
 
 
 class ReloadingTests(SynchronousTestCase):

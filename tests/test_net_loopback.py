@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.loopback import USUAL, is_loopback_address, is_loopback_to_browsers, leads_to_this_machine
+from llama_swap.net.loopback import USUAL, is_loopback_address, is_loopback_to_browsers, leads_to_this_machine
 
 # Who listens there is heard by this machine alone; who asks there meets this machine; a browser says this of us.
 HOSTS = {

@@ -6,10 +6,8 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -17,13 +15,11 @@ from twisted.internet.endpoints import SSL4ServerEndpoint, quoteStringArgument, 
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
 from llama_swap.errors import CannotListen
-from llama_swap.loopback import is_loopback_address
+from llama_swap.listening.certificate import Certificate
+from llama_swap.net.loopback import is_loopback_address
 
-if TYPE_CHECKING:
-    from twisted.internet.ssl import CertificateOptions
-
-DEFAULT = "127.0.0.1:8080"
-DEFAULT_TLS = "127.0.0.1:8443"
+DEFAULT_ADDRESS = "127.0.0.1:8080"
+DEFAULT_TLS_ADDRESS = "127.0.0.1:8443"
 BACKLOG = 4096
 """Connections that may wait to be accepted.  With Twisted's 50, a burst of clients is a second late."""
 
@@ -51,61 +47,6 @@ _HINTS = {
     errno.EADDRNOTAVAIL: "; this machine does not have that address",
     errno.EACCES: "; ports below 1024 are for root",
 }
-
-T = TypeVar("T")
-
-
-@frozen
-class Certificate:
-    """Two PEM files: the certificate with the chain to its authority, and its key."""
-
-    certificate: str
-    key: str
-
-    def options(self) -> CertificateOptions:
-        """Return both in the form that Twisted takes.
-
-        @raise CannotListen: they cannot be read, or do not fit together.
-        """
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-        from cryptography.x509 import load_pem_x509_certificates
-        from OpenSSL import SSL, crypto
-        from twisted.internet.ssl import CertificateOptions
-
-        leaf, *issuers = _loaded(self.certificate, load_pem_x509_certificates, "a certificate")
-        key: Any = _loaded(self.key, partial(load_pem_private_key, password=None), "a private key without a password")
-        if leaf.public_key() != key.public_key():
-            raise CannotListen(f"{self.key} is not the key of the certificate in {self.certificate}")
-        options = CertificateOptions(
-            privateKey=crypto.PKey.from_cryptography_key(key),
-            certificate=crypto.X509.from_cryptography(leaf),
-            extraCertChain=[crypto.X509.from_cryptography(issuer) for issuer in issuers],
-        )
-        try:
-            options.getContext()
-        except SSL.Error as error:
-            raise CannotListen(f"{self.certificate} cannot be used: {_reason(error)}") from None
-        return options
-
-
-def _loaded(path: str, load: Callable[[bytes], T], wanted: str) -> T:
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    try:
-        return load(Path(path).read_bytes())
-    except OSError as error:
-        raise CannotListen(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # which speak of ASN.1
-        raise CannotListen(f"{path} is not {wanted}, in PEM") from None
-
-
-def _reason(error: Exception) -> str:
-    """Return what to tell of an error, of which OpenSSL's are lists of where in its code something went wrong."""
-    match error.args:
-        case [[(_, _, str(first)), *_]]:
-            return first
-        case _:
-            return str(error)
 
 
 @frozen
@@ -202,7 +143,7 @@ def _certificate_in(listen: str) -> Certificate | None:
     return Certificate(files.get("certKey", key), key)
 
 
-def check(listen: str) -> None:
+def try_to_listen(listen: str) -> None:
     """Try whether a socket can be had at `listen`, while an error can still be told before everything else begins.
 
     @raise CannotListen: it cannot, or `listen` is malformed.

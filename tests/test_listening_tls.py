@@ -16,8 +16,9 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import CannotListen
-from llama_swap.listen import Address, Certificate
-from llama_swap.tls import RenewableListening
+from llama_swap.listening.address import Address
+from llama_swap.listening.certificate import Certificate
+from llama_swap.listening.tls import RenewableListening
 from tests.support_tls import Files, make_certificates
 
 

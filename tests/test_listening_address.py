@@ -12,17 +12,17 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, s
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap import listen
 from llama_swap.errors import CannotListen
-from llama_swap.listen import (
+from llama_swap.listening.address import (
     BACKLOG,
+    DEFAULT_ADDRESS,
     Address,
     anchored,
-    check,
     endpoint_description,
     is_loopback,
     is_wide,
     told,
+    try_to_listen,
     will_be_wide,
 )
 from tests.support_tls import make_certificates
@@ -111,7 +111,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_default(self) -> None:
         """By default nobody but this machine is listened to."""
-        self.assertEqual(self.endpoint(listen.DEFAULT)._interface, "127.0.0.1")
+        self.assertEqual(self.endpoint(DEFAULT_ADDRESS)._interface, "127.0.0.1")
 
 
 class CheckTests(SynchronousTestCase):
@@ -119,15 +119,15 @@ class CheckTests(SynchronousTestCase):
 
     def refusal(self, text: str) -> str:
         """Return the error for an address that cannot be had."""
-        return str(self.assertRaises(CannotListen, check, text))
+        return str(self.assertRaises(CannotListen, try_to_listen, text))
 
     def test_free(self) -> None:
         """A free address is no error, and is free afterwards."""
-        check("127.0.0.1:0")
+        try_to_listen("127.0.0.1:0")
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        check(f"127.0.0.1:{port}")
-        check(f"127.0.0.1:{port}")
+        try_to_listen(f"127.0.0.1:{port}")
+        try_to_listen(f"127.0.0.1:{port}")
 
     def test_taken(self) -> None:
         """An address that another program has is told so, with a guess at who that is."""
@@ -149,7 +149,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_endpoint_strings(self) -> None:
         """Twisted's own strings are not tried."""
-        check("unix:/no/such/directory/socket")
+        try_to_listen("unix:/no/such/directory/socket")
 
 
 class TellingTests(SynchronousTestCase):

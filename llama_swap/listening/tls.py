@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory, 
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from llama_swap.listen import Address
+from llama_swap.listening.address import Address
 
 if TYPE_CHECKING:
     from OpenSSL import SSL

@@ -19,12 +19,13 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from llama_swap import vanished
-from llama_swap.admission import admit_by_descriptors
-from llama_swap.listen import Address, Certificate
+from llama_swap.listening.address import Address
+from llama_swap.listening.admission import admit_by_descriptors
+from llama_swap.listening.certificate import Certificate
+from llama_swap.listening.tls import RenewableListening
+from llama_swap.net import vanished
+from llama_swap.net.vanished import AGAIN, LONGEST, QUESTIONS, SILENCE, Vanished, ask_when_silent
 from llama_swap.relay import endpoints
-from llama_swap.tls import RenewableListening
-from llama_swap.vanished import AGAIN, LONGEST, QUESTIONS, SILENCE, Vanished, ask_when_silent
 from tests.support_tls import make_certificates
 
 SO_ATTACH_FILTER = 26

@@ -20,11 +20,11 @@ from llama_swap.config.load import Loaded
 from llama_swap.config.model import Config
 from llama_swap.config.sources import Stamp, stamps_of
 from llama_swap.errors import SwapError
-from llama_swap.listening import Listening, ListeningPlan
+from llama_swap.lifecycle.watch import Watch
+from llama_swap.listening.port import Listening, ListeningPlan
 from llama_swap.routing.difference import Difference
 from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
-from llama_swap.watch import Watch
 
 _What = TypeVar("_What")
 _log = Logger()

@@ -9,8 +9,8 @@ import signal
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap import terminal as terminal_module
-from llama_swap.terminal import CLOSES_WITHIN, LOOK_EVERY, SAID_WITHIN, Terminal
+from llama_swap.lifecycle import terminal as terminal_module
+from llama_swap.lifecycle.terminal import CLOSES_WITHIN, LOOK_EVERY, SAID_WITHIN, Terminal
 
 
 class TerminalTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from llama_swap.config.contents import contents
 from llama_swap.config.load import Loaded
 from llama_swap.config.model import Config
 from llama_swap.config.sources import Sources
-from llama_swap.listen import OPEN_TO_ALL, Address, is_wide
+from llama_swap.listening.address import OPEN_TO_ALL, Address, is_wide
 from llama_swap.settings import problems_here
 
 

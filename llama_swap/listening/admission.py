@@ -16,8 +16,8 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.tcp import Port, Server
 from twisted.logger import Logger
 
-from llama_swap.established import Established
-from llama_swap.vanished import ask_when_silent
+from llama_swap.net.established import Established
+from llama_swap.net.vanished import ask_when_silent
 
 KEPT = 64
 """File descriptors for which no client is let in: they are for what those need who are in; of few, a smaller part."""

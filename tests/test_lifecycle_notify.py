@@ -7,7 +7,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.notify import notify
+from llama_swap.lifecycle.notify import notify
 
 
 class NotifyTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.command import split
 from llama_swap.config.model import Config, ModelConfig
-from llama_swap.needs import _missing_files, missing, why_no_program
+from llama_swap.upstream.needs import _missing_files, missing, why_no_program
 
 
 class NeedsTestCase(SynchronousTestCase):

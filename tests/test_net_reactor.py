@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.reactor import DirectReactor
+from llama_swap.net.reactor import DirectReactor
 
 
 class Pipe:

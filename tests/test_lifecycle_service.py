@@ -16,15 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from llama_swap import listening
-from llama_swap import service as service_module
-from llama_swap import terminal as terminal_module
 from llama_swap.errors import CannotListen
-from llama_swap.listen import Address
-from llama_swap.listening import Listening
-from llama_swap.routing.router import Router
-from llama_swap.scheduling.commands import Target
-from llama_swap.service import (
+from llama_swap.lifecycle import service as service_module
+from llama_swap.lifecycle import terminal as terminal_module
+from llama_swap.lifecycle.service import (
     ANSWERS_MAY_TAKE,
     HURRIED_MODELS_MAY_TAKE,
     KILLED_MAY_TAKE,
@@ -32,7 +27,12 @@ from llama_swap.service import (
     MODELS_MAY_TAKE,
     SwapService,
 )
-from llama_swap.terminal import CLOSES_WITHIN, Terminal
+from llama_swap.lifecycle.terminal import CLOSES_WITHIN, Terminal
+from llama_swap.listening import port as listening
+from llama_swap.listening.address import Address
+from llama_swap.listening.port import Listening
+from llama_swap.routing.router import Router
+from llama_swap.scheduling.commands import Target
 from tests.fakes import FakeLauncher, FakeReadiness, make_config
 
 

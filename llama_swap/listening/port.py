@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFacto
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from llama_swap.admission import admit_by_descriptors
 from llama_swap.errors import CannotListen
-from llama_swap.listen import Address
-from llama_swap.tls import RenewableListening
+from llama_swap.listening.address import Address
+from llama_swap.listening.admission import admit_by_descriptors
+from llama_swap.listening.tls import RenewableListening
 
 
 @frozen

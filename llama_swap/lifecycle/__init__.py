@@ -1,0 +1,1 @@
+"""The life of the proxy: how it starts, follows its configuration, and ends."""

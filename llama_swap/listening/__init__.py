@@ -1,0 +1,1 @@
+"""Where clients come in: addresses, certificates, and how many are let in."""
