@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from llama_swap.relay import pool
-from tests.support_pool import ANSWER, PoolTestCase, ended, until
+from tests.support_pool import ANSWER, PoolTestCase, Waiting, ended, until
 
 UNACKNOWLEDGED = slice(24, 28)
 """Where Linux's `struct tcp_info` (linux/tcp.h) has `tcpi_unacked`."""
@@ -25,12 +25,23 @@ class AcknowledgingTests(PoolTestCase):
             self.clock.advance(0.01)
         sink = self.ask()
         await self.request_on(connection)
+        await self.acknowledged_before_the_rest(connection, sink)
+
+    async def test_first_words(self) -> None:
+        """So it is over a new connection, where the kernel does so by itself."""
+        sink = self.ask()
+        connection = await self.accept()
+        await self.request_on(connection)
+        await self.acknowledged_before_the_rest(connection, sink)
+
+    async def acknowledged_before_the_rest(self, connection: socket.socket, sink: Waiting) -> None:
+        """Answer in two pieces, of which the second waits for an acknowledgement of the first."""
         connection.sendall(ANSWER[:-2])
         await until(lambda: sink.names == ["head"])
         self.assertEqual(unacknowledged(connection), 0)
         connection.sendall(ANSWER[-2:])
         await sink.over
-        self.clock.advance(pool.KEPT)
+        self.clock.advance(pool.TRIAL)
         await until(lambda: ended(connection))
 
 
