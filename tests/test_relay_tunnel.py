@@ -40,6 +40,19 @@ class WordsTests(SynchronousTestCase):
         ):
             self.assertEqual(wanted_protocol(fields), wanted, fields)
 
+    def test_not_the_upstreams(self) -> None:
+        """What concerns the client's own connection is not passed on: HTTP/2 and TLS, in any spelling and company."""
+        for offered, wanted in (
+            (b"h2c", None),
+            (b"H2C", None),
+            (b"TLS/1.2", None),
+            (b"TLS/1.3, h2c ,", None),
+            (b"h2c, websocket", b"websocket"),
+            (b"tls, h2", b"tls, h2"),
+        ):
+            fields = [(b"Upgrade", offered), (b"Connection", b"Upgrade, HTTP2-Settings"), (b"HTTP2-Settings", b"AAM")]
+            self.assertEqual(wanted_protocol(fields), wanted, offered)
+
     def test_agreed(self) -> None:
         """An answer may choose among what was wanted."""
         for agreed, fits in (

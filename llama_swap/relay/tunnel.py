@@ -16,6 +16,8 @@ from zope.interface import implementer
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.headers import Fields
 
+_OURS = (b"h2c", b"tls/")
+
 
 class ClientConnection(Protocol):
     """A client's connection that can leave HTTP."""
@@ -28,8 +30,13 @@ class ClientConnection(Protocol):
 
 
 def wanted_protocol(fields: Fields) -> bytes | None:
-    """Return what a request wants to change to, as it says so in `Upgrade`; None if it does not want to."""
-    wanted = b", ".join(_values(fields, b"upgrade"))
+    """Return what a request wants to change to, as it says so in `Upgrade`; None if it does not want to.
+
+    HTTP/2 and TLS (RFC 7540 §3.2, RFC 2817) would change only how the client speaks to us, so the upstream does not
+    hear of them.  Java's clients offer them with every request, and uvicorn loses the body of a request that does.
+    """
+    named = [word.strip() for value in _values(fields, b"upgrade") for word in value.split(b",")]
+    wanted = b", ".join(word for word in named if word and not word.lower().startswith(_OURS))
     return wanted if wanted and b"upgrade" in _words(_values(fields, b"connection")) else None
 
 
