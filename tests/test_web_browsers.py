@@ -389,6 +389,28 @@ class PreflightTests(GateTestCase):
         answer = self.preflight(path="/api/models/unload")
         self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (204, None))
 
+    def test_silence_is_logged(self) -> None:
+        """Of a request that is never sent, the log says which setting would allow it; of those allowed, nothing."""
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for _ in range(2):
+            self.preflight()
+        self.preflight(origin="http://localhost:3000")
+        self.preflight(origin="http://localhost:3000", path="/api/models/unload")
+        self.ask("OPTIONS", CHAT, **PREFLIGHT)
+        wishes = [str(event["error"]).partition("; if you trust it, add its origin to ") for event in events]
+        self.assertEqual(
+            [(wish, remedy) for wish, _, remedy in wishes],
+            [
+                (f"a page of '{PAGE}' would like to use '{CHAT}'", "allowedOrigins in the configuration"),
+                (
+                    "a page of 'http://localhost:3000' would like to use '/api/models/unload'",
+                    "security.cors.allowedOrigins in the configuration",
+                ),
+            ],
+        )
+
     def test_other_options(self) -> None:
         """Whoever asks us without being a browser is told the same; to a model it is a request like any other."""
         for path in (CHAT, "/running", "/nowhere"):

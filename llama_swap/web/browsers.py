@@ -83,6 +83,20 @@ class BrowserRules:
             )
         return ()
 
+    def why_unanswered(self, request: SwapRequest) -> Forbidden | None:
+        """Return why a preflight gets no permission, or None if it is no preflight.
+
+        Nothing else tells: the browser does not send the request itself, nor say more than that it must not.
+        """
+        origin = request.head.value(b"origin")
+        if origin is None or not is_preflight(request):
+            return None
+        setting = "allowedOrigins" if _first_segment(request.path) in _SHARED else "security.cors.allowedOrigins"
+        return Forbidden(
+            f"a page of {_shown(origin)} would like to use {_shown(request.path)}; if you trust it, add its origin to "
+            f"{setting} in the configuration"
+        )
+
     def _is_ours(self, name: str) -> bool:
         return _is_loopback(name) or name in self._hosts
 

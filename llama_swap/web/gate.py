@@ -58,6 +58,8 @@ class Gate(Resource):
             fields = self._browsers.check(request)
             if fields:
                 request.share(fields)
+            elif request.method == b"OPTIONS":
+                self._note(self._browsers.why_unanswered(request))
             if self._keys is not None and not is_preflight(request):
                 self._keys.check(request)
         except SwapError as error:
@@ -75,7 +77,7 @@ class Gate(Resource):
             return self._inner.render(request)
         return NOT_DONE_YET
 
-    def _note(self, error: SwapError) -> None:
+    def _note(self, error: SwapError | None) -> None:
         """Log what a browser does not show: why it was refused.  Once each, and not for ever."""
         if isinstance(error, Forbidden) and len(self._noted) < MOST_NOTED and str(error) not in self._noted:
             self._noted.add(str(error))
