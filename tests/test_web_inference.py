@@ -249,6 +249,18 @@ class InferenceTests(SynchronousTestCase):
         self.client.ask("POST", CHAT, b'{"model":"a"}')
         self.sent()
 
+    def test_compressed(self) -> None:
+        """Of a compressed body, large or small, it is said that this is why it cannot be read."""
+        gzip = {"Content-Encoding": "gzip"}
+        for size in (100, 2 * SMALL):
+            self.client.ask("POST", CHAT, b"\x1f\x8b" * size, gzip)
+            status, message = self.client.error()
+            self.assertEqual(status, 400)
+            self.assertIn("invalid JSON", message)
+            self.assertIn("Content-Encoding", message)
+        self.client.ask("POST", CHAT, b'{"model":"a"}', gzip)
+        self.sent()
+
     def test_refused(self) -> None:
         """Who is not let through is told why."""
         for error, status in ((TooManyRequests("busy"), 429), (Unavailable("unloaded"), 503)):

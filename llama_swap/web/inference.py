@@ -14,6 +14,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import Filters
+from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
 from llama_swap.routing.names import Resolved
 from llama_swap.routing.peers import PeerModel
@@ -54,7 +55,10 @@ class InferenceRoutes:
         """Return the resource that forwards `request` to the model that its body names."""
         content: Any = request.content
         types = request.head.named.get(b"content-type")
-        named = content.read() if isinstance(content, LargeBody) else read_body(types, content.getvalue())
+        try:
+            named = content.read() if isinstance(content, LargeBody) else read_body(types, content.getvalue())
+        except BadRequest as error:
+            raise _explained(error, request) from None
         resolved = self._forwarder.names.resolve(named.model)
         filters = self._filters(resolved.target)
         if filters is not None:
@@ -115,6 +119,13 @@ class _Later(Resource):
         self._made.addCallback(lambda resource: resource.render(request))
         self._made.addErrback(_refuse, request)
         return NOT_DONE_YET
+
+
+def _explained(error: BadRequest, request: SwapRequest) -> BadRequest:
+    """Return what to say of a body that cannot be read, if the reason may be that it is compressed."""
+    if request.head.value(b"content-encoding") is None:
+        return error
+    return BadRequest(f"{error}; the request has a Content-Encoding, and llama-swap reads only bodies without one")
 
 
 def _refuse(failure: Failure, request: Request) -> None:
