@@ -58,7 +58,7 @@ def timeouts(response_header: float) -> Nested:
             "Silence until the server's machine, if another, is asked for a sign; 0: 30 s.",
         ),
         Key("expectContinue", Seconds(1.0), "Accepted, without effect: bodies are sent at once."),
-        Key("idleConn", Seconds(90.0), "Accepted, without effect: idle connections are closed within a second."),
+        Key("idleConn", Seconds(90.0), "Accepted, without effect: idle connections are closed within seconds."),
     )
     return Nested(table, Timeouts)
 
