@@ -22,6 +22,13 @@ _NO = frozenset({"0", "f", "false"})
 """How Go's programs read flags that are set with a value, in any case of letters."""
 
 
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # somebody has removed it, which is no matter where all paths are absolute
+        return Path()
+
+
 @frozen
 class Flags:
     """The command line."""
@@ -32,7 +39,7 @@ class Flags:
     listen: str | None = None
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
-    base: Path = field(factory=Path.cwd)
+    base: Path = field(factory=_here)
     """Where it was typed: from there on are all paths, here and in the files, also when twistd has gone elsewhere."""
 
     @property

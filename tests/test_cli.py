@@ -229,6 +229,16 @@ class CheckTests(CliTestCase):
             self.assertEqual("checkEndpoint: /health" in outcome.out, shown, argv)
             self.assertEqual((outcome.status, outcome.err), (0, f"{self.path} is fine: 1 model\n"))
 
+    def test_nowhere(self) -> None:
+        """A directory that somebody has removed is no matter to whoever stands in it, if the paths are absolute."""
+        before, gone = Path.cwd(), Path(self.mktemp())
+        gone.mkdir(parents=True)
+        path = str(Path(self.path).resolve())
+        self.addCleanup(os.chdir, before)
+        os.chdir(gone)
+        (before / gone).rmdir()
+        self.assertEqual(self.run_main("check", "-q", path), Outcome(0, "", f"{path} is fine: 1 model\n"))
+
     def test_quiet(self) -> None:
         """Only what is to be said about the file is printed, if nothing else is wanted."""
         for word in ("-q", "--quiet"):

@@ -63,3 +63,17 @@ class ReloadingTests(SynchronousTestCase):
         self.assertEqual([event["log_level"] for event in self.events], [LogLevel.critical])
         self.reloading.request()
         self.assertEqual(len(self.readings), 2)
+
+    def test_cannot_begin(self) -> None:
+        """The same holds where a reading does not even begin, as without a thread for it."""
+        begins = [False, True]
+        self.reloading = Reloading(lambda: self.read() if begins.pop(0) else fail_at_once(), self.applied.append)
+        self.reloading.request()
+        self.assertEqual([event["log_level"] for event in self.events], [LogLevel.critical])
+        self.reloading.request()
+        self.assertEqual(len(self.readings), 1)
+
+
+def fail_at_once() -> Deferred[Any]:
+    """Do what Python does where the system allows no other thread."""
+    raise RuntimeError("can't start new thread")

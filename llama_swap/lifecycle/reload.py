@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -51,7 +51,7 @@ class Reloading(Generic[_What]):
 
     def _begin(self) -> None:
         self._reading, self._wanted = True, False
-        self._read().addCallback(self._apply).addErrback(self._refused).addCallback(self._ended)
+        maybeDeferred(self._read).addCallback(self._apply).addErrback(self._refused).addCallback(self._ended)
 
     def _refused(self, failure: Failure) -> None:
         if failure.check(SwapError):
