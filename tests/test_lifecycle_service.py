@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IAddress
@@ -232,6 +233,20 @@ class DrainTests(ServiceCase):
         self.launcher.child("a").exit()
         self.assertEqual(self.events.done[3:], ["guard dismissed", "records closed"])
         self.successResultOf(ended)
+
+    def test_defect(self) -> None:
+        """What goes wrong with what runs beside, or with the streams, keeps no answer and no model from its end."""
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        beside = Service()
+        self.service._beside = [beside]
+        for broken in ((beside, "stopService"), (self.service, "_close_streams")):
+            self.patch(*broken, fail)
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.events.done[-2:], ["guard dismissed", "records closed"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_waits_until_nobody_listens(self) -> None:
         """What follows waits for the port to be closed."""

@@ -117,15 +117,22 @@ class SwapService(Service):
     async def _drain(self) -> None:
         notify("STOPPING=1", self._environ)
         for service in self._beside:
-            service.stopService()
+            self._try(service.stopService)
         await self._listening.stop()
-        self._close_streams()
+        self._try(self._close_streams)
         await self._last_answers()
         all_left = await self._end_models()
         await self._briefly(self._dismiss_guard(), "the guard of the models")
         await self._briefly(self._close_records(), "the records")
         if all_left:
             self._log.info("stopped; no model is left")
+
+    def _try(self, step: Callable[[], object]) -> None:
+        """Take a step that must not keep the others from being taken, whatever goes wrong with it."""
+        try:
+            step()
+        except Exception:  # noqa: BLE001 -- a defect
+            self._log.failure("a defect of llama-swap, while it stops")
 
     async def _last_answers(self) -> None:
         self._draining = answered = self._router.close()
