@@ -30,6 +30,15 @@ class BackoffTests(SynchronousTestCase):
         self.assertLessEqual(sum(start < 10 for start in starts), 5)
         self.assertLessEqual(max(b - a for a, b in pairwise(starts)), LONGEST_PAUSE + 0.2)
 
+    def test_for_days(self) -> None:
+        """However often it has failed, it is tried again after the longest pause, and not later."""
+        backoff, now = Backoff(), 0.0
+        for _ in range(2000):
+            backoff.failed(StartFailed("out of memory"), now)
+            now += LONGEST_PAUSE
+            self.assertIsNone(backoff.refusal(now))
+        self.assertIsNotNone(backoff.refusal(now - 1))
+
     def test_refusal(self) -> None:
         """Who is refused learns why, and when to come back."""
         backoff = Backoff()

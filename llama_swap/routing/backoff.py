@@ -20,6 +20,7 @@ class Backoff:
     """
 
     _failures: int = 0
+    _pause: float = 0.0
     _until: float = 0.0
     _error: SwapError | None = None
 
@@ -28,12 +29,13 @@ class Backoff:
         self._failures += 1
         self._error = error
         if self._failures > 1:
-            self._until = now + min(FIRST_PAUSE * 2 ** (self._failures - 2), LONGEST_PAUSE)
+            self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
+            self._until = now + self._pause
 
     def reset(self) -> None:
         """The model became ready, or was stopped because somebody wanted that."""
         self._failures = 0
-        self._until = 0.0
+        self._pause = self._until = 0.0
         self._error = None
 
     def refusal(self, now: float) -> Unavailable | None:
