@@ -101,11 +101,12 @@ class ReloadTests(SynchronousTestCase):
 
     def test_ports_stay(self) -> None:
         """A known model keeps its `${PORT}` and its process, though new ones come before it in the alphabet."""
-        with ProxyUnderTest({"startPort": 21800, "models": {"m": with_port("m"), "n": with_port("n")}}) as proxy:
+        start = free_port()
+        with ProxyUnderTest({"startPort": start, "models": {"m": with_port("m"), "n": with_port("n")}}) as proxy:
             self.assertEqual(proxy.served("n"), "n")
             before = proxy.get("/running").json()
             models = {name: with_port(name) for name in ("a", "b", "m", "n", "z")}
-            reload(proxy, {"startPort": 21800, "models": models})
+            reload(proxy, {"startPort": start, "models": models})
             self.assertEqual(proxy.get("/running").json(), before)
             self.assertEqual([proxy.served(name) for name in models], list(models))
             self.assertEqual(len(proxy.journal.events("start", "n")), 2)

@@ -118,21 +118,25 @@ class DirectReactorTests(SynchronousTestCase):
         """What is due is done in its order, whether it was asked for before the loop, in it, or while it waited."""
         done: list[str] = []
 
-        def first() -> None:
-            done.append("first")
-            self.reactor.callLater(0, done.append, "from within")
+        def second() -> None:
+            done.append("second")
+            self.reactor.callLater(0, within)
+
+        def within() -> None:
+            done.append("from within")
+            self.reactor.callLater(0.02, last)
 
         def last() -> None:
             done.append("last")
             self.reactor.crash()
 
-        self.reactor.callLater(0.02, last)
-        self.reactor.callLater(0.001, first)
+        self.reactor.callLater(0.002, second)
+        self.reactor.callLater(0.001, done.append, "first")
         far = self.reactor.callLater(10**9, done.append, "never")
         self.reactor.callLater(0.01, far.cancel)
         self.started()
         self.reactor.mainLoop()
-        self.assertEqual(done, ["first", "from within", "last"])
+        self.assertEqual(done, ["first", "second", "from within", "last"])
 
     def test_clock(self) -> None:
         """Its clock is one that nobody can set, for timers as well: else all timeouts come at once, or never."""
