@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,19 @@ class ConfigurationTests(SynchronousTestCase):
         """So does every YAML block in the pages that belong to them."""
         for document in (ROOT / "docs" / "containers.md", *EXAMPLES.rglob("*.md")):
             for snippet in snippets(document):
+                if snippet.startswith("services:"):
+                    continue  # it is for compose
                 self.assertEqual(parse_config(snippet, filename=str(document), environ=ENVIRON).warnings, ())
+
+    def test_container(self) -> None:
+        """What the image is made of is there, and all that the wheel is made of is in it."""
+        lines = (ROOT / "contrib" / "Containerfile").read_text().splitlines()
+        copied = [source for line in lines if line.startswith("COPY") for source in line.split()[1:-1]]
+        for source in copied:
+            self.assertTrue((ROOT / source).exists(), source)
+        wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+        for source in (*wheel["packages"], *wheel["force-include"]):
+            self.assertTrue(any(Path(source).is_relative_to(whole) for whole in copied), source)
 
     def test_draft_models_can_be_compared(self) -> None:
         """Each model with a draft model is there without one too, under another name."""
