@@ -146,6 +146,15 @@ class FollowTests(RouterCase):
         self.successResultOf(waiting).release()
         self.assert_at_rest()
 
+    def test_address_of_a_process_that_stays(self) -> None:
+        """What does not leave is not waited for, which could take for ever."""
+        lease = self.load("a")
+        address = lease.model.address
+        self.assertIsNone(self.router._upstreams.leaving(address))
+        lease.release()
+        self.router.unload(["a"])
+        self.assertIs(self.router._upstreams.leaving(address), self.router._upstreams["a"])
+
     def test_gives_up_an_address(self) -> None:
         """Nor does it come later, if nobody wants it any more by then."""
         routing = Routing(groups={"g": Group(members=("a", "b", "c"), swap=False)})

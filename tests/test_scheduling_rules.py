@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Routing
 from llama_swap.errors import NotFound, TooManyRequests
-from llama_swap.scheduling.commands import Command, Reject, Serve, Start, Stop, Ticket
+from llama_swap.scheduling.commands import Command, Drop, Reject, Serve, Start, Stop, Ticket
 from llama_swap.scheduling.groups import Groups
 from llama_swap.scheduling.rules import MOST_WAITING, Rules, head_starts, rules_of
 from tests.fakes import make_config
@@ -92,6 +92,17 @@ class ReconfiguredTests(SchedulerCase):
         self.assertEqual(commands, [Start("b")])
         self.assertEqual(self.scheduler.ready("b"), [Serve(waiting)])
         self.assertEqual(self.scheduler.released(busy), [])
+
+    def test_other_policy_before_a_start(self) -> None:
+        """What only waits for others to leave is decided anew: by now, more of them may have to."""
+        self.configure("a b c", groups_of(turns=group("a b", exclusive=False), side=group("c", exclusive=False)))
+        self.load("a", "c")
+        waiting, commands = self.ask("b")
+        self.assertEqual(commands, [Stop("a", "b")])
+        self.assertEqual(self.configure("a b c"), [Drop("b"), Stop("c", "b")])
+        self.assertEqual(self.scheduler.stopped("a"), [])
+        self.assertEqual(self.scheduler.stopped("c"), [Start("b")])
+        self.assertEqual(self.scheduler.ready("b"), [Serve(waiting)])
 
     def test_added_models(self) -> None:
         """A new model can be asked for."""

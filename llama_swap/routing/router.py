@@ -57,7 +57,7 @@ class Router:
         self.clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher
-        self._readiness = Vacancy(readiness, lambda: self._upstreams.values())  # noqa: PLW0108 -- not there yet
+        self._readiness = Vacancy(readiness, lambda at: self._upstreams.leaving(at))  # noqa: PLW0108 -- none are there yet
         self._observer: Observer = observer or Unobserved()
         self._scheduler = FIFOScheduler(rules_of(config))
         self._upstreams = Upstreams(config, clock, self._upstream, self._overdue)

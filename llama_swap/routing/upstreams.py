@@ -5,7 +5,7 @@ The two differ after the configuration has changed, for as long as a process sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -40,10 +40,6 @@ class Upstreams:
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_id)
 
-    def values(self) -> Iterable[Upstream]:
-        """Return them all."""
-        return self._by_id.values()
-
     def get(self, model: str) -> Upstream | None:
         """Return a model, if it is there."""
         return self._by_id.get(model)
@@ -74,6 +70,15 @@ class Upstreams:
         for upstream in self._by_id.values():
             if upstream.core.child is not None:
                 upstream.core.child.kill()
+
+    def leaving(self, address: tuple[str, int]) -> Upstream | None:
+        """Return one that has a process at `address`, and either stops or is to end."""
+        for upstream in self._by_id.values():
+            running = upstream.core.model
+            is_there = upstream.core.child is not None and running.address == address
+            if is_there and (upstream.state == "stopping" or stale([running], self._config)):
+                return upstream
+        return None
 
     def follow(self, config: Config) -> frozenset[str]:
         """Have what `config` says; return the ids of the models that run for another one, and are to end."""

@@ -6,7 +6,7 @@ leaving the address that another model has by now: under the name that this one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -18,10 +18,14 @@ from llama_swap.upstream.machine import Readiness
 
 @frozen
 class Vacancy:
-    """A `Readiness` that waits for the end of our own processes before it looks for strangers."""
+    """A `Readiness` that waits for our own processes to leave before it looks for strangers.
+
+    It waits for none that may stay: that has an end, and a process that stays is told of as a stranger would be.
+    """
 
     _readiness: Readiness
-    _upstreams: Callable[[], Iterable[Upstream]]
+    _leaving: Callable[[tuple[str, int]], Upstream | None]
+    """Gives one of ours that has a process at an address, and is to leave."""
 
     def address_free(self, model: ModelConfig) -> Deferred[None]:
         """See `Readiness.address_free`."""
@@ -32,12 +36,6 @@ class Vacancy:
         return self._readiness.healthy(model)
 
     async def _until_free(self, model: ModelConfig) -> None:
-        while (tenant := self._tenant(model)) is not None:
+        while (tenant := self._leaving(model.address)) is not None:
             await tenant.end()
         await self._readiness.address_free(model)
-
-    def _tenant(self, model: ModelConfig) -> Upstream | None:
-        """Return one of ours that has a process at the address of `model`."""
-        address = model.address
-        taken = (other for other in self._upstreams() if other.core.child is not None)
-        return next((other for other in taken if other.core.model.address == address), None)

@@ -175,8 +175,8 @@ class FIFOScheduler:
         for model in sorted(stale):
             if not self._serving[model]:
                 commands += self._stop(model)
-        for model in [model for model in self._loading if model not in rules.limits]:
-            commands += self._stop(model)  # it awaits the end of others, and has no process that could be stale
+        for model in [model for model, awaited in self._loading.items() if awaited]:
+            commands += self._stop(model)  # it has no process yet: by these rules, others may have to go for it
         return commands + self._drain()
 
     def overdue(self, model: str) -> list[Command]:
