@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
@@ -32,12 +35,18 @@ from llama_swap.relay.endpoints import CONNECT_TIMEOUT, NO_TIMEOUT, Dialer, cann
 from tests.fakes_wire import Wire
 
 
+def _endpoint(reactor: Any, address: IPv4Address | IPv6Address, timeout: float) -> IStreamClientEndpoint:
+    """Do without the loopback device what `LoopbackEndpoint` does."""
+    endpoint = TCP4ClientEndpoint if isinstance(address, IPv4Address) else TCP6ClientEndpoint
+    return endpoint(reactor, address.host, address.port, timeout)
+
+
 class EndpointTestCase(SynchronousTestCase):
     """A reactor that only notes where it is to connect to."""
 
     def setUp(self) -> None:
         """Make the reactor, and leave it what the loopback device could do without one."""
-        self.patch(endpoints, "LoopbackEndpoint", lambda reactor, address, patient: patient)
+        self.patch(endpoints, "LoopbackEndpoint", _endpoint)
         self.asked: list[float] = []
         self.patch(endpoints, "ask_when_silent", lambda _socket, after: self.asked.append(after))
         self.reactor = MemoryReactorClock()

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.error import TimeoutError as TimedOut
+from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from llama_swap.relay import local
 from llama_swap.relay.local import LoopbackEndpoint
 
+TIMEOUT = 30
 
-@implementer(IStreamClientEndpoint)
-class Patient:
-    """Notes that it was asked to connect."""
-
-    def __init__(self) -> None:
-        self.connecting: list[Deferred[IProtocol]] = []
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Begin to connect, for ever."""
-        self.connecting.append(Deferred())
-        return self.connecting[-1]
+_T = TypeVar("_T")
 
 
 class Recorder(Protocol):
@@ -56,7 +49,6 @@ class LoopbackTests(TestCase):
 
     def setUp(self) -> None:
         """Take a port."""
-        self.patient = Patient()
         self.listener = self.listen("127.0.0.1")
 
     def listen(self, host: str) -> socket.socket:
@@ -71,7 +63,7 @@ class LoopbackTests(TestCase):
         """Connect to a socket's address."""
         host, port = listener.getsockname()[:2]
         peer = IPv6Address("TCP", host, port) if ":" in host else IPv4Address("TCP", host, port)
-        self.endpoint = LoopbackEndpoint(reactor, peer, self.patient)
+        self.endpoint = LoopbackEndpoint(reactor, peer, TIMEOUT)
         verifyObject(IStreamClientEndpoint, self.endpoint)
         return self.endpoint.connect(Factory.forProtocol(Recorder))
 
@@ -148,6 +140,7 @@ class LoopbackTests(TestCase):
         class Full:
             """A reactor with room for one connection less."""
 
+            seconds = staticmethod(reactor.seconds)
             callLater = staticmethod(reactor.callLater)
             removeReader = staticmethod(reactor.removeReader)  # noqa: N815
             removeWriter = staticmethod(reactor.removeWriter)  # noqa: N815
@@ -159,7 +152,7 @@ class LoopbackTests(TestCase):
                 reactor.addReader(reader)
 
         self.listener.listen()
-        endpoint = LoopbackEndpoint(Full(), IPv4Address("TCP", *self.listener.getsockname()), self.patient)
+        endpoint = LoopbackEndpoint(Full(), IPv4Address("TCP", *self.listener.getsockname()), TIMEOUT)
         connecting = [endpoint.connect(Factory.forProtocol(Recorder)) for _ in range(3)]
         await _turn()
         self.assertIn("No space left", str(self.failureResultOf(connecting.pop(1), OSError).value))
@@ -177,16 +170,71 @@ class LoopbackTests(TestCase):
         await _turn()
         self.failureResultOf(connecting, Refused)
 
-    async def test_full(self) -> None:
-        """A server with no room in its queue is waited for by somebody patient."""
-        self.listener.listen(0)
-        waiting = [socket.create_connection(self.listener.getsockname())]
+    def fill(self) -> list[socket.socket]:
+        """Let the server's queue be full; return whom it is full of."""
+        self.listener.listen(1)
+        waiting = [socket.create_connection(self.listener.getsockname()) for _ in range(2)]
         for client in waiting:
             self.addCleanup(client.close)
+        return waiting
+
+    async def test_full(self) -> None:
+        """A server with no room in its queue is asked again soon, and lets them in in the order in which they came."""
+        self.fill()
+        told: list[int] = []
+        first = self.connect(self.listener).addCallback(_noting(told, 1))
+        others = [
+            self.endpoint.connect(Factory.forProtocol(Recorder)).addCallback(_noting(told, number)) for number in (2, 3)
+        ]
+        await _turn()
+        await _turn()
+        others.append(self.endpoint.connect(Factory.forProtocol(Recorder)).addCallback(_noting(told, 4)))
+        self.assertEqual(told, [])
+        began = reactor.seconds()
+        self.listener.setblocking(False)
+        while len(told) < 4:
+            with contextlib.suppress(BlockingIOError):
+                self.listener.accept()[0].close()
+            await _turn()
+        took = reactor.seconds() - began
+        self.assertEqual(told, [1, 2, 3, 4])
+        self.assertLess(took, 0.9, "it was left to the kernel, which asks again after a second")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.listener.accept()[0].close()
+        for made in (first, *others):
+            self.assertEqual(await (await made).ended, b"")
+
+    async def test_full_for_too_long(self) -> None:
+        """Nobody waits for longer than the timeout; who does not want to wait any more, leaves the others alone."""
+        self.fill()
+        peer = IPv4Address("TCP", *self.listener.getsockname())
+        endpoint = LoopbackEndpoint(reactor, peer, 0.1)
+        late, left = (endpoint.connect(Factory.forProtocol(Recorder)) for _ in range(2))
+        await _turn()
+        left.cancel()
+        self.failureResultOf(left, CancelledError)
+        with self.assertRaises(TimedOut):
+            await late
+
+    async def test_slow_kernel(self) -> None:
+        """Where the outcome is not known at once, that attempt is not given up before it had its time."""
+        attempts = itertools.count(1)
+
+        class Slow(socket.socket):
+            def connect_ex(self, address: Any) -> int:
+                outcome = super().connect_ex(address)
+                return errno.EALREADY if next(attempts) == 1 else outcome
+
+        self.listener.listen()
+        self.patch(local.socket, "socket", Slow)
         connecting = self.connect(self.listener)
         await _turn()
         self.assertNoResult(connecting)
-        self.assertEqual(len(self.patient.connecting), 1)
+        protocol = await connecting
+        self.listener.accept()[0].close()
+        self.assertEqual(await protocol.ended, b"")
+        self.assertEqual(next(attempts), 3)
 
     async def test_itself(self) -> None:
         """TCP lets a socket connect to itself when it is given the very port that nobody listens on."""
@@ -203,7 +251,7 @@ class LoopbackTests(TestCase):
         peer = IPv4Address("TCP", *free.getsockname())
         free.close()
         self.patch(local.socket, "socket", SamePort)
-        connecting = LoopbackEndpoint(reactor, peer, self.patient).connect(Factory())
+        connecting = LoopbackEndpoint(reactor, peer, TIMEOUT).connect(Factory())
         await _turn()
         self.failureResultOf(connecting, Refused)
 
@@ -218,6 +266,16 @@ class LoopbackTests(TestCase):
         await _turn()
         failure = self.failureResultOf(connecting, ConnectError)
         self.assertIn("Too many open files", str(failure.value))
+
+
+def _noting(told: list[int], number: int) -> Callable[[_T], _T]:
+    """Return a callback that adds `number` to `told`."""
+
+    def note(result: _T) -> _T:
+        told.append(number)
+        return result
+
+    return note
 
 
 def _turn() -> Deferred[None]:

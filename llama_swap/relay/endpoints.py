@@ -116,21 +116,18 @@ class Dialer:
     def _plain(self, host: str, port: int, timeout: float, keepalive: float) -> IStreamClientEndpoint:
         if host == "localhost":
             return _Fallback([self._plain(address, port, timeout, keepalive) for address in ("127.0.0.1", "::1")])
-        if isIPAddress(host):
-            v4 = TCP4ClientEndpoint(self._reactor, host, port, timeout)
-            return self._at(IPv4Address("TCP", host, port), v4, keepalive)
-        if isIPv6Address(host):
-            v6 = TCP6ClientEndpoint(self._reactor, host, port, timeout)
-            return self._at(IPv6Address("TCP", host, port), v6, keepalive)
+        if isIPAddress(host) or isIPv6Address(host):
+            return self._at(host, port, timeout, keepalive)
         return _Remote(HostnameEndpoint(self._reactor, host, port, timeout), keepalive)
 
-    def _at(
-        self, address: IPv4Address | IPv6Address, endpoint: IStreamClientEndpoint, keepalive: float
-    ) -> IStreamClientEndpoint:
-        """Return the endpoint of `address`, by a shorter way if there is one."""
-        if is_loopback_address(address.host):
-            return LoopbackEndpoint(self._reactor, address, endpoint)
-        return _Remote(endpoint, keepalive)
+    def _at(self, host: str, port: int, timeout: float, keepalive: float) -> IStreamClientEndpoint:
+        """Return the endpoint of an address."""
+        is_v6 = isIPv6Address(host)
+        if is_loopback_address(host):
+            address = IPv6Address("TCP", host, port) if is_v6 else IPv4Address("TCP", host, port)
+            return LoopbackEndpoint(self._reactor, address, timeout)
+        endpoint = TCP6ClientEndpoint if is_v6 else TCP4ClientEndpoint
+        return _Remote(endpoint(self._reactor, host, port, timeout), keepalive)
 
 
 def cannot_connect(failure: Failure) -> UpstreamError:

@@ -2,6 +2,10 @@
 
 Twisted connects in two turns of the reactor, with a name lookup that looks nothing up, a timeout and a wait for the
 socket to become writable.  Over the loopback device the kernel knows the outcome before `connect` returns.
+
+Unless the server's queue is full: many servers, cpp-httplib's and Python's among them, let five connections wait to be
+accepted.  The kernel then drops what asks for another, and asks again itself after one second, three, seven.  But a
+server that works accepts within a millisecond; so here it is asked again after that.
 """
 
 from __future__ import annotations
@@ -13,9 +17,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.error import getConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
@@ -23,11 +28,23 @@ from zope.interface import implementer
 
 from llama_swap.net.established import Established
 
+FIRST_PAUSE = 0.001
+LONGEST_PAUSE = 0.02
+"""Seconds until a server whose queue was full is asked again, which costs some 50 µs."""
+CONNECTED = (0, errno.EISCONN)
+
+
+@frozen
+class _Wish:
+    connecting: Deferred[Any]
+    factory: IProtocolFactory
+    until: float
+
 
 @implementer(IStreamClientEndpoint)
 @define
 class LoopbackEndpoint:
-    """Connects to a loopback address; where that takes longer than a moment, `patient` does it.
+    """Connects to a loopback address; while the server's queue is full, for `timeout` seconds, in the order of wishes.
 
     All that is wished for in one turn of the reactor is done at its end: first every connection is made, then what is
     to be said over each.  When many requests come at once, their server wakes up once for all of them; woken for each,
@@ -36,9 +53,13 @@ class LoopbackEndpoint:
 
     _reactor: Any
     _peer: IPv4Address | IPv6Address
-    _patient: IStreamClientEndpoint
+    _timeout: float
     _at_end_of_turn: Callable[[Callable[[], object]], object] = field(init=False)
-    _wishes: list[tuple[Deferred[Any], IProtocolFactory]] = field(factory=list, init=False)
+    _wishes: list[_Wish] = field(factory=list, init=False)
+    """As long as there are any, `_connect_all` is due."""
+    _asking: socket.socket | None = field(default=None, init=False)
+    """Was not let in; but perhaps the kernel was only slow to say so."""
+    _pause: float = field(default=FIRST_PAUSE, init=False)
 
     @_at_end_of_turn.default
     def _(self) -> Callable[[Callable[[], object]], object]:
@@ -50,19 +71,35 @@ class LoopbackEndpoint:
         if not self._wishes:
             self._at_end_of_turn(self._connect_all)
         connecting: Deferred[Any] = Deferred()
-        self._wishes.append((connecting, factory))
+        self._wishes.append(_Wish(connecting, factory, self._reactor.seconds() + self._timeout))
         return connecting
 
     def _connect_all(self) -> None:
-        wishes, self._wishes = [wish for wish in self._wishes if not wish[0].called], []  # the others were cancelled
-        for connecting, factory, made in [(*wish, self._made(wish[1])) for wish in wishes]:
-            if made is not None:
-                _tell(connecting, made)
-            else:
-                self._patient.connect(factory).addBoth(partial(_tell, connecting))
+        wishes = [wish for wish in self._wishes if not wish.connecting.called]  # the others were cancelled
+        outcomes = []
+        for wish in wishes:
+            made = self._made(wish.factory)
+            if made is None:
+                if self._reactor.seconds() < wish.until:
+                    break
+                made = Failure(TimedOut())
+            outcomes.append((wish.connecting, made))
+        self._wishes = wishes[len(outcomes) :]
+        if self._wishes:
+            self._pause = FIRST_PAUSE if outcomes else min(2 * self._pause, LONGEST_PAUSE)
+            self._reactor.callLater(self._pause, self._connect_all)
+        else:
+            self._stop_asking()
+        for connecting, made in outcomes:
+            _tell(connecting, made)
+
+    def _stop_asking(self) -> None:
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
 
     def _made(self, factory: IProtocolFactory) -> Any:
-        """Return a protocol that is connected, or why there is none; None if that shows later.
+        """Return a protocol that is connected, or why there is none; None: the server's queue is full.
 
         Whatever goes wrong is returned rather than raised: others have wishes, too.
         """
@@ -89,6 +126,11 @@ class LoopbackEndpoint:
         @raise ConnectError: there is none.
         """
         address = (self._peer.host, self._peer.port)
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            if asking.connect_ex(address) in CONNECTED:
+                return asking
+            asking.close()
         family = socket.AF_INET if isinstance(self._peer, IPv4Address) else socket.AF_INET6
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -97,13 +139,14 @@ class LoopbackEndpoint:
         outcome = sock.connect_ex(address)
         if outcome == errno.EINPROGRESS:  # what has become of it shows when it is asked again
             outcome = sock.connect_ex(address)
-        if outcome in (0, errno.EISCONN):
+        if outcome in CONNECTED:
             if sock.getsockname()[:2] != address:
                 return sock
             outcome = errno.ECONNREFUSED  # TCP can meet itself
-        sock.close()
         if outcome == errno.EALREADY:
+            self._asking = sock
             return None
+        sock.close()
         raise getConnectError((outcome, os.strerror(outcome)))
 
 
