@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from twisted.internet.threads import deferToThread
+
 from llama_swap.relay import pool
 from llama_swap.relay.pool import Pool
 from tests.support_pool import ANSWER, PoolTestCase, ended, until
@@ -141,3 +143,17 @@ class PoolTests(PoolTestCase):
         await until(lambda: ended(connection))
         self.assertIsNone(self.pool.take())
         self.clock.advance(pool.KEPT)
+
+
+class GoodbyeTests(PoolTestCase):
+    """How an upstream learns that a connection is not needed any more."""
+
+    async def test_end(self) -> None:
+        """It reads the end, and no reset, which it would take for a failure."""
+        idle = await self.trusted()
+        self.clock.advance(pool.KEPT)
+        surplus = await self.answered()
+        self.pool.doubt()
+        for connection in (idle, surplus):
+            connection.settimeout(10)
+            self.assertEqual(await deferToThread(connection.recv, 1), b"")

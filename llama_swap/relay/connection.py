@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from typing import Protocol as TypingProtocol
 
@@ -115,6 +116,17 @@ class UpstreamConnection(Protocol):
         self._idle_ended = _nobody
         self._forget_acks()
         self.transport.abortConnection()
+
+    def dismiss(self) -> None:
+        """End the connection, which carries nothing, as one does that is not needed any more.
+
+        A reset alone would be a failure to the server: those on Python's `http.server` print a traceback for each.  It
+        follows nevertheless, so that no port of ours stays taken.
+        """
+        if self.transport is self._tcp and isinstance(sock := self._tcp.getHandle(), socket.socket):
+            with suppress(OSError):  # it is closed already
+                sock.shutdown(socket.SHUT_WR)
+        self.abort()
 
     def leave(self) -> None:
         """End the connection without taking anything back that was sent.  Nobody is told."""

@@ -192,10 +192,12 @@ class Exchange:
         sink = self._forget()
         if connection is not None:
             usable = parser is not None and parser.leaves_connection_usable and not self._request.last
-            if connection.release() and usable:
+            if not connection.release():
+                connection.abort()
+            elif usable:
                 self._pool.keep(connection)
             else:
-                connection.abort()
+                connection.dismiss()
         if sink is not None:
             sink.end()
 

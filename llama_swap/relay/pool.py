@@ -96,7 +96,7 @@ class Pool:
             elif now < since + self._kept:
                 return connection
             else:
-                connection.abort()
+                connection.dismiss()
         return None
 
     def forget(self, asker: Asker) -> None:
@@ -109,7 +109,7 @@ class Pool:
         if self._askers and now >= self._none_until:
             self._make_way(now)
         if now < self._none_until or len(self._idle) >= (MOST if self._trusted else 1):
-            connection.abort()
+            connection.dismiss()
             return
         self._idle.append((now, connection))
         if self._next_look is None:
@@ -140,7 +140,7 @@ class Pool:
                 self._trusted = True
             else:
                 self.doubt()
-            connection.abort()
+            connection.dismiss()
         self._make_way(now)
         if self._idle:
             self._next_look = self.clock.callLater(min(self._rhythm, self._idle[0][0] + limit - now), self._look)
@@ -159,7 +159,7 @@ class Pool:
     def _keep_none(self, until: float) -> None:
         self._none_until = max(self._none_until, until)
         while self._idle:
-            self._idle.popleft()[1].abort()
+            self._idle.popleft()[1].dismiss()
 
 
 class _Connections(Factory):
