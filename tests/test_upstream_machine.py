@@ -160,6 +160,12 @@ class StartingTests(MachineCase):
         self.assertIn("signal 11 (SIGSEGV)", str(self.failure()))
         self.assertIn("it printed nothing", str(self.failure()))
 
+    def test_leaves_its_server_alone(self) -> None:
+        """Who ends without an error may have a server that goes on in the background, where it cannot be stopped."""
+        self.start()
+        self.child.exit(0)
+        self.assertIn("exit status 0 before it was ready: `cmd` has to run for as long", str(self.failure()))
+
     def test_dies_for_want_of_a_shell(self) -> None:
         """What only a shell does is told before what was printed; files are not looked at, nor our directory told."""
         self.core.model = make_model("m", cmd=("x", "-m", "/no/x.gguf", "|", "tee"))

@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import NobodyListens, NotReadyInTime, StartFailed, UpstreamError
@@ -140,7 +141,7 @@ class AddressTests(ProberCase):
     def test_hangs_up(self) -> None:
         """A connection that was only to be had is dropped at once."""
         free = self.prober.address_free(self.model)
-        self.assertTrue(self.accept().disconnected)
+        self.assertTrue(self.accept().disconnecting)
         free.cancel()
         self.failureResultOf(free, CancelledError)
 
@@ -219,6 +220,19 @@ class HealthTests(ProberCase):
             self.pass_pause()
         self.answer(200)
         self.successResultOf(healthy)
+
+    def test_misled(self) -> None:
+        """A status that no loading server gives is told at once, and once for each load; 503 is not worth a word."""
+        for _ in range(2):
+            with capturedLogs() as events:
+                healthy = self.prober.healthy(self.model)
+                for status in (503, 404, 404, 401):
+                    self.answer(status)
+                    self.pass_pause()
+                self.answer(200)
+            self.successResultOf(healthy)
+            (told,) = map(formatEvent, events)
+            self.assertIn(f"asked for {self.asked[-1]}, it answered 404; set `checkEndpoint`", told)
 
     def test_pauses(self) -> None:
         """Every 20 ms at first, then rarer, so that at most a hundredth of the load is lost, or 250 ms."""

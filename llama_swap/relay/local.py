@@ -3,8 +3,8 @@
 Twisted connects in two turns of the reactor, with a name lookup that looks nothing up, a timeout and a wait for the
 socket to become writable.  Over the loopback device the kernel knows the outcome before `connect` returns.
 
-Unless the server's queue is full: many servers, cpp-httplib's and Python's among them, let five connections wait to be
-accepted.  The kernel then drops what asks for another, and asks again itself after one second, three, seven.  But a
+Unless the server's queue is full: those of Python and of older cpp-httplib, among others, let five connections wait to
+be accepted.  The kernel then drops what asks for another, and asks again itself after one second, three, seven.  But a
 server that works accepts within a millisecond; so here it is asked again after that.
 """
 

@@ -198,7 +198,8 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     @starting.upon(Process.ended).to(stopping)
     def died_young(process: Process, core: Core, probe: Deferred[None], status: ExitStatus) -> None:
         probe.cancel()
-        died = StartFailed(f"model {core.model.id} ended with {status.unasked()} before it was ready")
+        why = _LEFT_ALONE if status.code == 0 else ""
+        died = StartFailed(f"model {core.model.id} ended with {status.unasked()} before it was ready{why}")
         error = _with_reasons(core, died)
         core.failed(error)
         core.state = "stopping"
@@ -236,6 +237,9 @@ def _explained(core: Core, failure: Failure) -> SwapError:
         return failure.value
     core.puzzled(failure)
     return StartFailed(f"model {core.model.id} cannot start: {failure.getErrorMessage()}")
+
+
+_LEFT_ALONE = ": `cmd` has to run for as long as its server does; leave out what sends that into the background (-d, &)"
 
 
 def _with_reasons(core: Core, error: SwapError) -> SwapError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,6 +18,7 @@ from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLo
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llama_swap.config.model import ModelConfig
@@ -75,6 +76,10 @@ class Prober:
     """`healthCheckTimeout`: seconds from launch to the first healthy answer."""
     _had: set[tuple[str, int]] = field(factory=set, init=False)
     """The addresses that were free for a model, when one was last to go there."""
+    _misled: set[str] = field(factory=set, init=False)
+    """Models whose health check has been answered with something that is no sign of loading, since their start."""
+
+    _log: ClassVar[Logger] = Logger()
 
     def address_free(self, model: ModelConfig) -> Deferred[None]:
         """See `Readiness.address_free`.  Only local addresses are looked at: elsewhere a server may well be running."""
@@ -105,7 +110,8 @@ class Prober:
             probe = partial(self._accepted, model.proxy)
         else:
             url = model.proxy + model.check_endpoint
-            asked, probe = f"{url} with 200", partial(self._answers, url)
+            asked, probe = f"{url} with 200", partial(self._answers, model.id, url)
+            self._misled.discard(model.id)
         pauses = _Pauses(self.clock, self.timeout, is_local=model.is_local)
         printed = self.logs.subscribe(model.id, pauses.cut_short, history=None)
         try:
@@ -135,12 +141,18 @@ class Prober:
         knocked = await self._unless_it_fails(self.endpoint(url).connect(_Knocks()), patience)
         return knocked if isinstance(knocked, NotYet) else None
 
-    async def _answers(self, url: str, patience: float) -> NotYet | None:
-        """Whether `url` is answered with 200."""
+    async def _answers(self, model: str, url: str, patience: float) -> NotYet | None:
+        """Whether `url` is answered with 200.  If it never will be, the user should not have to wait to hear of it."""
         status = await self._unless_it_fails(self.get_status(url), patience)
         if isinstance(status, NotYet):
             return status
-        return None if status == 200 else NotYet(_told_of_status(status))
+        if status == 200:
+            return None
+        words = _told_of_status(status)
+        if status < 500 and model not in self._misled:
+            self._misled.add(model)
+            self._log.info("{model} is not ready: asked for {url}, {words}", model=model, url=url, words=words)
+        return NotYet(words)
 
     async def _unless_it_fails(self, asked: Deferred[_T], patience: float) -> _T | NotYet:
         """Return what `asked` gives, or what it means if it fails or takes longer than `patience` seconds.
@@ -239,7 +251,7 @@ class _Knock(Protocol):
 
     def connectionMade(self) -> None:
         """It was."""
-        self.transport.abortConnection()  # type: ignore[union-attr]  # a TCP connection can
+        self.transport.loseConnection()  # type: ignore[union-attr]  # a reset would be a failure to some servers
 
 
 class _Knocks(Factory):
