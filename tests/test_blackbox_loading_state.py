@@ -41,9 +41,21 @@ class LoadingStateTests(SynchronousTestCase):
             said = thoughts(events)
             self.assertIn("llama-swap loading model: m\n", said)
             self.assertRegex(said, r"\n\.\.\n?Done! \(\d\.\d\ds\)")
-            self.assertEqual({event["model"] for event in events if "model" in event}, {"m"})
+            self.assertEqual({event["model"] for event in events}, {"m"})
             with proxy.stream("m") as stream:
                 self.assertEqual(thoughts(self.events(stream)), "")
+
+    def test_strict_clients(self) -> None:
+        """Each event has all that OpenAI's chunks have, of the types that they have there."""
+        with self.proxy("--load-delay 0.2") as proxy, proxy.stream("m") as stream:
+            events = self.events(stream)
+        self.assertIn("Done!", thoughts(events))
+        for event in events:
+            [choice] = event["choices"]
+            self.assertIsInstance(event["id"], str)
+            self.assertIsInstance(event["created"], int)
+            self.assertEqual((event["object"], event["model"]), ("chat.completion.chunk", "m"))
+            self.assertEqual((choice["index"], set(choice)), (0, {"index", "delta", "finish_reason"}))
 
     def test_large(self) -> None:
         """A chat of any size is told; what it asks for may be its own, or that of the model's filters."""

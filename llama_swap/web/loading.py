@@ -26,6 +26,7 @@ from llama_swap.web.spool import Spooled
 PATH: Final = b"/v1/chat/completions"
 BEAT: Final = 0.75
 """Seconds between dots."""
+_CHUNK: Final = "chat.completion.chunk"
 _RULE: Final = "━" * 37
 _SHOWN: Final = 4096
 """How many bytes of a model's own error are passed on."""
@@ -62,6 +63,8 @@ class OpenStream:
         self._request: Any = request
         self._clock = clock
         self._began = clock.seconds()
+        # All that OpenAI's chunks have: some clients, such as @ai-sdk/openai, take no others.
+        self._chunk = {"id": "chatcmpl-loading", "object": _CHUNK, "created": int(self._began), "model": model}
         begin_stream(request, b"text/event-stream")
         self._think(f"{_RULE}\nllama-swap loading model: {model}\n")
         if position > 1:
@@ -102,7 +105,8 @@ class OpenStream:
         return StreamedInto(self, request, partial(failed, request), finished, observer)
 
     def _think(self, text: str) -> None:
-        self._write({"choices": [{"delta": {"reasoning_content": text}}]})
+        choice = {"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}
+        self._write({**self._chunk, "choices": [choice]})
 
     def _write(self, data: object) -> None:
         self._request.write(b"data: %b\n\n" % json.dumps(data).encode())
