@@ -31,7 +31,7 @@ ROUTES = (
     "/ui",
     "/ui/",
     "/ui/models/a",
-    "/ui/assets/app.js",
+    "/ui/assets/v/app.js",
     "/upstream",
     "/upstream/a",
     "/upstream/a/",

@@ -357,7 +357,7 @@ class AccessLogTests(SiteTestCase):
     def test_upkeep(self) -> None:
         """What pages and monitors ask for all the time does not bury the rest, unless it fails."""
         for path in (
-            "/ui/assets/app.js",
+            "/ui/assets/v/app.js",
             "/favicon.ico",
             "/api/events?no-logs",
             "/logs/streamSSE/m",

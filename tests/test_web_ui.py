@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from html.parser import HTMLParser
 
@@ -9,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config
 from llama_swap.web.front import Front
-from llama_swap.web.pages import assets
+from llama_swap.web.pages import assets, version
 from llama_swap.web.ui import UiRoutes
 from tests.fakes_web import FakeRouter, app_with, models, site_of
 from tests.fakes_wire import Answer, Client
@@ -88,7 +89,7 @@ class UiTests(SynchronousTestCase):
             ("/ui/models/a%2Fb", "../../"),
             ("/ui/models/a/b", "../../../"),
         ):
-            self.assertIn(f' src="{root}ui/assets/app.js"'.encode(), self.ask(path).body)
+            self.assertIn(f' src="{root}ui/assets/{version()}/app.js"'.encode(), self.ask(path).body)
 
     def test_without_scripts(self) -> None:
         """Whoever runs no scripts, or is led nowhere, finds each listed model's server, whatever its name holds."""
@@ -105,17 +106,27 @@ class UiTests(SynchronousTestCase):
         """Each file is served with its type."""
         self.assertIn("app.js", assets())
         for name, asset in assets().items():
-            answer = self.ask(f"/ui/assets/{name}")
+            answer = self.ask(f"/ui/assets/{version()}/{name}")
             kind = KINDS[name.rpartition(".")[2]] + "; charset=utf-8"
             self.assertEqual((answer.status, answer["Content-Type"]), (200, kind))
-            self.assertEqual(answer["Cache-Control"], "no-cache")
             self.assertEqual(answer.body, asset.content)
+
+    def test_kept_and_compressed(self) -> None:
+        """A browser keeps the files of the present version, and asks for others anew; it may have them compressed."""
+        for wanted, kept in ((version(), "max-age=31536000, immutable"), ("other", "no-cache")):
+            plain = self.ask(f"/ui/assets/{wanted}/app.js")
+            packed = self.ask(f"/ui/assets/{wanted}/app.js", Accept_Encoding="gzip, br")
+            for answer in (plain, packed):
+                self.assertEqual((answer["Cache-Control"], answer["Vary"]), (kept, "Accept-Encoding"))
+            self.assertNotEqual(plain["ETag"], packed["ETag"])
+            self.assertEqual((packed["Content-Encoding"], gzip.decompress(packed.body)), ("gzip", plain.body))
+        self.assertEqual(self.ask("/ui/models")["Cache-Control"], "no-cache")
 
     def test_files_are_whole(self) -> None:
         """What a file names is there, and each file is named somewhere."""
         texts = {name: asset.content.decode() for name, asset in assets().items()}
         named = {name for text in texts.values() for name in IMPORTED.findall(text)}
-        named |= set(re.findall(r"ui/assets/([\w.]+)", texts["index.html"]))
+        named |= set(re.findall(r"{files}([\w.]+)", texts["index.html"]))
         self.assertEqual(named, set(texts) - {"index.html"})
         for name, text in texts.items():
             self.assertLess(text.count("\n"), 300, name)
@@ -123,7 +134,7 @@ class UiTests(SynchronousTestCase):
 
     def test_known_already(self) -> None:
         """A browser that has the present version is not sent it again."""
-        for path in ("/ui/assets/app.js", "/ui/models"):
+        for path in (f"/ui/assets/{version()}/app.js", "/ui/models"):
             etag = self.ask(path)["ETag"] or ""
             answer = self.ask(path, If_None_Match=etag)
             self.assertEqual((answer.status, answer.body), (304, b""))
@@ -131,7 +142,7 @@ class UiTests(SynchronousTestCase):
     def test_nothing_else(self) -> None:
         """No other file can be had, however the path is written."""
         for name in ("__init__.py", "../ui.py", "..%2fui.py", "%2e%2e/ui.py", "..%5cui.py", "none.js"):
-            self.assertEqual(self.ask(f"/ui/assets/{name}").status, 404, name)
+            self.assertEqual(self.ask(f"/ui/assets/{version()}/{name}").status, 404, name)
 
     def test_icon(self) -> None:
         """A tab has something to show."""

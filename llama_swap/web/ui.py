@@ -13,8 +13,9 @@ from twisted.web.http import Request
 
 from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
-from llama_swap.web.pages import assets, index
+from llama_swap.web.pages import assets, index, version
 
+_FOR_EVER = b"max-age=31536000, immutable"
 _PAGES_OF_MODELS = "models/"
 """Behind this comes the name of a model, in which there may be dots."""
 
@@ -33,7 +34,7 @@ class UiRoutes:
         app.route("/ui", methods=["GET"])(self.page)
         app.route("/ui/", methods=["GET"])(self.page)
         app.route("/ui/<path:name>", methods=["GET"])(self.page)
-        app.route("/ui/assets/<name>", methods=["GET"])(self.asset)
+        app.route("/ui/assets/<wanted>/<name>", methods=["GET"])(self.asset)
 
     def home(self, request: Request) -> bytes:
         """Send browsers to the pages."""
@@ -58,12 +59,12 @@ class UiRoutes:
             raise NotFound(f"the web interface has no file {name!r}")
         return index(request.path, self._links()).answer(request)
 
-    def asset(self, request: Request, name: str) -> bytes:
-        """Give a file that the page is made of."""
+    def asset(self, request: Request, wanted: str, name: str) -> bytes:
+        """Give a file that the page is made of; one `wanted` of another version, as it is now."""
         asset = assets().get(name)
         if asset is None:
             raise NotFound(f"the web interface has no file {name!r}")
-        return asset.answer(request)
+        return asset.answer(request, _FOR_EVER if wanted == version() else b"no-cache")
 
     def _links(self) -> str:
         """Return what a browser without scripts can do: visit the models' own servers."""

@@ -1,11 +1,13 @@
 """The web interface: files that a browser gets as they are, without a build step.
 
-All pages are one, `index.html`, whose scripts look at the address.
+All pages are one, `index.html`, whose scripts look at the address.  Over a slow network it is requests that take time:
+a browser asks for all files at once, gets them compressed, and keeps them for as long as they have the same version.
 """
 
 from __future__ import annotations
 
-from functools import cache
+import gzip
+from functools import cache, lru_cache
 from hashlib import sha256
 
 from attrs import frozen
@@ -24,18 +26,17 @@ class Asset:
 
     content: bytes
     content_type: bytes
-    etag: bytes
 
-    @classmethod
-    def of(cls, content: bytes, content_type: bytes) -> Asset:
-        """Return `content` with a tag of its own."""
-        return cls(content, content_type, f'"{sha256(content).hexdigest()[:16]}"'.encode())
-
-    def answer(self, request: Request) -> bytes:
+    def answer(self, request: Request, cache_control: bytes = b"no-cache") -> bytes:
         """Set the headers of an answer, and return its body; none for a browser that has it already."""
         request.setHeader(b"Content-Type", self.content_type)
-        request.setHeader(b"Cache-Control", b"no-cache")
-        return b"" if request.setETag(self.etag) is CACHED else self.content
+        request.setHeader(b"Cache-Control", cache_control)
+        request.responseHeaders.addRawHeader(b"Vary", b"Accept-Encoding")
+        content = self.content
+        if b"gzip" in (request.getHeader(b"Accept-Encoding") or b""):
+            request.setHeader(b"Content-Encoding", b"gzip")
+            content = _compressed(content)
+        return b"" if request.setETag(f'"{_digest(content)}"'.encode()) is CACHED else content
 
 
 @cache
@@ -47,8 +48,14 @@ def assets() -> dict[str, Asset]:
     for file in files(__name__).iterdir():
         content_type = _TYPES.get(file.name.rpartition(".")[2])
         if content_type is not None:
-            found[file.name] = Asset.of(file.read_bytes(), content_type)
+            found[file.name] = Asset(file.read_bytes(), content_type)
     return found
+
+
+@cache
+def version() -> str:
+    """Return what changes whenever one of the files does."""
+    return _digest(b"".join(asset.content for _, asset in sorted(assets().items())))
 
 
 def index(path: bytes, links: str = "") -> Asset:
@@ -58,5 +65,23 @@ def index(path: bytes, links: str = "") -> Asset:
     `links` is HTML for browsers that run no scripts.
     """
     page = assets()["index.html"]
-    root = b"../" * (path.count(b"/") - 1)
-    return Asset.of(page.content.replace(b"{root}", root).replace(b"{links}", links.encode()), page.content_type)
+    content = page.content.replace(b"{modules}", _modules())
+    content = content.replace(b"{files}", f"{{root}}ui/assets/{version()}/".encode())
+    content = content.replace(b"{root}", b"../" * (path.count(b"/") - 1))
+    return Asset(content.replace(b"{links}", links.encode()), page.content_type)
+
+
+@cache
+def _modules() -> bytes:
+    """Return HTML that has a browser ask for each script at once, and not only when another one names it."""
+    scripts = sorted(name for name in assets() if name.endswith(".js"))
+    return "\n  ".join(f'<link rel="modulepreload" href="{{files}}{name}">' for name in scripts).encode()
+
+
+@lru_cache(maxsize=64)
+def _compressed(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()[:16]

@@ -1,7 +1,7 @@
 // Questions to the proxy, and the addresses of things.
 
 /** Where the proxy is mounted, with a slash at its end. */
-export const ROOT = new URL("../../", import.meta.url);
+export const ROOT = new URL("../../../", import.meta.url);
 
 export const at = (path) => new URL(path, ROOT).href;
 export const modelPage = (key) => at(`ui/models?id=${encodeURIComponent(key)}`); // web servers rewrite paths, not queries
