@@ -25,9 +25,12 @@ def side_by_side(**models: Any) -> dict[str, Any]:
 class UiCase(SynchronousTestCase):
     """A browser, and a proxy for each test."""
 
+    flags: tuple[str, ...] = ()
+    """Of the browser's command line."""
+
     def setUp(self) -> None:
         """Start the browser."""
-        self.browser = Browser()
+        self.browser = Browser(*self.flags)
         self.addCleanup(self.browser.quit)
 
     @contextmanager

@@ -78,6 +78,45 @@ class WayTests(UiCase):
             self.browser.wait_for("document.querySelector('.sources [aria-current]').textContent === 'Everything'")
 
 
+class LetterTests(UiCase):
+    """A browser that writes twice as large as others do."""
+
+    flags = ("--blink-settings=defaultFontSize=32",)
+
+    def test_large_letters(self) -> None:
+        """Whoever has the browser write larger gets larger pages, of which nothing is out of sight."""
+        with self.opened("models", side_by_side(a=fake_model("a"))) as proxy:
+            proxy.served("a")
+            self.assertEqual(self.browser.run("return getComputedStyle(document.body).fontSize"), "26px")
+            for width in (1280, 390):
+                self.browser.resize(width, 800)
+                for page in ("models", "models?id=a", "activity", "logs", "playground", "performance", "settings"):
+                    self.open(page)
+                    self.browser.wait_for("document.querySelector('#page').scrollWidth <= innerWidth")
+            self.browser.resize(1280, 800)
+            self.open("logs")
+            self.browser.wait_for("document.querySelectorAll('.row').length > 3")
+            heights = "[...document.querySelectorAll('.row')].map(row => row.offsetHeight % 40)"
+            self.assertEqual(set(self.browser.run(f"return {heights}")), {0})
+
+
+class SizeTests(UiCase):
+    """Windows of other sizes."""
+
+    def test_everything_in_sight(self) -> None:
+        """At no width is anything of the tables and the tools cut off."""
+        with self.opened("activity", side_by_side(**{"x" * 100: fake_model("a")})) as proxy:
+            proxy.served("x" * 100)
+            for width in (1280, 1000, 800, 390):
+                self.browser.resize(width, 700)
+                for page in ("activity", "logs"):
+                    self.open(page)
+                    self.browser.wait_for("document.querySelector('#page :is(#finished-rows td, .row)')")
+                    room = "(page => page.scrollWidth - page.clientWidth)(document.querySelector('#page'))"
+                    self.assertEqual(self.browser.run(f"return {room}"), 0, (page, width))
+                self.assertTrue(self.browser.run("return document.querySelector('#status-text').offsetWidth > 10"))
+
+
 class ConnectionTests(UiCase):
     """A proxy that is gone, and comes back as another one."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from urllib.parse import quote
@@ -179,6 +180,20 @@ class ActivityTests(UiCase):
             self.browser.click("#capture-close")
             self.browser.wait_for("!document.querySelector('dialog')")
 
+    def test_capture_of_a_stream(self) -> None:
+        """Of a stream it can be read what was said; of a body that was not kept, that it was not."""
+        long = json.dumps({"model": "a", "messages": [{"role": "user", "content": "x" * 2_000_000}], "stream": True})
+        with self.opened("activity", side_by_side(a=fake_model("a"))) as proxy:
+            self.assertEqual(proxy.post("/v1/chat/completions", long.encode()).status, 200)
+            self.browser.wait_for("document.querySelector('#finished-rows button')")
+            self.browser.click("#finished-rows button")
+            self.browser.wait_for("document.querySelector('dialog[open]')")
+            pieces = "[...document.querySelectorAll('#capture-parts pre')]"
+            blocks = self.browser.run(f"return {pieces}.map(pre => [pre.ariaLabel, pre.textContent])")
+            self.assertEqual(blocks[0], ["Request body, 1.9 MiB", "It was not kept."])
+            self.assertEqual(blocks[1], ["What was said", "word0 word1 word2 "])
+            self.assertTrue(blocks[2][1].startswith("data: "))
+
     def test_order_and_pages(self) -> None:
         """The table is sorted by what is clicked, page by page, and of one model if that is asked for."""
         with self.opened("activity", side_by_side(a=fake_model("a"), b=fake_model("b"))) as proxy:
@@ -265,6 +280,16 @@ class PageTests(UiCase):
             self.browser.type("#question", "Hello\ue007")
             self.browser.wait_for("document.querySelector('.assistant .after.wrong')")
             self.browser.complaints()  # of the answer that broke off
+
+    def test_numbers(self) -> None:
+        """All numbers are written as the browser's user does."""
+        with self.opened("performance", side_by_side(a=fake_model("a"))):
+            self.browser.speak("de-DE")
+            self.browser.run("location.reload()")
+            self.browser.wait_for(
+                "/^Load1 min \\d+,\\d5 min \\d+,\\d15 min/.test(document.querySelectorAll('figcaption')[2]?."
+                "textContent.replace(/0 – \\d+,0/, ''))"
+            )
 
     def test_hardware(self) -> None:
         """Lines are drawn of what is watched; where nobody watches, that is said."""

@@ -100,6 +100,11 @@ class Browser:
         command = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}}
         self._call("POST", "/goog/cdp/execute", command)
 
+    def speak(self, locale: str) -> None:
+        """Pretend that the user's language is another one."""
+        command = {"cmd": "Emulation.setLocaleOverride", "params": {"locale": locale}}
+        self._call("POST", "/goog/cdp/execute", command)
+
     def resize(self, width: int, height: int) -> None:
         """Make the page as large as this, as on a phone."""
         params = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}

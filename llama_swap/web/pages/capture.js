@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { fill, make } from "./dom.js";
 import { bytes } from "./format.js";
 import { complain } from "./notice.js";
+import { allSaidIn } from "./said.js";
 
 const MOST_SHOWN = 500_000; // characters of a body
 let asking = false;
@@ -44,27 +45,44 @@ function part(title, fields, body) {
   const list = make("dl");
   for (const [name, value] of Object.entries(fields)) list.append(make("dt", {}, name), make("dd", {}, value));
   const content = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+  const text = textOf(content);
+  const isStream = valueOf(fields, "content-type").includes("event-stream");
+  const { content: said, reasoning } = isStream && text ? allSaidIn(text) : {};
+  const length = content.length || Number(valueOf(fields, "content-length"));
+  const none = content.length ? "This is no text." : length ? "It was not kept." : "(empty)";
   return [
     make("h3", {}, `${title} fields`),
     list,
-    make("h3", {}, `${title} body, ${bytes(content.length)}`),
-    make("pre", { tabIndex: 0 }, textOf(content)),
+    ...block("Reasoning", reasoning),
+    ...block("What was said", said),
+    ...block(`${title} body, ${bytes(length)}`, text ? indented(text) : none),
   ];
 }
 
-/** Return bytes as people can read them: JSON is indented. */
+function block(title, text) {
+  if (!text) return [];
+  const rest = text.length > MOST_SHOWN ? `\n… ${bytes(text.length - MOST_SHOWN)} more` : "";
+  return [make("h3", {}, title), make("pre", { tabIndex: 0, "aria-label": title }, text.slice(0, MOST_SHOWN) + rest)];
+}
+
+function valueOf(fields, wanted) {
+  return Object.entries(fields).find(([name]) => name.toLowerCase() === wanted)?.[1] ?? "";
+}
+
+/** Return bytes as text; null if they are none. */
 function textOf(content) {
-  let text;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(content);
+    return new TextDecoder("utf-8", { fatal: true }).decode(content);
   } catch {
-    return "This is no text.";
+    return null;
   }
+}
+
+/** Return JSON as people can read it, and anything else as it is. */
+function indented(text) {
   try {
-    text = JSON.stringify(JSON.parse(text), null, 2);
+    return JSON.stringify(JSON.parse(text), null, 2);
   } catch {
-    // Events, for example: they are shown as they came.
+    return text;
   }
-  if (text.length <= MOST_SHOWN) return text || "(empty)";
-  return `${text.slice(0, MOST_SHOWN)}\n… ${bytes(text.length - MOST_SHOWN)} more`;
 }

@@ -7,6 +7,7 @@ const RATES = ["B/s", "kB/s", "MB/s", "GB/s"];
 export const NOTHING = "–";
 
 export const count = (value) => whole.format(value);
+export const tenth = (value) => tenths.format(value);
 export const counted = (value, noun) => `${whole.format(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 /** A number of which −1 says that nobody knows it. */
@@ -26,7 +27,7 @@ export function rate(value) {
 
 export function duration(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 60_000) return `${tenths.format(ms / 1000)} s`;
   const minutes = Math.floor(ms / 60_000);
   const seconds = String(Math.floor(ms / 1000) % 60).padStart(2, "0");
   return minutes < 60 ? `${minutes}:${seconds} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;

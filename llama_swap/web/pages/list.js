@@ -3,7 +3,6 @@
 
 import { indexOf } from "./lines.js";
 
-const ROW = 20; // px; as --row in logs.css
 const FOOT = 8; // px of air below the last row
 const INDENT = 2; // characters by which the first row of a broken line is longer; see .wrap .text in logs.css
 const MARGIN = 400; // px of rows kept above and below what is in sight
@@ -16,6 +15,7 @@ export class RowList {
   #tops = new Float64Array(1);
   #layout = 1; // grows when heights change for all; a line's height belongs to the layout that it names
   #columns = 80;
+  #row = 20; // px; as high as a line that is not broken
   #wrap = true;
   #anchor = { id: 0, offset: 0 }; // the line at the upper edge, and how far it is above it
   #scrolled = 0; // where we have put the scroll bar
@@ -104,6 +104,7 @@ export class RowList {
   #relayout() {
     this.#layout++;
     this.#columns = this.#measureColumns();
+    this.#row = parseFloat(getComputedStyle(this.viewport).lineHeight);
     this.schedule();
   }
 
@@ -127,7 +128,7 @@ export class RowList {
   #heightOf(line) {
     if (line.layout !== this.#layout) {
       const cells = WIDE.test(line.text) ? line.text.length * 2 : line.text.length;
-      line.height = this.#wrap ? ROW * Math.max(1, Math.ceil((cells - INDENT) / this.#columns)) : ROW;
+      line.height = this.#row * (this.#wrap ? Math.max(1, Math.ceil((cells - INDENT) / this.#columns)) : 1);
       line.layout = this.#layout;
     }
     return line.height;
@@ -166,7 +167,7 @@ export class RowList {
     this.#placeRows(first, end);
     this.above.style.height = `${this.#tops[first]}px`;
     this.below.style.height = `${total - this.#tops[end] + FOOT}px`;
-    this.#markTop(this.#lines[this.#indexAt(y + ROW - 1)]);
+    this.#markTop(this.#lines[this.#indexAt(y + this.#row - 1)]);
     if (this.#wrap && this.#correctHeights(first, end)) this.schedule();
 
     const target = this.following ? this.viewport.scrollHeight : y;

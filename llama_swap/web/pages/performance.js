@@ -3,21 +3,20 @@
 import { at, refusal, visit } from "./api.js";
 import { chart } from "./chart.js";
 import { fill, isPressed, press } from "./dom.js";
-import { bytes, rate } from "./format.js";
+import { bytes, count, rate, tenth } from "./format.js";
 import { summarize } from "./samples.js";
 
 const EVERY = 5_000; // ms
 const KEPT = 3_600_000;
 const MB = 1024 * 1024;
 
-const percent = (value) => `${value.toFixed(0)} %`;
 const FORMATS = {
-  percent: { most: 100, format: percent },
+  percent: { most: 100, format: (value) => `${count(value)} %` },
   memory: { format: (value) => bytes(value * MB) },
-  load: { format: (value) => value.toFixed(1) },
+  load: { format: tenth },
   rate: { format: rate },
-  degrees: { format: (value) => `${value.toFixed(0)} °C` },
-  watts: { format: (value) => `${value.toFixed(0)} W` },
+  degrees: { format: (value) => `${count(value)} °C` },
+  watts: { format: (value) => `${count(value)} W` },
 };
 
 export function open(place) {

@@ -5,6 +5,7 @@ import { fill, make } from "./dom.js";
 import { counted, duration, speed } from "./format.js";
 import { listen, models } from "./live.js";
 import { recall, remember } from "./memory.js";
+import { saidIn } from "./said.js";
 import { eventsOf } from "./sse.js";
 
 let room = null; // the page, which is kept with its chat when another one is shown
@@ -125,7 +126,7 @@ async function answer(model, messages, { chat, said, thought, after }, signal) {
       const event = JSON.parse(data);
       if (event.error) throw new Error(event.error.message ?? JSON.stringify(event.error));
       told = { ...told, ...event };
-      const { content, reasoning_content: reasoning } = event.choices?.[0]?.delta ?? {};
+      const { content, reasoning } = saidIn(event);
       if (reasoning) writer.write(thought(), reasoning);
       if (content) writer.write(said, content);
     }

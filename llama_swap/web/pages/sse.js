@@ -95,7 +95,8 @@ export class EventStream {
   }
 }
 
-function parsed(text) {
+/** Return the event that a text is: {event, data, id}. */
+export function parsed(text) {
   const event = { event: "message", data: "", id: "" };
   for (const line of text.split(/\r?\n/)) {
     const [, name, value] = /^(\w+): ?(.*)$/s.exec(line) ?? [];
