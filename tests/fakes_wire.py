@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from attrs import define, field, frozen
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionAborted, ConnectionDone
@@ -50,6 +51,7 @@ class Wire:
         self.aborted = False
         self.write_closed = False
         self.gone = False
+        self.bufferSize = FileDescriptor.bufferSize  # Twisted's name
         self.producer: Any = None
         self._tempDataBuffer: list[bytes] = []
         self._pulls = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
@@ -12,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.web import site
-from llama_swap.web.channel import HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, PIPELINED, STALL_TIMEOUT
+from llama_swap.web.channel import HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, OF_BODY_AT_ONCE, PIPELINED, STALL_TIMEOUT
 from llama_swap.web.heads import HEAD_LIMIT
 from llama_swap.web.patience import LEAST
 from llama_swap.web.request import body_of
@@ -93,6 +94,20 @@ class ReadingTests(ChannelTestCase):
             self.assertEqual(self.root.bodies, [None, BODY, BODY, None])
             self.assertEqual(self.client.wire.take().count(b"HTTP/1.1 200 OK\r\n"), 4)
             self.end()
+
+    def test_more_of_a_body_at_once(self) -> None:
+        """A body that does not come whole at once is read in larger parts, and what follows it is not."""
+        wire = self.client.wire
+        for framing, body in (
+            (b"Content-Length: 14", BODY),
+            (b"Transfer-Encoding: chunked", b"e\r\n" + BODY + b"\r\n0\r\n\r\n"),
+        ):
+            self.client.send(request(framing, line=b"POST /now HTTP/1.1") + body[:5])
+            self.assertEqual(wire.bufferSize, OF_BODY_AT_ONCE)
+            self.client.send(body[5:])
+            self.assertEqual(wire.bufferSize, FileDescriptor.bufferSize)
+        self.assertEqual(self.root.bodies, [BODY, BODY])
+        self.end()
 
     def test_close(self) -> None:
         """After a request that closes the connection, nothing is read."""

@@ -34,6 +34,10 @@ LINGER = 5
 """How long a client that was refused may be silent before the connection is closed under it."""
 DISCARDED = 256 * 1024 * 1024
 """How many bytes of a refused request are read, and thrown away, before that."""
+AT_ONCE = 64 * 1024
+"""How many bytes are read at a time, at most, as Twisted has it."""
+OF_BODY_AT_ONCE = 256 * 1024
+"""The same, of a body that has not come whole with the first of them: each time costs something."""
 PIPELINED = 16 * 1024
 """How many bytes of its next requests a client may send while one is being answered."""
 
@@ -267,7 +271,9 @@ class SwapChannel(HTTPChannel):
             return False
         if not body.ended:
             self._deadline.allow(IDLE_TIMEOUT)
+            self.transport.bufferSize = OF_BODY_AT_ONCE  # within TLS, this changes nothing
             return False
+        self.transport.bufferSize = AT_ONCE
         self._body = None
         self._unread = body.surplus
         self._answer()
