@@ -208,3 +208,19 @@ class TransportTests(TestCase):
             self.assertTrue(transport.getTcpNoDelay())
             transport.abortConnection()
             await port.stopListening()
+
+    async def test_named_client(self) -> None:
+        """A client of a UNIX socket may have a name of its own, however long: it is no address of IPv6."""
+        for number, name in enumerate(("four", "fives")):
+            factory = Factory.forProtocol(Told)
+            factory.made = Deferred()  # type: ignore[attr-defined]
+            path = f"admission-{number}"
+            port = reactor.listenUNIX(path, factory)  # type: ignore[attr-defined]
+            admit_by_descriptors(port, reactor)  # type: ignore[arg-type]
+            with socket.socket(socket.AF_UNIX) as client:
+                client.bind(name)
+                self.addCleanup(Path(name).unlink)
+                client.connect(path)
+                transport = (await factory.made).transport  # type: ignore[attr-defined]
+            transport.abortConnection()
+            await port.stopListening()

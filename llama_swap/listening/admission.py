@@ -95,11 +95,12 @@ class _Admission:
 
     def _welcome(self, sock: socket.socket, peer: Any) -> None:
         port = self._port
-        if len(peer) == 4 and peer[3]:  # an address of IPv6 that is of one interface, and names it
-            peer = (socket.getnameinfo(peer, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0], *peer[1:])
         port.sessionno += 1
         transport = None
         try:
+            match peer:
+                case (_, _, _, int(interface)) if interface:  # of IPv6, and of one interface, which it names
+                    peer = (socket.getnameinfo(peer, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0], *peer[1:])
             client = port.factory.buildProtocol(None)
             transport = port.transport(sock, client, peer, port, port.sessionno, port.reactor)
             client.makeConnection(transport)
