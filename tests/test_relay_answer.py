@@ -164,6 +164,19 @@ class WholeAnswerTests(SynchronousTestCase):
                 self.assertEqual(calls_of([data + more], to_head=to_head), calls, (name, more[:9]))
                 self.assertEqual(calls_of([data, more, more], to_head=to_head), calls, (name, more[:9]))
 
+    def test_body_that_should_not_come(self) -> None:
+        """What announces a body that must not come is the last answer of its connection: some servers send it."""
+        for status, field, to_head, usable in (
+            (b"200 OK", b"Content-Length: 5", True, False),
+            (b"200 OK", b"Transfer-Encoding: chunked", True, False),
+            (b"304 Not Modified", b"Content-Length: 5", False, False),
+            (b"304 Not Modified", b"ETag: x", False, True),
+            (b"204 No Content", b"Content-Length: 0", False, True),
+        ):
+            parser = AnswerParser(Sink(), to_head=to_head)
+            parser.feed(b"HTTP/1.1 %b\r\n%b\r\n\r\n" % (status, field))
+            self.assertEqual((parser.ended, parser.leaves_connection_usable), (True, usable), (status, field))
+
     def test_data_is_passed_on_at_once(self) -> None:
         """What a packet brought of the body is passed on before the next one comes."""
         sink = Sink()

@@ -121,6 +121,8 @@ class AnswerParser:
         self._head = head
         self._receiver.head(head)
         if self._to_head or head.status in (204, 304) or (head.framing is Framing.LENGTH and not head.length):
+            # Some servers send nevertheless what is announced here, too late to be told from the next answer.
+            self._surplus = head.framing is Framing.CHUNKED or head.length > 0
             self._end()
         elif head.framing is Framing.CHUNKED:
             self._chunks = ChunkedBody(raw=self._raw)
