@@ -284,8 +284,8 @@ class LogTests(MachineCase):
     def test_killed(self) -> None:
         """Where SIGKILL was not ours, memory may be why; a shell around the server passes it on in its status."""
         for status, told in (
-            (ExitStatus(signal=9), "signal 9 (SIGKILL), as when memory runs out (dmesg tells)"),
-            (ExitStatus(code=137), "exit status 137, as when memory runs out (dmesg tells)"),
+            (ExitStatus(signal=9), "signal 9 (SIGKILL, perhaps for want of memory: see dmesg)"),
+            (ExitStatus(code=137), "exit status 137 (SIGKILL, perhaps for want of memory: see dmesg)"),
             (ExitStatus(signal=6), "signal 6 (SIGABRT)"),
         ):
             self.assertEqual(status.unasked(), told)

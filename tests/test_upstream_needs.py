@@ -65,6 +65,19 @@ class ProgramTests(NeedsTestCase):
         self.patch(Path, "is_dir", Mock(side_effect=OSError))
         self.assertIn("there is no program", why_no_program(["/root/x"]))
 
+    def test_interpreter(self) -> None:
+        """A script whose interpreter is not here is told: the system only says that a file is missing."""
+        for first, told in (
+            (b"#!/nowhere/python -u\n", ["'/nowhere/python', which is not here; mend its first line"]),
+            (b"#! /bin/sh\r\n", ["'/bin/sh\\r', which is not here; save it with the line ends of Unix"]),
+            (b"#!/bin/sh\n", []),
+            (b"", []),
+        ):
+            self.file.write_bytes(first)
+            self.file.chmod(0o755)
+            missing = self.missing(str(self.file))
+            self.assertEqual([problem.partition("is a script for ")[2] for _, problem in missing], told)
+
     def test_wishes(self) -> None:
         """What only a shell would find is not to be installed; the file's own warnings have told about it."""
         for cmd in ("A=1 sh", "cd /x && sh", "~/x/y", "$HOME/x"):

@@ -13,9 +13,6 @@ from attrs import frozen
 
 from llama_swap.config.model import ModelConfig
 
-_KILLED = ", as when memory runs out (dmesg tells)"
-"""Whom the kernel takes memory from in need gets SIGKILL; a shell or container around it exits with 128 and that."""
-
 
 @frozen
 class ExitStatus:
@@ -25,8 +22,14 @@ class ExitStatus:
     signal: int | None = None
 
     def unasked(self) -> str:
-        """Return it as text, where nobody of ours has ended the process."""
-        return str(self) + (_KILLED if self.signal == signal.SIGKILL or self.code == 128 + signal.SIGKILL else "")
+        """Return it as text, where nobody of ours has ended the process.
+
+        The kernel, in need of memory, sends SIGKILL; a shell or container around the server exits with 128 and that.
+        """
+        if signal.SIGKILL not in {self.signal, (self.code or 0) - 128}:
+            return str(self)
+        how = f"exit status {self.code}" if self.signal is None else f"signal {self.signal}"
+        return f"{how} (SIGKILL, perhaps for want of memory: see dmesg)"
 
     def __str__(self) -> str:
         if self.signal is None:

@@ -35,6 +35,7 @@ _DIRECTORY = re.compile(r"-C|--(chdir|working-directory)\b")
 """With these options (of `env` and its like), programs run in another directory than we do."""
 _DOWNLOAD = re.compile(r"(-hf|--hf-).*|-mu|--model-url|-dr|--docker-repo")
 """With these options, files that are not there are fetched."""
+_SCRIPT = re.compile(rb"#![ \t]*([^ \t\n]+)")
 _OUT_OF_REACH: Final = "out of reach: this user may not pass a directory above it"
 
 
@@ -69,8 +70,14 @@ def missing(config: Config) -> dict[str, list[str]]:
 
 def _missing_program(model: ModelConfig) -> Iterator[str]:
     words = model.cmd  # where there are none, that has been told
-    if words and program_for(words, model.env.get("PATH")) is None and not [*wishes(words[:1])]:
+    if not words:
+        return
+    program = program_for(words, model.env.get("PATH"))
+    if program is None and not [*wishes(words[:1])]:
         yield why_no_program(words)
+    elif program is not None and (interpreter := _interpreter(program)) and not Path(interpreter).exists():
+        remedy = "save it with the line ends of Unix" if interpreter.endswith("\r") else "mend its first line"
+        yield f"the program {program!r} is a script for {interpreter!r}, which is not here; {remedy}"
 
 
 def _missing_files(model: ModelConfig) -> Iterator[str]:
@@ -122,6 +129,16 @@ def _unfit(name: str) -> str:
     except OSError:
         return ""
     return f"{name!r} is a directory; write the path of the program in it" if is_directory else ""
+
+
+def _interpreter(program: str) -> str:
+    """Return what the first line of a script says is to run it; nothing of other programs."""
+    try:
+        with Path(program).open("rb") as file:
+            found = _SCRIPT.match(file.read(256))
+    except OSError:  # a program may be run without being read
+        return ""
+    return os.fsdecode(found[1]) if found else ""
 
 
 def _is_file(file: Path) -> bool:
