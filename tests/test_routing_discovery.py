@@ -175,6 +175,18 @@ class DiscoveryTests(DiscoveryCase):
         self.peers.doubt("open")
         self.assertEqual((len(self.asked), self.lines), (1, []))
 
+    def test_stop_at_the_head(self) -> None:
+        """Who is stopped asks no more, also if a cancelled question turns out to have been answered."""
+
+        def probe(url: str, fields: Fields) -> Deferred[int]:
+            return Deferred(lambda answer: answer.callback(200))
+
+        self.discovery.stopService()
+        self.discovery = Discovery(self.peers, self.clock, self.fetch, probe)
+        self.discovery.startService()
+        self.discovery.stopService()
+        self.assertEqual((self.clock.getDelayedCalls(), self.peers.seen), ([], {}))
+
     def test_stop_between(self) -> None:
         """Nor is a question that was yet to come."""
         self.answer("a")

@@ -175,6 +175,8 @@ class _Inquiry:
         answer.addCallbacks(self._found, self._failed)
 
     def _found(self, models: tuple[str, ...] | None) -> None:
+        if self._stopped:
+            return  # what is cancelled may have been answered
         if not self._seen.answers:
             self._log.info("peer {name} answers again", name=self.name)
         self._see(Seen(models, answers=True))
