@@ -10,6 +10,8 @@ from llama_swap.relay import pool
 from llama_swap.relay.pool import Pool
 from tests.support_pool import ANSWER, PoolTestCase, ended, until
 
+STREAMED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+
 
 class PoolTests(PoolTestCase):
     """What is kept, and for how long."""
@@ -35,6 +37,34 @@ class PoolTests(PoolTestCase):
         self.assertRaises(BlockingIOError, first.recv, 1)
         self.clock.advance(pool.KEPT)
         second.close()
+
+    async def test_rest_after_chunks(self) -> None:
+        """After an answer in chunks, a close may take longer to show; who has rested is taken before who rests."""
+        await self.trusted()
+        self.clock.advance(pool.KEPT)
+        sinks = [self.ask(), self.ask()]
+        streamed, whole = await self.accept(), await self.accept()
+        for end, sink, answer in ((streamed, sinks[0], STREAMED), (whole, sinks[1], ANSWER)):
+            await self.request_on(end)
+            end.sendall(answer)
+            await sink.over
+        self.clock.advance(pool.REST)
+        for expected in (whole, None):
+            sink = self.ask()
+            end = expected or await self.accept()
+            self.assertTrue((await self.request_on(end)).startswith(b"POST"))
+            end.sendall(ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            await sink.over
+        for rest in (pool.REST_AFTER_CHUNKS, pool.REST):  # now it is known to leave them open
+            self.clock.advance(rest)
+            sink = self.ask()
+            self.assertTrue((await self.request_on(streamed)).startswith(b"POST"))
+            streamed.sendall(STREAMED)
+            await sink.over
+        streamed.close()
+        await until(lambda: not self.pool._idle)
+        self.assertFalse(self.pool._trusted_after_chunks)
+        self.clock.advance(pool.KEPT)
 
     async def test_not_for_long(self) -> None:
         """An idle connection is closed soon, and leaves no timer behind."""

@@ -69,6 +69,11 @@ class AnswerParser:
         """Whether the answer has ended, and its connection can carry another."""
         return self.ended and not self._surplus and self._head is not None and self._head.keeps_open
 
+    @property
+    def came_in_chunks(self) -> bool:
+        """Whether the upstream sent the answer in chunks."""
+        return self._chunks is not None
+
     def feed(self, data: bytes) -> None:
         """Take what came from the upstream.
 

@@ -191,11 +191,10 @@ class Exchange:
         parser = self._parser
         sink = self._forget()
         if connection is not None:
-            usable = parser is not None and parser.leaves_connection_usable and not self._request.last
             if not connection.release():
                 connection.abort()
-            elif usable:
-                self._pool.keep(connection)
+            elif parser is not None and parser.leaves_connection_usable and not self._request.last:
+                self._pool.keep(connection, after_chunks=parser.came_in_chunks)
             else:
                 connection.dismiss()
         if sink is not None:

@@ -7,7 +7,8 @@ connections are used again only where that does not happen:
 - by an upstream on trial, none is: it must first have left one open for a while, and closed none sooner;
 - of an upstream that was caught closing one, none is kept for a time; then the trial begins anew;
 - a connection must have rested a little, so that a close which follows an answer has shown, and not for long: for a
-  fraction of the time for which the upstream has been seen to leave one open;
+  fraction of the time for which the upstream has been seen to leave one open; after an answer in chunks, it rests
+  longer, until the upstream was seen to leave one open: llama.cpp's server closes after each of those, and no other;
 - a request of which provably nothing arrived is sent again, once, on a new connection.
 
 And some servers (llama.cpp's and others built on cpp-httplib) have a fixed number of threads, of which each open
@@ -20,9 +21,11 @@ make no way, and are kept for longer.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from math import inf
+from operator import itemgetter
 from typing import Protocol
 
 from attrs import define, field
@@ -34,6 +37,8 @@ from llama_swap.relay.connection import UpstreamConnection
 
 REST = 0.002
 """Seconds."""
+REST_AFTER_CHUNKS = 0.1
+"""Seconds: a busy machine may keep a thread that wants to close from doing so."""
 KEPT = 0.25
 """Seconds: an idle connection costs its server something, perhaps a thread."""
 DEAR_KEPT = 2.0
@@ -65,12 +70,13 @@ class Pool:
     clock: IReactorTime
     _dear: bool = field(default=False, kw_only=True)
     """Whether it takes more than a connect until a request can be sent."""
-    _idle: deque[tuple[float, UpstreamConnection]] = field(factory=deque)
-    """The longest idle first."""
+    _idle: deque[tuple[float, UpstreamConnection, bool]] = field(factory=deque)
+    """With the time from which each would be idle, had all the same rest, the earliest first; whether after chunks."""
     _askers: dict[Asker, float] = field(factory=dict)
     """Since when they wait, the longest first.  Who has heard something may be missing, or not."""
     _next_look: IDelayedCall | None = None
     _trusted: bool = False
+    _trusted_after_chunks: bool = False
     _none_until: float = -inf
     _connections: _Connections = field(init=False)
 
@@ -89,11 +95,12 @@ class Pool:
         """Return a kept connection that is fit to carry a request, if there is one."""
         now = self.clock.seconds()
         while self._trusted and self._idle and self._idle[0][0] <= now - REST:
-            since, connection = self._idle.popleft()
+            since, connection, after_chunks = self._idle.popleft()
             if not connection.is_open():
                 connection.abort()
                 self.doubt()
             elif now < since + self._kept:
+                self._trusted_after_chunks |= after_chunks
                 return connection
             else:
                 connection.dismiss()
@@ -103,7 +110,7 @@ class Pool:
         """The exchange of `asker` is over, with or without an answer."""
         self._askers.pop(asker, None)
 
-    def keep(self, connection: UpstreamConnection) -> None:
+    def keep(self, connection: UpstreamConnection, *, after_chunks: bool = False) -> None:
         """Take back a connection whose exchange is over, and that can carry another."""
         now = self.clock.seconds()
         if self._askers and now >= self._none_until:
@@ -111,13 +118,15 @@ class Pool:
         if now < self._none_until or len(self._idle) >= (MOST if self._trusted else 1):
             connection.dismiss()
             return
-        self._idle.append((now, connection))
+        needs_longer = after_chunks and not self._trusted_after_chunks
+        since = now + REST_AFTER_CHUNKS - REST if needs_longer else now
+        insort(self._idle, (since, connection, after_chunks), key=itemgetter(0))
         if self._next_look is None:
             self._next_look = self.clock.callLater(self._rhythm, self._look)
 
     def doubt(self) -> None:
         """The upstream has closed a connection that could have carried a request, or did."""
-        self._trusted = False
+        self._trusted = self._trusted_after_chunks = False
         self._keep_none(self.clock.seconds() + DOUBT)
 
     @property
@@ -135,9 +144,10 @@ class Pool:
         now = self.clock.seconds()
         limit = self._kept if self._trusted else TRIAL
         while self._idle and self._idle[0][0] + limit <= now:
-            connection = self._idle.popleft()[1]
+            _, connection, after_chunks = self._idle.popleft()
             if connection.is_open():
                 self._trusted = True
+                self._trusted_after_chunks |= after_chunks
             else:
                 self.doubt()
             connection.dismiss()
