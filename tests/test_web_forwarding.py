@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies.spool import IN_MEMORY, Spooled
 from llama_swap.config.model import Config, Peer, Timeouts
 from llama_swap.errors import DEFECT
 from llama_swap.metrics.inflight import InFlightRequest
@@ -17,7 +18,6 @@ from llama_swap.web import forwarding
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
-from llama_swap.web.spool import IN_MEMORY, Spooled
 from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeLease, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client, Wire

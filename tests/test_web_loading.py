@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies.spool import Spool, Spooled
 from llama_swap.web.loading import wants_stream
-from llama_swap.web.spool import Spool, Spooled
 
 CHAT = b"/v1/chat/completions"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.web import channel, heads, json_grammar, urlencoded
+from llama_swap.bodies import json_grammar, urlencoded
+from llama_swap.web import channel, heads
 
 
 class PatternTests(SynchronousTestCase):

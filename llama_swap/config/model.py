@@ -54,7 +54,7 @@ class Timeouts:
 
 @frozen(kw_only=True)
 class Filters:
-    """`filters` of a model or a peer.  Paths are names with dots between them; `llama_swap.web.filters` knows more."""
+    """`filters` of a model or a peer.  Paths are names with dots between them: see `llama_swap.bodies.filters`."""
 
     strip_params: tuple[str, ...] = ()
     """Paths that are taken out of requests."""

@@ -13,13 +13,13 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
+from llama_swap.bodies.body import LargeBody, Named, read_body, read_query
 from llama_swap.config.model import Filters
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
 from llama_swap.routing.names import Resolved
 from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
-from llama_swap.web.body import LargeBody, Named, read_body, read_query
 from llama_swap.web.errors import refuse_failure, refuse_head
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import GET, POST, target_at_upstream
@@ -69,7 +69,7 @@ class InferenceRoutes:
         self, request: SwapRequest, named: Named[bytes | Body], resolved: Resolved, filters: Filters
     ) -> IResource:
         """Return the same for a model, or a peer, that has filters."""
-        from llama_swap.web.filters import apply, change_anything, takes_long
+        from llama_swap.bodies.filters import apply, change_anything, takes_long
 
         target = resolved.target
         name = target.model if isinstance(target, PeerModel) else named.model

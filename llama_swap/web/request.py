@@ -14,9 +14,9 @@ from twisted.web.http import Request
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request as ServerRequest
 
+from llama_swap.bodies.body import LargeBody
 from llama_swap.errors import BodyTooLarge, SwapError
 from llama_swap.relay.headers import Body, Fields
-from llama_swap.web.body import LargeBody
 from llama_swap.web.heads import RequestHead
 from llama_swap.web.paths import names_model_in_body
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from json.scanner import make_scanner
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from llama_swap.bodies.json_grammar import refuse_constant
 from llama_swap.errors import BadRequest
-from llama_swap.web.json_grammar import refuse_constant
 
 if TYPE_CHECKING:
-    from llama_swap.web.json_outline import Outline
+    from llama_swap.bodies.json_outline import Outline
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def replace_model(body: bytes, model: str) -> bytes:
 
 
 class JsonReader:
-    """What is common to both ways of reading; see `llama_swap.web.body_reader.BodyReader`."""
+    """What is common to both ways of reading; see `llama_swap.bodies.body_reader.BodyReader`."""
 
     def decode(self, spelled: bytes) -> str:
         """See `BodyReader.decode`."""
@@ -66,7 +66,7 @@ class WholeJson(JsonReader):
 
     def outline(self) -> Outline:
         """See `BodyReader.outline`."""
-        from llama_swap.web.json_scan import outline_of
+        from llama_swap.bodies.json_scan import outline_of
 
         return outline_of(self._body)
 
@@ -75,7 +75,7 @@ class JsonStream(JsonReader):
     """Finds `model` in a body of any size, and does most of the work while the body comes."""
 
     def __init__(self) -> None:
-        from llama_swap.web.json_scan import JsonScan
+        from llama_swap.bodies.json_scan import JsonScan
 
         self._scan = JsonScan()
         self._outline: Outline

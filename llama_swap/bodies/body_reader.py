@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from llama_swap.web.json_outline import Outline
+    from llama_swap.bodies.json_outline import Outline
 
 
 class BodyReader(Protocol):

@@ -13,10 +13,10 @@ import json
 import re
 from typing import Any, Final, NoReturn
 
+from llama_swap.bodies import json_grammar
+from llama_swap.bodies.json_grammar import CUT_ESCAPE, CUT_SCALAR, REST_OF_STRING, SPACES, TOKEN, refuse_constant
+from llama_swap.bodies.json_outline import ALWAYS, MOST_MEMBERS, Member, Noted, Outline
 from llama_swap.errors import BadRequest
-from llama_swap.web import json_grammar
-from llama_swap.web.json_grammar import CUT_ESCAPE, CUT_SCALAR, REST_OF_STRING, SPACES, TOKEN, refuse_constant
-from llama_swap.web.json_outline import ALWAYS, MOST_MEMBERS, Member, Noted, Outline
 
 MAX_DEPTH: Final = 900
 """About what Python's decoder takes."""

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import define, evolve
 
+from llama_swap.bodies.body_reader import BodyReader
+from llama_swap.bodies.json_body import JsonStream, WholeJson, read_model, replace_model
+from llama_swap.bodies.spool import Edit, Spool, Spooled, edited
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
-from llama_swap.web.body_reader import BodyReader
-from llama_swap.web.json_body import JsonStream, WholeJson, read_model, replace_model
-from llama_swap.web.spool import Edit, Spool, Spooled, edited
 
 if TYPE_CHECKING:
-    from llama_swap.web.json_edit import JsonEdit
-    from llama_swap.web.json_outline import Outline
+    from llama_swap.bodies.json_edit import JsonEdit
+    from llama_swap.bodies.json_outline import Outline
 
 T_co = TypeVar("T_co", covariant=True)
 Types = Sequence[bytes] | None
@@ -64,7 +64,7 @@ def read_query(query: bytes) -> Named[bytes]:
 
     @raise BadRequest: it does not name one model, or not clearly.
     """
-    from llama_swap.web.urlencoded import UrlencodedReader
+    from llama_swap.bodies.urlencoded import UrlencodedReader
 
     reader = UrlencodedReader(None)
     reader.feed(query)
@@ -83,7 +83,7 @@ class _InMemory:
         return edited(self.text, parameters.edits())
 
     def _edit(self, outline: Outline) -> JsonEdit:
-        from llama_swap.web.json_edit import JsonEdit
+        from llama_swap.bodies.json_edit import JsonEdit
 
         return JsonEdit(outline, lambda start, end: self.text[start:end])
 
@@ -98,7 +98,7 @@ class _SmallJson(_InMemory):
 
     def parameters(self) -> JsonEdit:
         """See `Named.parameters`."""
-        from llama_swap.web.json_scan import outline_of
+        from llama_swap.bodies.json_scan import outline_of
 
         return self._edit(outline_of(self.text))
 
@@ -138,7 +138,7 @@ class _Spooled:
 
     def parameters(self) -> JsonEdit | None:
         """See `Named.parameters`."""
-        from llama_swap.web.json_edit import JsonEdit
+        from llama_swap.bodies.json_edit import JsonEdit
 
         outline = self._reader.outline()
         return None if outline is None else JsonEdit(outline, self._spool.read)
@@ -225,11 +225,11 @@ def _reader(types: Types, json_reader: Callable[[], BodyReader]) -> BodyReader:
         raise BadRequest("more than one Content-Type; which one is meant cannot be known")
     media_type = types[0].partition(b";")[0].strip().lower() if types else b""
     if types and media_type.startswith(b"multipart/"):
-        from llama_swap.web.multipart import MultipartReader
+        from llama_swap.bodies.multipart import MultipartReader
 
         return MultipartReader(types[0])
     if media_type == b"application/x-www-form-urlencoded":
-        from llama_swap.web.urlencoded import UrlencodedReader
+        from llama_swap.bodies.urlencoded import UrlencodedReader
 
         return UrlencodedReader(json_reader)
     return json_reader()

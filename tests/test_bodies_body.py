@@ -6,9 +6,9 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies.body import LONGEST_NAME, LargeBody, Named, Types, read_body, read_query
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
-from llama_swap.web.body import LONGEST_NAME, LargeBody, Named, Types, read_body, read_query
 
 JSON = b'{"x":"\xc3\xbc", "model" : "m" ,"y":1}'
 URLENCODED = b"x=%C3%BC&model=m&y=1"

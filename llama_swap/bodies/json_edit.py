@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from attrs import define
 
+from llama_swap.bodies.json_outline import Member, Outline
+from llama_swap.bodies.json_scan import outline_of
+from llama_swap.bodies.spool import Edit, edited
 from llama_swap.errors import BadRequest
-from llama_swap.web.json_outline import Member, Outline
-from llama_swap.web.json_scan import outline_of
-from llama_swap.web.spool import Edit, edited
 
 MOST_INSIDE: Final = 100_000
 """The most members of a value that a path may lead into."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.web.json_edit import JsonEdit
-from llama_swap.web.json_scan import outline_of
-from llama_swap.web.spool import Edit, edited
+from llama_swap.bodies.json_edit import JsonEdit
+from llama_swap.bodies.json_scan import outline_of
+from llama_swap.bodies.spool import Edit, edited
 
 BODY = b'{"a":1, "long":"xxxx", "o":{"x":[1,2]} ,"b":true, "b":false}'
 
 
 class JsonEditTests(SynchronousTestCase):
-    """What is read of a text, and which of its bytes change.  `tests/test_web_filters.py` has all kinds of texts."""
+    """What is read of a text, and which of its bytes change.  `tests/test_bodies_filters.py` has all kinds of texts."""
 
     def setUp(self) -> None:
         """Begin with a body."""

@@ -10,8 +10,8 @@ from urllib.parse import quote_plus, unquote_to_bytes
 from llama_swap.errors import BadRequest
 
 if TYPE_CHECKING:
-    from llama_swap.web.body_reader import BodyReader
-    from llama_swap.web.json_outline import Outline
+    from llama_swap.bodies.body_reader import BodyReader
+    from llama_swap.bodies.json_outline import Outline
 
 # Some parsers take `;` for `&`: what only they would call a field is found too, to be refused.
 _NAME = rb"[&;]" + b"".join(rb"(?:%c|%%%x|%%%X)" % (char, char, char) for char in b"model")
@@ -23,7 +23,7 @@ _ODD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 class UrlencodedReader:
-    """See `llama_swap.web.body_reader.BodyReader`."""
+    """See `llama_swap.bodies.body_reader.BodyReader`."""
 
     def __init__(self, json_reader: Callable[[], BodyReader] | None) -> None:
         self._json_reader = json_reader  # for a body that turns out to be JSON; None: that cannot be

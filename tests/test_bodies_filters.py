@@ -10,17 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies import spool
+from llama_swap.bodies.body import LargeBody, Named, read_body
+from llama_swap.bodies.filters import AT_ONCE, apply, takes_long
+from llama_swap.bodies.json_edit import MOST_INSIDE, JsonEdit
+from llama_swap.bodies.json_outline import MOST_MEMBERS
+from llama_swap.bodies.json_scan import outline_of
+from llama_swap.bodies.spool import edited
 from llama_swap.config.model import IF_ABSENT, Filters
 from llama_swap.errors import BadRequest
 from llama_swap.relay.headers import Body
-from llama_swap.web import spool
-from llama_swap.web.body import LargeBody, Named, read_body
-from llama_swap.web.filters import AT_ONCE, apply, takes_long
-from llama_swap.web.json_edit import MOST_INSIDE, JsonEdit
-from llama_swap.web.json_outline import MOST_MEMBERS
-from llama_swap.web.json_scan import outline_of
 from llama_swap.web.loading import wants_stream
-from llama_swap.web.spool import edited
 from tests.support_json import packets, spelled
 
 NAMES = st.sampled_from(["a", "b", "model", "x.y", "ü", ""])

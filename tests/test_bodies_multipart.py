@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies.multipart import MAX_HEAD, MAX_PARTS, MultipartReader
 from llama_swap.errors import BadRequest
-from llama_swap.web.multipart import MAX_HEAD, MAX_PARTS, MultipartReader
 
 TYPE = b"multipart/form-data; boundary=B"
 FILE = (

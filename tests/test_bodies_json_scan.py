@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies.json_body import JsonStream, WholeJson
+from llama_swap.bodies.json_outline import MOST_MEMBERS, Outline
+from llama_swap.bodies.json_scan import MAX_DEPTH, MAX_SCALAR, JsonScan
 from llama_swap.errors import BadRequest
-from llama_swap.web.json_body import JsonStream, WholeJson
-from llama_swap.web.json_outline import MOST_MEMBERS, Outline
-from llama_swap.web.json_scan import MAX_DEPTH, MAX_SCALAR, JsonScan
 from tests.support_json import NO_JSON, NO_MODEL, TWO_MODELS, VALID, bodies, packets
 
 PACKETS = (1, 2, 3, 7, 64, 65536)

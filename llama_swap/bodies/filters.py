@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
+from llama_swap.bodies.json_edit import JsonEdit
 from llama_swap.config.model import IF_ABSENT, Filters
-from llama_swap.web.json_edit import JsonEdit
 
 AT_ONCE: Final = 16 * 1024
 """Bytes in which parameters within parameters are found in some milliseconds, whatever they are."""

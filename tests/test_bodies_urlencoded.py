@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies.body_reader import BodyReader
+from llama_swap.bodies.json_body import JsonStream, WholeJson
+from llama_swap.bodies.urlencoded import UrlencodedReader
 from llama_swap.errors import BadRequest
-from llama_swap.web.body_reader import BodyReader
-from llama_swap.web.json_body import JsonStream, WholeJson
-from llama_swap.web.urlencoded import UrlencodedReader
 
 FOUND: dict[bytes, tuple[bytes, str]] = {
     b"model=a": (b"a", "a"),

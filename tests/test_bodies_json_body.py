@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies.json_body import read_model, replace_model
 from llama_swap.errors import BadRequest
-from llama_swap.web.json_body import read_model, replace_model
 from tests.support_json import NO_JSON, NO_MODEL, TWO_MODELS, VALID, bodies
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.bodies.spool import IN_MEMORY, PIECE, Edit, Spool, Spooled, edited
 from llama_swap.errors import Unavailable
-from llama_swap.web.spool import IN_MEMORY, PIECE, Edit, Spool, Spooled, edited
 from tests.support_processes import own_files
 
 BODY = bytes(range(256)) * 16

@@ -29,7 +29,7 @@ _TEXT = re.compile(rb"text/plain(?:[ \t]*;[ \t]*charset=\"?(?:utf-8|us-ascii)\"?
 
 
 class MultipartReader:
-    """See `llama_swap.web.body_reader.BodyReader`."""
+    """See `llama_swap.bodies.body_reader.BodyReader`."""
 
     def __init__(self, content_type: bytes) -> None:
         self._dashes = b"--" + _boundary(content_type)

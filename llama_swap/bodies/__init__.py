@@ -1,0 +1,1 @@
+"""The bodies of requests: which model one names, where it is kept, and how it is changed."""
