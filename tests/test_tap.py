@@ -24,7 +24,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from llama_swap import __version__, tap
+from llama_swap import __version__, composition, tap
 from llama_swap.errors import ConfigError
 from llama_swap.lifecycle.remarks import Remarks
 from llama_swap.logs.observer import event_lines
@@ -43,7 +43,7 @@ class TapTestCase(SynchronousTestCase):
         """Write the file, and divert the log."""
         self.path = self.write(GOOD)
         self.published = LogPublisher()
-        self.patch(tap, "globalLogPublisher", self.published)
+        self.patch(composition, "globalLogPublisher", self.published)
 
     def write(self, text: str) -> str:
         """Write a file; return its path."""
