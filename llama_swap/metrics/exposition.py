@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from llama_swap.metrics.gpu import MB
 from llama_swap.metrics.hardware import Sample
 from llama_swap.metrics.tallies import SECONDS, Histogram, ModelTallies, Tallies
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-MB: Final = 1024 * 1024
 GPU_LABELS: Final = ("id", "name", "uuid")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Protocol, TypedDict, TypeVar
+from typing import Any, ClassVar, Protocol, TypedDict
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -14,13 +14,12 @@ from twisted.python.failure import Failure
 
 from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.query import ActivityQuery
+from llama_swap.net.worker import Offload
 
 WRITE_EVERY = 0.5
 """Seconds for which entries gather before they are written together: so much is lost when the proxy is killed."""
 MOST_WAITING = 10_000
 """How many entries wait for a slow disk before the oldest are lost."""
-
-_T = TypeVar("_T")
 
 
 class Entry(Protocol):
@@ -47,15 +46,6 @@ class Rhythm(TypedDict):
     write_every: float | None
     """Seconds from the first of them on; None: when somebody asks."""
     most_waiting: int
-
-
-class Offload(Protocol):
-    """Runs functions one after the other, in another thread."""
-
-    def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]: ...
-
-    def stop(self) -> None:
-        """End the thread, which has nothing to do any more."""
 
 
 class ActivityLog:

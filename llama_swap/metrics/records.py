@@ -14,11 +14,12 @@ from llama_swap.config.model import Config
 from llama_swap.metrics.captures import Captures
 from llama_swap.metrics.inflight import InFlight
 from llama_swap.metrics.lives import ModelLives
-from llama_swap.metrics.log import MOST_WAITING, WRITE_EVERY, ActivityLog, Offload, Rhythm
+from llama_swap.metrics.log import MOST_WAITING, WRITE_EVERY, ActivityLog, Rhythm
 from llama_swap.metrics.recorder import ActivityRecorder
 from llama_swap.metrics.store import Store, next_number, prepare
 from llama_swap.metrics.tallies import ModelTallies, Tallies
 from llama_swap.metrics.watcher import HardwareWatch
+from llama_swap.net.worker import Offload
 
 
 @frozen(kw_only=True)

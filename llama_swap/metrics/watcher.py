@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llama_swap.metrics.hardware import History, Sample, look
-from llama_swap.metrics.log import Offload
+from llama_swap.net.worker import Offload
 
 
 class HardwareWatch(Service):

@@ -16,6 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from llama_swap.bodies.body import LargeBody, Named, read_body, read_query
 from llama_swap.config.model import Filters
 from llama_swap.errors import BadRequest
+from llama_swap.net.worker import Offload
 from llama_swap.relay.headers import Body
 from llama_swap.routing.names import Resolved
 from llama_swap.routing.peers import PeerModel
@@ -26,19 +27,17 @@ from llama_swap.web.paths import GET, POST, target_at_upstream
 from llama_swap.web.request import SwapRequest, body_of
 
 T = TypeVar("T")
-InThread = Callable[[Callable[[], Any]], Deferred[Any]]
-"""Runs a function in a thread."""
 
 
 class InferenceRoutes:
     """Finds the model of a request, and has the request forwarded to it.
 
-    `in_thread` runs what would hold up other requests.
+    `offload` runs what would hold up other requests.
     """
 
-    def __init__(self, forwarder: Forwarder, in_thread: InThread) -> None:
+    def __init__(self, forwarder: Forwarder, offload: Offload) -> None:
         self._forwarder = forwarder
-        self._in_thread = in_thread
+        self._offload = offload
 
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
@@ -84,7 +83,7 @@ class InferenceRoutes:
             return named.changed(parameters)
 
         if takes_long(filters, name, parameters):
-            return _Later(self._in_thread(change).addCallback(partial(self._forward, request, target)))
+            return _Later(self._offload(change).addCallback(partial(self._forward, request, target)))
         return self._forward(request, target, change())
 
     def _forward(self, request: SwapRequest, target: Target | PeerModel, body: bytes | Body) -> IResource:

@@ -9,9 +9,9 @@ from twisted.web.http import Request
 
 from llama_swap import __version__
 from llama_swap.errors import BadRequest
-from llama_swap.metrics.log import Offload
 from llama_swap.metrics.records import Records
 from llama_swap.metrics.rfc3339 import seconds_of
+from llama_swap.net.worker import Offload
 from llama_swap.routing.router import Router
 from llama_swap.web.answers import JSON, TEXT, answer, json_answer, query_of
 

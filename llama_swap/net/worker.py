@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from threading import Thread
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -14,8 +14,17 @@ from twisted.python.threadpool import ThreadPool
 _T = TypeVar("_T")
 
 
+class Offload(Protocol):
+    """Runs functions one after the other, in another thread."""
+
+    def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]: ...
+
+    def stop(self) -> None:
+        """End the thread, which has nothing to do any more."""
+
+
 class Worker:
-    """One thread, started when it is first needed, that runs functions one after the other.
+    """An `Offload`: one thread, started when it is first needed, that runs functions one after the other.
 
     If they may take for ever, it is not waited for at the end of the process (`may_hang`).
     """
@@ -27,12 +36,12 @@ class Worker:
         cast(Any, pool).threadFactory = partial(Thread, daemon=may_hang)
 
     def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]:
-        """Return the result of `function`, which runs when those before it have ended."""
+        """See `Offload`."""
         if not self._pool.started:
             self._pool.start()
         return deferToThreadPool(self._reactor, self._pool, function)
 
     def stop(self) -> None:
-        """End the thread, which has nothing to do any more."""
+        """See `Offload.stop`."""
         if self._pool.started and not self._may_hang:
             self._pool.stop()
