@@ -27,8 +27,8 @@ from llama_swap.logs.own import OwnLines
 from llama_swap.logs.printed import Printed
 from llama_swap.metrics.records import Records, Retention
 from llama_swap.metrics.watcher import HardwareWatch
-from llama_swap.metrics.worker import Worker
 from llama_swap.net.vanished import Vanished
+from llama_swap.net.worker import Worker
 from llama_swap.relay.asking import get_body, get_status
 from llama_swap.relay.endpoints import Dialer
 from llama_swap.routing.difference import Difference
@@ -43,12 +43,14 @@ from llama_swap.upstream.process import LocalLauncher
 from llama_swap.upstream.readahead import ReadAhead
 from llama_swap.upstream.readiness import Prober
 from llama_swap.web import errors
+from llama_swap.web.activity import ActivityRoutes
 from llama_swap.web.admin import AdminRoutes
-from llama_swap.web.api import ApiRoutes
+from llama_swap.web.events import EventRoutes
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.gate import Gate
 from llama_swap.web.inference import InferenceRoutes
+from llama_swap.web.monitoring import MonitoringRoutes
 from llama_swap.web.passthrough import PassThrough
 from llama_swap.web.profiles import ProfileRoutes
 from llama_swap.web.routes import Routes
@@ -81,12 +83,12 @@ def make_service(
     launcher = LocalLauncher(loop, loop, logs, guard, os.environ, secrets=config.api_keys)
     router = Router(config, loop, launcher, prober, ReadAhead(_beside).begin, observer=records.lives)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
-    api = ApiRoutes(router, records, logs, loop, Worker(loop, "metrics", may_hang=True))
-    site = SwapSite(_root(router, dialer, records, loop, streams.add_to, api.add_to), loop, config)
+    events = EventRoutes(router, records, logs, loop)
+    site = SwapSite(_root(router, dialer, records, loop, streams.add_to, events.add_to), loop, config)
 
     def close_streams() -> None:
         streams.close()
-        api.close()
+        events.close()
         site.end_tunnels()
 
     preload = Preload(router)
@@ -175,6 +177,8 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     PassThrough(forwarder).add_to(app)
     ProfileRoutes(router).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
+    ActivityRoutes(records).add_to(app)
+    MonitoringRoutes(router, records, Worker(loop, "metrics", may_hang=True)).add_to(app)
     UiRoutes(router).add_to(app)
     for add_to in more:
         add_to(app)

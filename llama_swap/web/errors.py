@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
 from llama_swap.errors import DEFECT, MethodNotAllowed, NotFound, SwapError, Unauthorized
-from llama_swap.web.hardening import harden
+from llama_swap.web.answers import harden
 from llama_swap.web.paths import remedy
 
 _log = Logger()

@@ -189,11 +189,11 @@ class Forwarding(Resource):
 
     def _open_stream(self, request: SwapRequest) -> None:
         """Say what the request waits for, if it is one that can be told."""
-        from llama_swap.web.loading import Loading, wants_stream
+        from llama_swap.web.loading import OpenStream, wants_stream
 
         router = self._forwarder.router
         if wants_stream(self._uri, self._body):
-            self._opened = Loading(router.clock).open(request, self._target.model, router.waiting())
+            self._opened = OpenStream(request, router.clock, self._target.model, router.waiting())
 
     def _relay(self, lease: Lease, request: SwapRequest) -> None:
         try:

@@ -13,8 +13,8 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import NotFound
+from llama_swap.web.answers import harden
 from llama_swap.web.errors import refuse, refuse_failure
-from llama_swap.web.hardening import harden
 from llama_swap.web.passthrough import placeholder
 from llama_swap.web.request import SwapRequest
 

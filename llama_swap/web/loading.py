@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.web.http import Request
@@ -45,21 +45,11 @@ def wants_stream(uri: bytes, body: bytes | Body | None) -> bool:
     return isinstance(asked, dict) and asked.get("stream") is True
 
 
-@frozen
-class Loading:
-    """Opens such streams."""
-
-    _clock: IReactorTime
-
-    def open(self, request: Request, model: str, position: int) -> OpenStream:
-        """Begin to answer a request that waits for `model`, as the one at `position` of the queue, from 1."""
-        return OpenStream(request, self._clock, model, position)
-
-
 class OpenStream:
     """One answer that has begun before there was anything to answer."""
 
     def __init__(self, request: Request, clock: IReactorTime, model: str, position: int) -> None:
+        """Begin to answer a request that waits for `model`, as the one at `position` of the queue, from 1."""
         self._request: Any = request
         self._clock = clock
         self._began = clock.seconds()

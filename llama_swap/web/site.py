@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
@@ -13,7 +14,6 @@ from llama_swap.config.model import Config
 from llama_swap.web.access_log import AccessLog
 from llama_swap.web.channel import SwapChannel
 from llama_swap.web.gate import Gate
-from llama_swap.web.memory import give_back
 from llama_swap.web.patience import Patience
 from llama_swap.web.request import SwapRequest
 
@@ -67,3 +67,15 @@ class SwapSite(Site):
     def acceptableProtocols(self) -> list[bytes]:
         """Return what may be agreed on within TLS: HTTP/2 is not spoken here."""
         return [b"http/1.1"]
+
+
+def give_back() -> None:
+    """Return to the system, in a few milliseconds, what memory is free.
+
+    What slow readers have not taken lies in many pieces of some ten kilobytes.  The C library keeps the room of those
+    that are freed for the next ones, however long that takes.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError):  # glibc has it; others do not, or need it less
+        ctypes.CDLL(None).malloc_trim(0)
