@@ -20,6 +20,9 @@ test: $(VENV)/with-llamacpp $(VENV)/with-test ## run the tests; TESTS=tests.test
 soak: $(VENV)/with-test ## run a long mixed load; SECONDS=1800 says how long
 	$(RUN) -m tests.soak $(SECONDS)
 
+chaos: $(VENV)/with-test ## live random lives of router, scheduler and processes; LIVES="--lives 5000 --first 1000" says how many
+	$(RUN) -m tests.chaos $(LIVES)
+
 long-checks: $(VENV)/with-test build/bench/upstream ## run the checks that take minutes; CHECKS="swaps idle" runs some, CHECKS=--list names them
 	$(RUN) -m tests.soak.checks $(CHECKS)
 

@@ -363,6 +363,13 @@ class SignalTests(ServiceCase):
         self.loop.advance(KILLED_MAY_TAKE)
         self.successResultOf(ended)
 
+    def test_second_after_the_end(self) -> None:
+        """It is ignored: the exit status is to be 0, and Python would die of it at its own end."""
+        self.signal()
+        ended = self.service.stopService()
+        self.successResultOf(ended)
+        self.assertEqual({self.handlers[number] for number in (signal.SIGTERM, signal.SIGINT)}, {signal.SIG_IGN})
+
     def test_second_before_the_drain(self) -> None:
         """Two signals at once: the reactor is stopped once, and the drain does not wait for answers."""
         self.load("a")

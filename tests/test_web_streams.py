@@ -15,8 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import ResponseDone, readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
+from twisted.web.server import Request
 
 from llama_swap.logs.broadcaster import Broadcaster
+from llama_swap.web import streams
 from llama_swap.web.front import Front
 from llama_swap.web.streams import MAX_STREAMS, LogRoutes
 from tests.support_logs import LogSite, log_app
@@ -228,6 +230,21 @@ class StreamTests(InMemory):
         self.agent.flush()
         self.assertFalse(any(b"too late" in reader.received for reader in readers))
         self.assertEqual(self.ask("/logs/stream").code, 503)
+
+    def test_close_with_an_access_log(self) -> None:
+        """What is logged of the end of a stream does not go to that stream any more."""
+        begin_stream = streams.begin_stream
+
+        def begin(request: Request, kind: bytes) -> None:
+            request.notifyFinish().addBoth(lambda _: self.broadcaster.publish_proxy(request.uri + b" has ended"))
+            begin_stream(request, kind)
+
+        self.patch(streams, "begin_stream", begin)
+        readers = [self.read("/logs/stream"), self.read("/logs/streamSSE")]
+        self.routes.close()
+        self.agent.flush()
+        self.assertTrue(all(reader.ended.check(ResponseDone) for reader in readers))
+        self.assertIn(b"/logs/stream has ended", self.broadcaster.history("proxy"))
 
 
 class EventTests(InMemory):

@@ -124,6 +124,7 @@ class SwapService(Service):
         all_left = await self._end_models()
         await self._briefly(self._dismiss_guard(), "the guard of the models")
         await self._briefly(self._close_records(), "the records")
+        self._ignore_signals()
         if all_left:
             self._log.info("stopped; no model is left")
 
@@ -177,6 +178,11 @@ class SwapService(Service):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
         signal.signal(signal.SIGHUP, self._told_to_hang_up)
+
+    def _ignore_signals(self) -> None:
+        """There is nothing left to hurry, and on its way out Python gives up our handlers: a signal would kill it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
 
     def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._stop_once)

@@ -149,6 +149,7 @@ class _TextStream(Resource):
 
     def end(self) -> None:
         """Take leave of the client."""
+        self.subscription.stopProducing()  # to end the answer is worth a line of the access log
         self.request.unregisterProducer()
         self.request.finish()
 
