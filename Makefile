@@ -7,7 +7,7 @@ VENV = .venv
 RUN = $(VENV)/bin/python
 
 .NOTPARALLEL: # `make -j clean all` must not build what is being removed
-.PHONY: all audit clean demo help lint long-checks soak test
+.PHONY: all audit chaos clean demo help lint long-checks soak test
 
 all: build/llama-swap.pyz ## build the wheel and the single-file program into build/
 

@@ -104,6 +104,16 @@ class ReconfiguredTests(SchedulerCase):
         self.assertEqual(self.scheduler.stopped("c"), [Start("b")])
         self.assertEqual(self.scheduler.ready("b"), [Serve(waiting)])
 
+    def test_changed_while_loading_again(self) -> None:
+        """A load of what has changed ends, also while an answer of the process before has not ended."""
+        self.serve("a")
+        self.scheduler.unloaded("a")
+        waiting, _ = self.ask("a")
+        self.assertEqual(self.scheduler.stopped("a"), [Start("a")])
+        self.assertEqual(self.configure("a b c", stale="a"), [Stop("a")])
+        self.assertEqual(self.scheduler.stopped("a"), [Start("a")])
+        self.assertEqual(self.scheduler.ready("a"), [Serve(waiting)])
+
     def test_added_models(self) -> None:
         """A new model can be asked for."""
         self.configure("a b c new")

@@ -173,7 +173,7 @@ class FIFOScheduler:
         self._retiring = self._ready & stale
         commands: list[Command] = [Reject(ticket, gone(ticket)) for ticket in lost if self._queue.remove(ticket)]
         for model in sorted(stale):
-            if not self._serving[model]:
+            if model not in self._retiring or not self._serving[model]:  # a load may be beside answers of before it
                 commands += self._stop(model)
         for model in [model for model, awaited in self._loading.items() if awaited]:
             commands += self._stop(model)  # it has no process yet: by these rules, others may have to go for it

@@ -85,9 +85,12 @@ class Laws:
     def launched(self, server: Process) -> None:
         """A server starts as it is configured, alone at its address, and beside those only that it may be with."""
         config, shown, model = self.router.config, self.router.states(), server.model
+        self.retiring.pop(model, None)
+        self.stopping.pop(model, None)
+        self.may_be_cut.discard(model)
         self._law(not self.is_closed, "started after the end")
         self._law(server.port == config.models[model].address[1], f"{model} starts as it was before")
-        for other in (other for other in self.system.servers() if other.model in shown):
+        for other in (other for other in self.system.servers() if other.model in shown and not other.is_given_up):
             self._law(other.model != model, f"there are two of {model}")
             self._law(other.port != server.port, f"{model} and {other.model} have one port")
             knew_each_other = frozenset((model, other.model)) in self.met

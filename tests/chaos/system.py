@@ -232,7 +232,7 @@ class Connecting:
         if taken or self.system.server_at(self.port) is not None:
             protocol = factory.buildProtocol(None)
             answer.callback(protocol)
-            protocol.makeConnection(SimpleNamespace(abortConnection=lambda: None))
+            protocol.makeConnection(SimpleNamespace(loseConnection=lambda: None))
         else:
             answer.errback(Refused())
         return answer

@@ -39,6 +39,11 @@ class Ticking(Clock):
         return super().callLater(max(TICK, when), what, *args, **kw)
 
 
+def is_ours(what: Callable[..., object]) -> bool:
+    """Whether something that is to be called belongs to the program, not to this world."""
+    return getattr(what, "__module__", "").startswith("llama_swap")
+
+
 class World(Laws):
     """A router in a played machine, with clients who come and go, and others who change things."""
 
@@ -59,6 +64,7 @@ class World(Laws):
         )
         launcher = LocalLauncher(self.system, clock, logs, self._guard, {"PATH": "/bin:/usr/bin"})
         self.router = Router(make(self.dice), clock, launcher, prober)
+        self._config_before = self.router.config
         self._preload = Preload(self.router)
         self._happenings: list[tuple[Callable[[], None], int]] = [
             (self._request, 30),
@@ -172,9 +178,11 @@ class World(Laws):
         there = self.router.states().keys() | self.router._scheduler._loading.keys()
         has_process = {name for name in there if self.router._upstreams[name].state != "stopped"}
         self.met |= {frozenset((one, other)) for one in has_process for other in has_process}
-        config = changed(self.dice, self.router.config)
-        for model in stale([running for running, _ in self.router.running()], config):
-            self.retiring.setdefault(model, self.clock.seconds())
+        before = self.router.config
+        config = self._config_before if self.dice.random() < 0.3 else changed(self.dice, before)
+        self._config_before = before
+        retiring = stale([running for running, _ in self.router.running()], config)
+        self.retiring = {model: self.retiring.get(model, self.clock.seconds()) for model in retiring}
         added = self.router.follow(config).added
         self._preload.load(model for model in config.preload if model in added)
 
@@ -209,6 +217,7 @@ class World(Laws):
         quiet, gone = self.router.close(), False
         self.is_closed = True
         assert not self.router._waiting, "somebody waits after the end"
+        assert "starting" not in self.router.states().values(), "loads go on after the end"
         until = self.clock.seconds() + ANSWERS_MAY_TAKE
         while not quiet.called and self.clock.seconds() < until:
             if self.dice.random() < 0.3 and self.router.config.models:
@@ -223,6 +232,10 @@ class World(Laws):
             self._run(KILLED_MAY_TAKE)
             gone = left.called or any(each.is_stuck for each in self.system.processes.values())
             assert gone, "a model was killed, and is not gone"
+        self._run(0.5)
+        if left.called and not any(each.is_given_up for each in self.system.processes.values()):
+            ours = [call.func for call in self.clock.getDelayedCalls() if is_ours(call.func)]
+            assert not ours, f"nothing is left, and to come are: {ours}"
         self._run(300)
         assert left.called, "the end has no end"
         assert not self.clients, "somebody is still there"
