@@ -15,9 +15,9 @@ import os
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import TimeoutError as TimedOut
@@ -34,8 +34,7 @@ LONGEST_PAUSE = 0.02
 CONNECTED = (0, errno.EISCONN)
 
 
-@frozen
-class _Wish:
+class _Wish(NamedTuple):
     connecting: Deferred[Any]
     factory: IProtocolFactory
     until: float
