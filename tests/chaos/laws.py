@@ -107,6 +107,11 @@ class Laws:
             if is_overdue:
                 self.may_be_cut.add(server.model)
 
+    def forgive_overdue(self) -> None:
+        """Who has retired for too long may be cut, also if the configuration is as before by then."""
+        now = self.clock.seconds()
+        self.may_be_cut |= {model for model, since in self.retiring.items() if now - since > RETIREMENT - 0.001}
+
     # -- what is, at any time ---------------------------------------------------------------------------------
 
     def check(self) -> None:

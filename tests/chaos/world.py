@@ -181,6 +181,7 @@ class World(Laws):
         before = self.router.config
         config = self._config_before if self.dice.random() < 0.3 else changed(self.dice, before)
         self._config_before = before
+        self.forgive_overdue()
         retiring = stale([running for running, _ in self.router.running()], config)
         self.retiring = {model: self.retiring.get(model, self.clock.seconds()) for model in retiring}
         added = self.router.follow(config).added
