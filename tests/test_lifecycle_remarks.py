@@ -66,6 +66,17 @@ class RemarksTests(SynchronousTestCase):
             text.startswith("config.yaml:4: models.m.cmd: there is no program 'no-such-program' here"), text
         )
 
+    def test_no_thread(self) -> None:
+        """Where no thread can be started, the machine is not looked at, and nothing else is the worse for it."""
+
+        def refuse(_: Callable[[], None]) -> None:
+            raise RuntimeError("can't start new thread")
+
+        Remarks(self.loop, refuse, Sources("config.yaml")).tell(load(one_model("cmd: no-such-program --port ${PORT}")))
+        [(run, args, _)] = self.loop.whenRunningHooks
+        run(*args)
+        self.assertEqual(self.logged(), [])
+
     def test_introduction(self) -> None:
         """The file, how much is in it, and the address of the web interface, if browsers can go there."""
         config = load(one_model("cmd: x --port ${PORT}")).config

@@ -110,6 +110,20 @@ class ReadAheadTests(FilesCase):
                 self.work()
             self.assertEqual(self.wishes, self.wishes_for(*read))
 
+    def test_no_thread(self) -> None:
+        """Where none can be started, nothing is read; that is tried again for the next model."""
+
+        def refuse(_: Callable[[], None]) -> None:
+            raise RuntimeError("can't start new thread")
+
+        model = make_model("m", cmd=(f"{self.file('a.gguf')}",))
+        self.read_ahead = ReadAhead(refuse)
+        self.read_ahead.begin(model)
+        self.patch(self.read_ahead, "_run_beside", self.waiting.append)
+        self.read_ahead.begin(model)
+        self.work()
+        self.assertEqual(len(self.wishes), 1)
+
     def test_another_model(self) -> None:
         """The model that is wanted last is read for, in the same thread; what was begun for another is left."""
         first, second = self.file("a.gguf", GGUF + b"x" * 9 * STEP), self.file("b.gguf")

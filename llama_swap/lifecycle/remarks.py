@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -35,7 +36,7 @@ class Remarks:
             self._log.info("{note}", note=note.render(str(self._sources)))
         for warning in loaded.warnings:
             self._warn(warning.render(str(self._sources)))
-        self._loop.callWhenRunning(self._run_beside, partial(self._look, loaded))
+        self._loop.callWhenRunning(self._look_around, loaded)
 
     def introduce(self, config: Config, address: Address, listening: IAddress) -> None:
         """Log what is served, now that it is, and whether everybody can do with it what they like."""
@@ -44,6 +45,10 @@ class Remarks:
         self._log.info("{file}: {contents}{page}", file=self._sources.named, contents=contents(config), page=page)
         if is_wide(listening) and not config.api_keys:
             self._warn(OPEN_TO_ALL)
+
+    def _look_around(self, loaded: Loaded) -> None:
+        with suppress(RuntimeError):  # no thread can be started now; the configuration counts nevertheless
+            self._run_beside(partial(self._look, loaded))
 
     def _look(self, loaded: Loaded) -> None:
         for problem in problems_here(loaded):

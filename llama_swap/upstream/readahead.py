@@ -39,7 +39,10 @@ class ReadAhead:
             self._wanted = model
             is_reading, self._is_reading = self._is_reading, True
         if not is_reading:
-            self._run_beside(self._read_on)
+            try:
+                self._run_beside(self._read_on)
+            except RuntimeError:  # no thread can be started now; perhaps one can for the next model
+                self._is_reading = False
 
     def _read_on(self) -> None:
         while model := self._next():
