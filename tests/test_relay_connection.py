@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 
 from llama_swap.relay import pool
 from tests.support_pool import ANSWER, PoolTestCase, Waiting, ended, until
@@ -43,6 +44,26 @@ class AcknowledgingTests(PoolTestCase):
         await sink.over
         self.clock.advance(pool.TRIAL)
         await until(lambda: ended(connection))
+
+
+class ResetTests(PoolTestCase):
+    """Connections that end without a word."""
+
+    async def test_reset_by_the_upstream(self) -> None:
+        """Whoever resets one that is idle is in doubt: with it go all the others."""
+        await self.trusted()
+        self.clock.advance(pool.KEPT)
+        sinks = [self.ask(), self.ask()]
+        first, second = await self.accept(), await self.accept()
+        for connection, sink in ((first, sinks[0]), (second, sinks[1])):
+            await self.request_on(connection)
+            connection.sendall(ANSWER)
+            await sink.over
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        first.close()
+        await until(lambda: ended(second))
+        self.assertEqual(len(self.pool._idle), 0)
+        self.clock.advance(pool.KEPT)
 
 
 def unacknowledged(connection: socket.socket) -> int:

@@ -123,7 +123,8 @@ class UpstreamConnection(Protocol):
         A reset alone would be a failure to the server: those on Python's `http.server` print a traceback for each.  It
         follows nevertheless, so that no port of ours stays taken.
         """
-        if self.transport is self._tcp and isinstance(sock := self._tcp.getHandle(), socket.socket):
+        tcp = self._tcp  # which has no socket once the connection is lost
+        if self.transport is tcp and tcp.connected and isinstance(sock := tcp.getHandle(), socket.socket):
             with suppress(OSError):  # it is closed already
                 sock.shutdown(socket.SHUT_WR)
         self.abort()
