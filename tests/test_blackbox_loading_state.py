@@ -47,9 +47,11 @@ class LoadingStateTests(SynchronousTestCase):
 
     def test_strict_clients(self) -> None:
         """Each event has all that OpenAI's chunks have, of the types that they have there."""
+        began = int(time.time())
         with self.proxy("--load-delay 0.2") as proxy, proxy.stream("m") as stream:
             events = self.events(stream)
         self.assertIn("Done!", thoughts(events))
+        self.assertIn(events[0]["created"], range(began, int(time.time()) + 1))
         for event in events:
             [choice] = event["choices"]
             self.assertIsInstance(event["id"], str)

@@ -7,6 +7,7 @@ loaded, and how the time passes.  What the model answers then follows in the sam
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -54,7 +55,7 @@ class OpenStream:
         self._clock = clock
         self._began = clock.seconds()
         # All that OpenAI's chunks have: some clients, such as @ai-sdk/openai, take no others.
-        self._chunk = {"id": "chatcmpl-loading", "object": _CHUNK, "created": int(self._began), "model": model}
+        self._chunk = {"id": "chatcmpl-loading", "object": _CHUNK, "created": int(time.time()), "model": model}
         begin_stream(request, b"text/event-stream")
         self._think(f"{_RULE}\nllama-swap loading model: {model}\n")
         if position > 1:
