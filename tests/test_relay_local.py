@@ -17,6 +17,7 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -216,6 +217,22 @@ class LoopbackTests(TestCase):
         self.failureResultOf(left, CancelledError)
         with self.assertRaises(TimedOut):
             await late
+
+    async def test_full_again(self) -> None:
+        """However long a server was full before, it is asked again within milliseconds when it is so next time."""
+        self.fill()
+        clock = Clock()
+        endpoint = LoopbackEndpoint(clock, IPv4Address("TCP", *self.listener.getsockname()), TIMEOUT)
+        for _ in range(2):
+            connecting = endpoint.connect(Factory.forProtocol(Recorder))
+            clock.advance(0)
+            [again] = clock.getDelayedCalls()
+            self.assertAlmostEqual(again.getTime() - clock.seconds(), 2 * local.FIRST_PAUSE)
+            clock.pump([local.LONGEST_PAUSE] * 10)
+            connecting.cancel()
+            self.failureResultOf(connecting, CancelledError)
+            clock.advance(local.LONGEST_PAUSE)
+            self.assertEqual(clock.getDelayedCalls(), [])
 
     async def test_slow_kernel(self) -> None:
         """Where the outcome is not known at once, that attempt is not given up before it had its time."""

@@ -93,6 +93,7 @@ class LoopbackEndpoint:
             _tell(connecting, made)
 
     def _stop_asking(self) -> None:
+        self._pause = FIRST_PAUSE
         if self._asking is not None:
             self._asking.close()
             self._asking = None
