@@ -1,8 +1,7 @@
 """Reads an upstream's answer, and judges its framing.  Pure: bytes in, calls out.
 
-Heads are parsed by llhttp (httptools), and each only once: a server sends the same few over and over.  Which framing an
-answer may have is decided here, because a proxy that guesses lets one answer pass for two: RFC 9112 §6.3, and for the
-attacks §11.2.
+Heads are parsed by llhttp (httptools), and remembered: a server sends the same few over and over.  The framing (RFC
+9112 §6.3) is decided here, strictly: a proxy that guesses lets one answer pass for two (for such attacks, see §11.2).
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ class AnswerReceiver(Protocol):
 class AnswerParser:
     """Parses one answer.  Whatever follows its end is dropped.
 
-    If `raw`, a chunked body is handed on in its chunks, as they came, up to the last one; else without them.  `upgrade`
-    is what the client would like to change to: an answer 101 that agrees is the final one, and everything behind it is
+    If `raw`, a chunked body is handed on with its chunk framing, except for the last chunk; else decoded.  `upgrade`
+    is the protocol that the client asked for: an answer 101 that agrees to it is final, and everything behind it is
     handed on until the connection closes.
     """
 
@@ -57,7 +56,8 @@ class AnswerParser:
         self._surplus = False
         self.ended = False
         self.is_whole_chunk: Callable[[bytes], bool] | None = None
-        """Tells whether something is one whole chunk, which need not be fed: it can be handed on as it came."""
+        """Whether the data that comes next is one whole chunk, which need not be fed: it can be handed on as it came.
+        None where that does not apply."""
 
     @property
     def began(self) -> bool:
@@ -93,7 +93,7 @@ class AnswerParser:
     def close(self, *, cleanly: bool) -> None:
         """The connection is closed; `cleanly` by the upstream's own will.
 
-        @raise UpstreamError: in the midst of the answer.
+        @raise UpstreamError: the answer was not complete.
         """
         if self.ended:
             return
@@ -126,7 +126,7 @@ class AnswerParser:
         self._head = head
         self._receiver.head(head)
         if self._to_head or head.status in (204, 304) or (head.framing is Framing.LENGTH and not head.length):
-            # Some servers send nevertheless what is announced here, too late to be told from the next answer.
+            # Some servers send the announced body nevertheless; it could be taken for the beginning of the next answer.
             self._surplus = head.framing is Framing.CHUNKED or head.length > 0
             self._end()
         elif head.framing is Framing.CHUNKED:
@@ -204,7 +204,7 @@ class _Collector:
 
 
 def _judge(fields: Fields, status: int) -> tuple[Framing, int]:
-    """Return how the body's end shows, and its length."""
+    """Return the framing of the body, and its length where the framing is LENGTH (RFC 9112 §6.3)."""
     lengths = {value.strip() for name, value in fields if name.lower() == b"content-length"}
     codings = [value.strip().lower() for name, value in fields if name.lower() == b"transfer-encoding"]
     if codings and codings != [b"chunked"]:

@@ -20,8 +20,8 @@ MOST_UNREAD = 64 * 1024
 def get_status(dialer: Dialer, url: str, fields: Fields = ()) -> Deferred[int]:
     """GET `url` (http or https) with these header fields, and fire with the status of the answer.
 
-    Its body is let come, within limits: a server that cannot write it out would complain in its log.  Fails if there is
-    no answer.  Once cancelled, the connection is closed, and the status is what counts if it has come.
+    The body is read and dropped, up to `MOST_UNREAD`: servers that cannot write it out complain in their logs.  Fails
+    with an UpstreamError if there is no answer.  Cancelling closes the connection; a status that has come still counts.
     """
     sink = _StatusSink()
     sink.exchange = exchange = Exchange(_request_for(url, fields), sink, dialer.pool(url))
@@ -33,7 +33,7 @@ def get_body(dialer: Dialer, url: str, fields: Fields = ()) -> Deferred[bytes]:
     """GET `url` (http or https) with these header fields, and fire with the body of the answer.
 
     Fails with an UpstreamError if there is no answer, if its status is not 200, or if it has more than `MOST` bytes.
-    Once cancelled, the connection is closed.
+    Cancelling closes the connection.
     """
     sink = _BodySink()
     sink.exchange = exchange = Exchange(_request_for(url, fields), sink, dialer.pool(url))

@@ -1,7 +1,6 @@
-"""Follows the chunks of a body without taking it apart (RFC 9112 §7.1).  Pure.
+"""Follows the chunks of a body (RFC 9112 §7.1), so that they can be passed on as they came.  Pure.
 
-A proxy that knows where chunks begin and end can pass their bytes on as they came; it has to look at the size lines
-only.  `SizedBody` does the same where there are no chunks.
+For that, only the size lines must be read.  `SizedBody` is the same for bodies whose length is known.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)
 
 
 class MalformedChunks(ValueError):
-    """What should be chunks is none."""
+    """A body that should be chunked is malformed."""
 
 
 class ChunkedBody:
@@ -37,11 +36,11 @@ class ChunkedBody:
         """What came behind the end."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return what `data` brings: whole chunks and parts of them as they are if `raw`, else what is in them.
+        """Return what `data` brings of the body: chunks, or parts of them, with their framing if `raw`, else decoded.
 
         The last chunk is never part of it.
 
-        @raise MalformedChunks: these are no chunks.
+        @raise MalformedChunks: the framing is invalid.
         """
         if self._held:
             data, self._held = self._held + data, b""
@@ -55,14 +54,14 @@ class ChunkedBody:
         return b"".join(payload)
 
     def is_whole_chunk(self, data: bytes) -> bool:
-        """Whether `data`, which comes next, is one chunk, neither more nor less: it need not be fed then."""
+        """Whether `data`, which comes next, is exactly one chunk; then it need not be fed."""
         if self._left or self._after_data or self._held or self._in_trailers:
             return False
         line = _PLAIN_SIZE_LINE.match(data)
         return line is not None and line.end() + int(line[1], 16) + 2 == len(data) and data.endswith(b"\r\n")
 
     def _walk(self, data: bytes, payload: list[bytes]) -> int:
-        """Go from chunk to chunk; return where it had to stop, because the rest of `data` is no whole line."""
+        """Go from chunk to chunk; return where the unfinished line at the end of `data` begins."""
         position, size = 0, len(data)
         while position < size:
             if self._left:
@@ -110,13 +109,13 @@ class ChunkedBody:
 
 
 class BodyLength:
-    """Tells how much of what is passed on is the body itself; if it comes `chunked`, the chunks around it are not."""
+    """Counts the bytes of a body as it passes; if it comes `chunked`, its chunk framing is not counted."""
 
     def __init__(self, *, chunked: bool) -> None:
         self._chunks = ChunkedBody(raw=False) if chunked else None
 
     def of(self, data: bytes) -> int:
-        """Return how many bytes of `data`, which comes next, are."""
+        """Return how many bytes of `data`, which comes next, belong to the body."""
         if self._chunks is None:
             return len(data)
         if self._chunks.is_whole_chunk(data):
@@ -125,7 +124,7 @@ class BodyLength:
 
 
 class SizedBody:
-    """Reads a body whose length is known, as `ChunkedBody` does one whose length is not."""
+    """Reads a body of known length, with the interface of `ChunkedBody`."""
 
     def __init__(self, length: int) -> None:
         self._left = length

@@ -21,7 +21,7 @@ from llama_swap.relay.headers import Body
 from llama_swap.relay.sending import Upload, has_encrypted_all, has_sent_all, send_now
 
 _BYTES_ACKED = struct.Struct("=120xQ")
-"""Where Linux's `struct tcp_info` (linux/tcp.h) has `tcpi_bytes_acked`."""
+"""`tcpi_bytes_acked` in Linux's `struct tcp_info` (linux/tcp.h)."""
 
 
 class Carried(TypingProtocol):
@@ -36,9 +36,9 @@ class Carried(TypingProtocol):
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class UpstreamConnection(Protocol):
-    """Carries an exchange, and between two of them waits in its pool.
+    """Carries one exchange after another, and waits in its pool in between.
 
-    As a producer it is paused by whoever cannot take more of the answer.
+    As a producer, it is paused by the sink that cannot take more of the answer.
     """
 
     transport: Any
@@ -47,15 +47,15 @@ class UpstreamConnection(Protocol):
         self._idle_ended = idle_ended  # told when the connection ends, or is of no more use, while it carries nothing
         self._carried: Carried | None = None
         self._upload: Upload | None = None
-        self._tcp: Any = None  # the transport, or that below it which carries its TLS
-        self._watch: select.poll | None = None  # asks the kernel what Twisted may not have read yet
+        self._tcp: Any = None  # the transport, or with TLS the one below it
+        self._watch: select.poll | None = None  # asks the kernel for what Twisted has not read yet
         self._acks: Acks | None = None  # of a request over TLS, if its connection was used before
         self._paused = False
         self._sent = 0
-        self._sent_before = 0  # for exchanges that are over
+        self._sent_before = 0  # bytes, for exchanges that are over
 
     def carry(self, carried: Carried, *parts: bytes) -> None:
-        """Send a request, and hand what comes to `carried` until `release`."""
+        """Send a request, given in `parts`, and hand what comes back to `carried` until `release`."""
         self._carried = carried
         if self._sent and self._tcp is not self.transport:
             self._acks = Acks.of(self._tcp.getHandle())
@@ -66,28 +66,27 @@ class UpstreamConnection(Protocol):
             self.send(part)
 
     def send(self, data: bytes) -> None:
-        """Send more."""
+        """Send more of the request, or into the tunnel that it has become."""
         self._sent += len(data)
         send_now(self.transport, data)
 
     def carry_large(self, carried: Carried, head: bytes, body: Body) -> None:
-        """Send a request whose body is not in memory, no faster than the upstream reads; else as `carry`."""
+        """Do what `carry` does with a body that is not in memory; it is sent no faster than the upstream reads."""
         self.be_prompt()
         self.carry(carried, head)
         self._sent += len(body)
         self._upload = Upload(self.transport, body.pieces())
 
     def be_prompt(self) -> None:
-        """What is written in more than one piece must not wait for the upstream to acknowledge those before."""
+        """Set `TCP_NODELAY`: what is written in pieces must not wait until those before are acknowledged (RFC 896)."""
         self.transport.setTcpNoDelay(True)
 
     def acknowledge(self) -> None:
-        """Have the kernel acknowledge what came.
+        """Have the kernel acknowledge at once what came.
 
-        After a request it waits up to 40 ms for something to send along with that (RFC 1122 §4.2.3.2).  For so long an
-        upstream that sends its head alone, and small pieces only when those before are acknowledged (RFC 896), as most
-        do if nobody tells them not to, would keep the body back.  Only of what answers its first words, it waits with
-        none.
+        Otherwise it delays that by up to 40 ms (RFC 1122 §4.2.3.2), except for the first answer on a connection.  An
+        upstream that sends the head of its answer by itself, without `TCP_NODELAY`, keeps the body back until the head
+        is acknowledged (Nagle's algorithm, RFC 896).
         """
         if not self._sent_before and self._tcp is self.transport:
             return
@@ -96,7 +95,7 @@ class UpstreamConnection(Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def release(self) -> bool:
-        """The exchange is over; return whether the connection could carry another."""
+        """The exchange is over; return whether the connection can carry another."""
         self._carried = None
         if self._paused:
             self.resumeProducing()
@@ -106,7 +105,7 @@ class UpstreamConnection(Protocol):
             return False
         self._forget_acks()
         if not isinstance(self._tcp.getHandle(), socket.socket):
-            return False  # what becomes of it could not be asked
+            return False  # `is_open` could not ask the kernel about it
         is_encrypted = transport is self._tcp or has_encrypted_all(transport)
         return bool(transport.connected) and is_encrypted and has_sent_all(self._tcp)
 
@@ -118,10 +117,10 @@ class UpstreamConnection(Protocol):
         self.transport.abortConnection()
 
     def dismiss(self) -> None:
-        """End the connection, which carries nothing, as one does that is not needed any more.
+        """End a connection that carries nothing: first with a FIN, then with a reset.
 
-        A reset alone would be a failure to the server: those on Python's `http.server` print a traceback for each.  It
-        follows nevertheless, so that no port of ours stays taken.
+        Servers on Python's `http.server` print a traceback for each reset that comes alone.  The reset follows
+        nevertheless, so that no port of ours stays in TIME_WAIT.
         """
         tcp = self._tcp  # which has no socket once the connection is lost
         if self.transport is tcp and tcp.connected and isinstance(sock := tcp.getHandle(), socket.socket):
@@ -130,7 +129,7 @@ class UpstreamConnection(Protocol):
         self.abort()
 
     def leave(self) -> None:
-        """End the connection without taking anything back that was sent.  Nobody is told."""
+        """End a tunnel: close if all was sent, so that it arrives; else abort.  Nobody is told."""
         self._carried = None
         self._idle_ended = _nobody
         self.transport.unregisterProducer()
@@ -140,11 +139,11 @@ class UpstreamConnection(Protocol):
             self.transport.abortConnection()
 
     def is_open(self) -> bool:
-        """Whether the upstream has left it as it is."""
+        """Whether an idle connection is still open, and nothing has come over it."""
         if self._watch is None:
             self._watch = select.poll()
             self._watch.register(self._tcp.getHandle(), select.POLLIN)
-        # Else it is closed, or says something that nobody asked for; within TLS, that it will be closed.
+        # Readable: closed, or data that nobody asked for; with TLS, perhaps the announcement that it will be closed.
         return not (self._tcp.disconnecting or self._watch.poll(0))
 
     # -- as a producer ----------------------------------------------------------------------------------------
@@ -152,7 +151,7 @@ class UpstreamConnection(Protocol):
     def pauseProducing(self) -> None:
         """Read no more of the answer for now.
 
-        Once it is over that is no more to be wished for: what the last of it overfills does not concern the next one.
+        Ignored once the exchange is over: a client too slow for the end of one answer must not pause the next one.
         """
         if self._carried is not None:
             self._paused = True
@@ -170,7 +169,7 @@ class UpstreamConnection(Protocol):
     # -- from Twisted -----------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """It is there."""
+        """The connection is established."""
         self._tcp = getattr(self.transport, "transport", self.transport)
 
     def dataReceived(self, data: bytes) -> None:
@@ -182,7 +181,7 @@ class UpstreamConnection(Protocol):
             self.abort()
 
     def readConnectionLost(self) -> None:
-        """The upstream closed its half.  While the socket is there, the kernel can tell what became of our request."""
+        """The upstream closed its half.  While the socket is open, the kernel knows whether our request arrived."""
         acked = bytes_acked(self.transport.getHandle())
         delivered = acked is None or acked - 1 > self._sent_before  # Linux counts the SYN
         self._lost(cleanly=True, delivered=delivered, reason=connectionDone)
@@ -206,7 +205,7 @@ class UpstreamConnection(Protocol):
             self._idle_ended()
 
     def _was_told_to_end(self) -> bool:
-        """Whether the upstream has said, within TLS, that it ends the connection; a mere reset acknowledges nothing."""
+        """Whether TLS's close_notify has come; if not, missing acknowledgements prove nothing."""
         from OpenSSL.SSL import RECEIVED_SHUTDOWN
 
         return bool(self.transport.getHandle().get_shutdown() & RECEIVED_SHUTDOWN)
@@ -219,9 +218,9 @@ class UpstreamConnection(Protocol):
 
 @frozen
 class Acks:
-    """Whether an upstream's kernel acknowledges what is sent on a connection from now on.
+    """Tells whether the upstream's kernel has acknowledged anything since this was made.
 
-    That can still be asked when Twisted has closed its socket, which with TLS it does before it tells anybody.
+    It duplicates the socket, because with TLS, Twisted closes its own before it reports the end of the connection.
     """
 
     _twin: socket.socket
@@ -229,27 +228,27 @@ class Acks:
 
     @classmethod
     def of(cls, sock: socket.socket) -> Acks | None:
-        """Begin to look at the connection of `sock`; None: that cannot be done."""
+        """Begin to watch the connection of `sock`; None if that is not possible."""
         before = bytes_acked(sock)
         if before is None:
             return None
         try:
             return cls(sock.dup(), before)
-        except OSError:  # too many files are open
+        except OSError:  # no file descriptor is left
             return None
 
     def came(self) -> bool:
-        """Whether any have come, as far as can be known.  What was sent before may be among what they are for."""
+        """Whether any acknowledgement has come, or may have; it may be for what was sent before."""
         acked = bytes_acked(self._twin)
         return acked is None or acked > self._before
 
     def close(self) -> None:
-        """No more is to be known.  The connection stays open until this is called."""
+        """Stop watching.  The connection stays open until this is called."""
         self._twin.close()
 
 
 def bytes_acked(sock: socket.socket) -> int | None:
-    """Return how many bytes the other end's kernel has acknowledged; None: that is not to be known here."""
+    """Return how many bytes the other end's kernel has acknowledged; None if this system does not tell."""
     try:
         return int(_BYTES_ACKED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size))[0])
     except (OSError, AttributeError, struct.error):

@@ -1,7 +1,7 @@
 """How to reach an upstream.
 
-Twisted's `HostnameEndpoint` reports a refused connection only after 0.3 s, and looks up names that need no looking
-up; that is no way to probe a local server that is about to listen.
+Twisted's `HostnameEndpoint` reports a refused connection only after 0.3 s, and resolves even IP addresses: too slow to
+probe a local server that is about to listen.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from llama_swap.relay.pool import Pool
 
 CONNECT_TIMEOUT = 30
 NO_TIMEOUT = 86400
-"""Stands for none: every system gives up long before."""
+"""Seconds; in place of no timeout, since every system gives up long before."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NO_SUCH_NETWORK = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH})
-"""What connecting to ::1 comes to where there is no IPv6, as in many containers."""
+"""The errors of connecting to ::1 where there is no IPv6, as in many containers."""
 
 
 @implementer(IStreamClientEndpoint)
 @define
 class _Remote:
-    """Connects to another machine, from which a sign is wanted after so many seconds of silence; 0: the usual."""
+    """Connects to another machine, with TCP keepalive after `keepalive` seconds of silence; 0: the default."""
 
     _endpoint: IStreamClientEndpoint
     _keepalive: float
@@ -66,7 +66,7 @@ class _Remote:
 class _Fallback:
     """Tries one endpoint after the other, as long as connections are refused.
 
-    It fails as the last one does, of those whose kind of address this machine has.
+    It fails with the error of the last one whose address family this machine has.
     """
 
     _candidates: Sequence[IStreamClientEndpoint]
@@ -84,7 +84,7 @@ class _Fallback:
 
 
 def _is_nowhere(failure: Failure) -> bool:
-    """Whether this machine has no such kind of address at all."""
+    """Whether this machine does not have the address family at all."""
     return isinstance(failure.value, ConnectError) and failure.value.osError in NO_SUCH_NETWORK
 
 
@@ -95,9 +95,10 @@ class Dialer:
     _reactor: Any
 
     def endpoint(self, url: str, timeout: float = CONNECT_TIMEOUT, keepalive: float = SILENCE) -> IStreamClientEndpoint:
-        """Return the endpoint of an http or https URL.  Its path does not matter, and a timeout of 0 is none.
+        """Return the endpoint of an http or https URL, whose path does not matter.
 
-        If it is on another machine, that one is asked for a sign after `keepalive` seconds of silence.
+        `timeout` is in seconds, 0 for none.  `keepalive` applies to other machines: seconds of silence before TCP asks
+        whether they are still there.
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -131,7 +132,7 @@ class Dialer:
 
 
 def cannot_connect(failure: Failure) -> UpstreamError:
-    """Return what to tell of a connection that did not come about, in fewer words than Twisted's."""
+    """Return the error for a connection that could not be made, in fewer words than Twisted's."""
     match failure.value:
         case Refused():
             return NobodyListens("nobody listens there (connection refused)")
@@ -147,7 +148,7 @@ def cannot_connect(failure: Failure) -> UpstreamError:
 
 
 def speaks_no_tls(failure: Failure) -> UpstreamError | None:
-    """Return what to tell of a connection that ended before anything could be said over it; None: that was not TLS."""
+    """Return the error for a connection that ended in the TLS handshake; None if TLS was not the reason."""
     if failure.check(ConnectionClosed):
         return None
     from service_identity import VerificationError

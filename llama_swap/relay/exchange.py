@@ -38,11 +38,11 @@ class AnswerSink(Protocol):
 
 
 class Exchange:
-    """Sends a request and passes the answer to a sink as it comes; chunks are passed as they came if `raw`.
+    """Sends a request, and passes the answer to a sink as it comes; if `raw`, with its chunk framing.
 
-    If the upstream agrees to an upgrade, `join` is called with the connection, which from then on is a tunnel's.
+    If the upstream agrees to an upgrade, `join` is called with the connection, which is a tunnel from then on.
 
-    A request reaches the upstream at most once: it is sent again only where nothing of it arrived.
+    A request reaches the upstream at most once: it is sent again only if provably nothing of it arrived.
     """
 
     _log: ClassVar[Logger] = Logger()
@@ -71,7 +71,7 @@ class Exchange:
     def start(self) -> None:
         """Send the request, over a kept connection or a new one.
 
-        What its answer needs is made afterwards, while the upstream works.
+        The parser for the answer is made afterwards, while the upstream works.
         """
         request = self._request
         connection = None if request.last or request.upgrade else self._pool.take()
@@ -84,7 +84,7 @@ class Exchange:
             self._parser = AnswerParser(self, to_head=request.method == b"HEAD", raw=self._raw, upgrade=request.upgrade)
 
     def abort(self) -> None:
-        """The client is gone: the upstream must notice at once, and stop its work.  Nothing more reaches the sink."""
+        """The client has left: close the connection, so that the upstream stops working.  The sink hears no more."""
         self._forget()
         if self._connecting is not None:
             self._connecting.cancel()
@@ -94,7 +94,7 @@ class Exchange:
             self._drop_connection()
 
     def cancel(self, error: SwapError) -> None:
-        """Do the same, but let the sink know why."""
+        """Do the same, but tell the sink why."""
         sink = self._sink
         self.abort()
         if sink is not None:
@@ -207,10 +207,10 @@ class Exchange:
             sink.broken(error)
 
     def _forget(self) -> AnswerSink | None:
-        """All is over; return whom to tell.
+        """The exchange is over: drop all references, and return the sink that must still be told.
 
-        What refers to this is let go: else the whole request would stay until the garbage collector comes by, and what
-        that costs is a fifth of what a request does.
+        A reference cycle would keep the whole request until the garbage collector runs, which makes each a fifth more
+        expensive.
         """
         if not self._reused:
             self._pool.forget(self)

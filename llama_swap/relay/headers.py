@@ -26,7 +26,7 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-"""Fields that speak to the next hop only (RFC 9110 §7.6.1)."""
+"""Fields that are for the next hop only (RFC 9110 §7.6.1)."""
 
 WRITTEN_HERE = frozenset({b"host", b"content-length", b"expect", b"x-forwarded-for"})
 """Request fields that the proxy writes itself, or has already answered."""
@@ -58,9 +58,9 @@ class OutboundFields:
             elif lower == b"x-forwarded-for":
                 forwarded.append(value)
         self.lines = b"".join(lines)
-        """How they are written, without those that each request has of its own."""
+        """The field lines as they are sent, without those that differ from request to request (`WRITTEN_HERE`)."""
         self.forwarded = b", ".join(forwarded)
-        """By whom the request was forwarded before."""
+        """The values of `X-Forwarded-For` that the client sent, joined."""
 
 
 class Body(Protocol):
@@ -70,7 +70,7 @@ class Body(Protocol):
         """Return how many bytes it has."""
 
     def pieces(self) -> Iterator[bytes]:
-        """Return its bytes, from the first one on each time, in pieces of moderate size."""
+        """Return its bytes in pieces of moderate size; each call starts from the first byte."""
 
 
 @define(kw_only=True)
@@ -79,17 +79,17 @@ class OutboundRequest:
 
     method: bytes
     target: bytes
-    """Path and query, as raw as they came."""
+    """Path and query, exactly as the client sent them."""
     host: bytes
     fields: OutboundFields
     client: bytes | None
-    """The client's address, for `X-Forwarded-For`; None when it has none, or when the proxy asks for itself."""
+    """The client's address, for `X-Forwarded-For`; None if it has none, or if the request is the proxy's own."""
     body: bytes | Body | None
     """None: the request has no body, which is not the same as an empty one."""
     last: bool = False
     """Whether the connection is to carry nothing after this."""
     upgrade: bytes | None = None
-    """The protocols that the client would like to change to."""
+    """The protocols that the client asks to change to, as in its `Upgrade` field; None for none."""
 
     def head(self) -> bytes:
         """Return the request line and header section, the empty line included (RFC 9112 §2.1)."""
@@ -112,7 +112,7 @@ class OutboundRequest:
 
 
 class Framing(Enum):
-    """How the end of a body shows."""
+    """How the end of a body is marked (RFC 9112 §6.3)."""
 
     LENGTH = auto()
     CHUNKED = auto()
@@ -135,13 +135,13 @@ class AnswerHead:
     fields: tuple[tuple[bytes, bytes], ...] = field(converter=_kept)
     framing: Framing = field(default=Framing.UNTIL_CLOSE, eq=False)
     length: int = field(default=0, eq=False)
-    """Of the body, where the framing is LENGTH."""
+    """Of the body in bytes, where the framing is LENGTH."""
     keeps_open: bool = field(default=False, eq=False)
-    """Whether the upstream lets the connection be used again."""
+    """Whether the upstream allows the connection to be used again."""
     status_line: bytes = field(init=False, eq=False)
-    """Status and reason as the client is to see them; nothing in the reason can end the line (RFC 9112 §4)."""
+    """Status and reason for the client; control characters are taken out, so that no reason can end the line."""
     end_to_end_lines: bytes = field(init=False, eq=False)
-    """The fields that the client is to see, as text."""
+    """The field lines for the client."""
 
     @status_line.default
     def _(self) -> bytes:
@@ -152,7 +152,7 @@ class AnswerHead:
         fields = end_to_end(self.fields)
         if any(name.lower() == b"content-type" and b"text/event-stream" in value for name, value in fields):
             fields = [(name, value) for name, value in fields if name.lower() != b"x-accel-buffering"]
-            fields.append((b"X-Accel-Buffering", b"no"))  # asks an nginx before us not to hold events back
+            fields.append((b"X-Accel-Buffering", b"no"))  # asks an nginx in front of us not to buffer events
         if self.status == 101:
             fields.append((b"Connection", b"Upgrade"))
             fields += [field for field in self.fields if field[0].lower() == b"upgrade"]

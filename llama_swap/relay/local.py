@@ -1,11 +1,11 @@
 """Connecting to servers on this machine, in one step.
 
-Twisted connects in two turns of the reactor, with a name lookup that looks nothing up, a timeout and a wait for the
-socket to become writable.  Over the loopback device the kernel knows the outcome before `connect` returns.
+Twisted takes two turns of the reactor to connect, with a name lookup for nothing, a timer, and a wait for the socket to
+become writable.  Over the loopback device, the kernel knows the outcome before `connect` returns.
 
-Unless the server's queue is full: those of Python and of older cpp-httplib, among others, let five connections wait to
-be accepted.  The kernel then drops what asks for another, and asks again itself after one second, three, seven.  But a
-server that works accepts within a millisecond; so here it is asked again after that.
+Unless the server's listen queue is full: Python's servers and older cpp-httplib, among others, have one of five.  The
+kernel then drops further SYNs, and sends them again after one second, three, seven.  But a server that works accepts
+within a millisecond; so connecting is tried again here after that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from llama_swap.net.established import Established
 
 FIRST_PAUSE = 0.001
 LONGEST_PAUSE = 0.02
-"""Seconds until a server whose queue was full is asked again, which costs some 50 µs."""
+"""Seconds until a server whose queue was full is tried again, which costs some 50 µs."""
 CONNECTED = (0, errno.EISCONN)
 
 
@@ -43,11 +43,12 @@ class _Wish(NamedTuple):
 @implementer(IStreamClientEndpoint)
 @define
 class LoopbackEndpoint:
-    """Connects to a loopback address; while the server's queue is full, for `timeout` seconds, in the order of wishes.
+    """Connects to a loopback address; while the server's queue is full, for up to `timeout` seconds, first come, first
+    served.
 
-    All that is wished for in one turn of the reactor is done at its end: first every connection is made, then what is
-    to be said over each.  When many requests come at once, their server wakes up once for all of them; woken for each,
-    it would fall asleep in between, and to wake another processor costs more than to connect.
+    All connections asked for in one turn of the reactor are made at its end, and only then are their requests sent.  So
+    the server wakes up once for many requests; if it slept in between, waking it, on another processor, would cost more
+    than to connect.
     """
 
     _reactor: Any
@@ -55,14 +56,14 @@ class LoopbackEndpoint:
     _timeout: float
     _at_end_of_turn: Callable[[Callable[[], object]], object] = field(init=False)
     _wishes: list[_Wish] = field(factory=list, init=False)
-    """As long as there are any, `_connect_all` is due."""
+    """As long as there are any, a call of `_connect_all` is scheduled."""
     _asking: socket.socket | None = field(default=None, init=False)
-    """Was not let in; but perhaps the kernel was only slow to say so."""
+    """A socket that is still connecting: the queue is full, or the kernel was only slow to say that it is connected."""
     _pause: float = field(default=FIRST_PAUSE, init=False)
 
     @_at_end_of_turn.default
     def _(self) -> Callable[[Callable[[], object]], object]:
-        """Other reactors than ours know no end of a turn; there, the beginning of the next one will do."""
+        """Reactors other than ours have no end of a turn; there, the beginning of the next one has to do."""
         return getattr(self._reactor, "at_end_of_turn", None) or partial(self._reactor.callLater, 0)
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -99,9 +100,9 @@ class LoopbackEndpoint:
             self._asking = None
 
     def _made(self, factory: IProtocolFactory) -> Any:
-        """Return a protocol that is connected, or why there is none; None: the server's queue is full.
+        """Return a connected protocol, or a Failure; None: the server's queue is full.
 
-        Whatever goes wrong is returned rather than raised: others have wishes, too.
+        Errors are returned, not raised: the other wishes must be tried nevertheless.
         """
         sock = transport = None
         try:
@@ -123,7 +124,7 @@ class LoopbackEndpoint:
     def _socket(self) -> socket.socket | None:
         """Return a connected socket; None: the server's queue is full.
 
-        @raise ConnectError: there is none.
+        @raise ConnectError: connecting failed.
         """
         address = (self._peer.host, self._peer.port)
         asking, self._asking = self._asking, None
@@ -137,12 +138,12 @@ class LoopbackEndpoint:
         except OSError as error:
             raise getConnectError((error.errno, error.strerror)) from error
         outcome = sock.connect_ex(address)
-        if outcome == errno.EINPROGRESS:  # what has become of it shows when it is asked again
+        if outcome == errno.EINPROGRESS:  # a second call returns the outcome
             outcome = sock.connect_ex(address)
         if outcome in CONNECTED:
             if sock.getsockname()[:2] != address:
                 return sock
-            outcome = errno.ECONNREFUSED  # TCP can meet itself
+            outcome = errno.ECONNREFUSED  # it connected to itself (simultaneous open, RFC 9293 §3.5)
         if outcome == errno.EALREADY:
             self._asking = sock
             return None
@@ -151,7 +152,7 @@ class LoopbackEndpoint:
 
 
 def _tell(connecting: Deferred[Any], made: Any) -> None:
-    """Tell who waits what has come of it; if that is nobody any more, a connection is closed again."""
+    """Give the outcome to whoever waits for it; if nobody does any more, close the connection."""
     if not connecting.called:
         connecting.callback(made)
     elif not isinstance(made, Failure):

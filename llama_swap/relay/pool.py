@@ -1,22 +1,21 @@
 """Kept connections to one upstream.
 
-A kept connection saves a connect, and risks that its upstream closes it just when a request is on its way.  What
-became of such a request often cannot be known: the upstream's kernel may have taken it, and nobody read it.  So
-connections are used again only where that does not happen:
+A kept connection saves a connect, but its upstream may close it just when a request is on its way.  What became of
+that request often cannot be known: the upstream's kernel may have acknowledged what nobody read.  So connections are
+used again only where that does not happen:
 
-- by an upstream on trial, none is: it must first have left one open for a while, and closed none sooner;
-- of an upstream that was caught closing one, none is kept for a time; then the trial begins anew;
-- a connection must have rested a little, so that a close which follows an answer has shown, and not for long: for a
-  fraction of the time for which the upstream has been seen to leave one open; after an answer in chunks, it rests
-  longer, until the upstream was seen to leave one open: llama.cpp's server closes after each of those, and no other;
-- a request of which provably nothing arrived is sent again, once, on a new connection.
+- An upstream is on trial first: none of its connections is used again until it has left one open for a while.
+- After an upstream has closed one too soon, none is kept for a time; then the trial begins anew.
+- A connection must have been idle for a little, so that a close which follows an answer has shown, and not for long: a
+  fraction of the time for which the upstream is known to leave one open.  After a chunked answer, that little is more
+  until one was seen to survive it: llama.cpp's server closes after each chunked answer, and after no other.
+- A request of which provably nothing arrived is sent again, once, on a new connection.
 
-And some servers (llama.cpp's and others built on cpp-httplib) have a fixed number of threads, of which each open
-connection holds one, idle or not; what comes over others waits unread.  No request may starve there behind connections
-that are kept.  So while one over a new connection waits for the first byte of its answer, all that are idle are closed,
-and for a time none is kept.  Perhaps the upstream has only much to do for it; but then the time that a kept connection
-saves is a small part of an answer's.  That is not so of connections that are dear, since TLS is to be agreed on: they
-make no way, and are kept for longer.
+Some servers (llama.cpp's and others built on cpp-httplib) have a fixed number of threads, and each open connection
+holds one, idle or not; requests over other connections wait unread, and must not starve behind kept ones.  So when a
+request over a new connection has waited for `PATIENCE`, all idle connections are closed, and for a time none is kept.
+If the upstream was merely slow to answer, a new connection each time is a small part of what an answer takes.  Not so
+with TLS, whose handshake is expensive ("dear"): these connections do not make way, and are kept for longer.
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ from twisted.internet.protocol import Factory
 from llama_swap.relay.connection import UpstreamConnection
 
 REST = 0.002
-"""Seconds."""
+"""Seconds that a connection must be idle before it is used again."""
 REST_AFTER_CHUNKS = 0.1
-"""Seconds: a busy machine may keep a thread that wants to close from doing so."""
+"""The same after a chunked answer: on a busy machine, the thread that is to close may not run for that long."""
 KEPT = 0.25
-"""Seconds: an idle connection costs its server something, perhaps a thread."""
+"""Seconds for which an idle connection is kept; it costs its server something, perhaps a thread."""
 DEAR_KEPT = 2.0
-"""Seconds, for connections that are dear."""
+"""The same for connections over TLS."""
 MOST = 64
-"""Idle connections of one upstream."""
+"""The most idle connections that are kept to one upstream."""
 TRIAL = 4.0
 """For how many seconds an upstream must leave an idle connection open before any is used again."""
 DOUBT = 60.0
 """For how many seconds no connection is kept after the upstream has closed one too soon."""
 PATIENCE = 0.025
-"""How many seconds a request over a new connection may wait beside kept ones for the first byte of its answer."""
+"""How many seconds a request over a new connection may wait for the first byte of its answer beside kept ones."""
 MAKE_WAY = 5.0
-"""For how many seconds no connection is kept after one has waited longer."""
+"""For how many seconds no connection is kept after a request has waited longer."""
 
 
 class Asker(Protocol):
@@ -64,16 +63,17 @@ class Asker(Protocol):
 
 @define(eq=False)
 class Pool:
-    """Connects to one upstream, or gives a connection that was used before."""
+    """Gives connections to one upstream, kept ones or new ones."""
 
     _endpoint: IStreamClientEndpoint
     clock: IReactorTime
     _dear: bool = field(default=False, kw_only=True)
-    """Whether it takes more than a connect until a request can be sent."""
+    """Whether a new connection takes more than a connect: a TLS handshake."""
     _idle: deque[tuple[float, UpstreamConnection, bool]] = field(factory=deque)
-    """With the time from which each would be idle, had all the same rest, the earliest first; whether after chunks."""
+    """Idle since when, ordered by that; the connection; whether its last answer was chunked, for which the time is set
+    later, so that `REST` holds for all."""
     _askers: dict[Asker, float] = field(factory=dict)
-    """Since when they wait, the longest first.  Who has heard something may be missing, or not."""
+    """Since when they wait, the longest first; some of them may have heard from the upstream meanwhile."""
     _next_look: IDelayedCall | None = None
     _trusted: bool = False
     _trusted_after_chunks: bool = False
@@ -85,7 +85,7 @@ class Pool:
         return _Connections(self.doubt)
 
     def connect(self, asker: Asker) -> Deferred[UpstreamConnection]:
-        """Make a new connection for `asker`, which is to be forgotten when its exchange is over."""
+        """Make a new connection for `asker`, which must call `forget` when its exchange is over."""
         if not self._dear:
             self._askers[asker] = self.clock.seconds()
         connecting: Deferred[UpstreamConnection] = self._endpoint.connect(self._connections)  # type: ignore[assignment]
@@ -111,7 +111,7 @@ class Pool:
         self._askers.pop(asker, None)
 
     def keep(self, connection: UpstreamConnection, *, after_chunks: bool = False) -> None:
-        """Take back a connection whose exchange is over, and that can carry another."""
+        """Take back a connection that can carry another exchange; `after_chunks`: its last answer was chunked."""
         now = self.clock.seconds()
         if self._askers and now >= self._none_until:
             self._make_way(now)
@@ -125,7 +125,7 @@ class Pool:
             self._next_look = self.clock.callLater(self._rhythm, self._look)
 
     def doubt(self) -> None:
-        """The upstream has closed a connection that could have carried a request, or did."""
+        """The upstream has closed a kept connection, idle or with a request under way: keep none for `DOUBT`."""
         self._trusted = self._trusted_after_chunks = False
         self._keep_none(self.clock.seconds() + DOUBT)
 
@@ -135,7 +135,7 @@ class Pool:
 
     @property
     def _rhythm(self) -> float:
-        """How many seconds there are from look to look, at most."""
+        """The most seconds between two calls of `_look`."""
         return DEAR_KEPT if self._dear else PATIENCE
 
     def _look(self) -> None:
@@ -156,7 +156,7 @@ class Pool:
             self._next_look = self.clock.callLater(min(self._rhythm, self._idle[0][0] + limit - now), self._look)
 
     def _make_way(self, now: float) -> None:
-        """Keep none for a time, if a request has waited for too long."""
+        """Keep none for `MAKE_WAY`, if a request has waited longer than `PATIENCE`."""
         while self._askers:
             asker, since = next(iter(self._askers.items()))
             if now < since + PATIENCE:

@@ -1,4 +1,4 @@
-"""From the grant on, a request is owned here: upstream it goes, and its answer back."""
+"""Owns a request once its model is there: sends it upstream, and relays the answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ResponseSink(AnswerSink, Protocol):
 
     @property
     def takes_chunks(self) -> bool:
-        """Whether chunked bodies can be passed to it as they come."""
+        """Whether a chunked body can be passed to it with its chunk framing."""
 
 
 class ReverseProxyResource(Resource):

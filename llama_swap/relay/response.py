@@ -1,6 +1,6 @@
 """Writes an upstream's answer to the client, no faster than the client reads it.
 
-The answer goes past twisted.web's own writing of heads and chunks, which would take it apart and put it together again.
+It bypasses twisted.web's own writing of heads and chunks, which would take the answer apart and put it together again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from llama_swap.relay.sending import send_now
 
 
 class AnswerObserver(Protocol):
-    """Sees an answer pass; each of its microseconds is one for every event of every stream."""
+    """Sees an answer pass.  It is called for every event of every stream, so it must be fast."""
 
     def begin(self, status: int, fields: tuple[tuple[bytes, bytes], ...], *, chunked: bool) -> None:
-        """The answer begins; its body is shown in its chunks if `chunked`, else without."""
+        """The answer begins; if `chunked`, `data` gets the body with its chunk framing."""
 
     def data(self, data: bytes) -> None:
         """A part of the body is passed on."""
@@ -31,10 +31,10 @@ class AnswerObserver(Protocol):
 class ResponseRelay:
     """An `AnswerSink` in front of a twisted.web request.
 
-    `failed` is told when the answer breaks, and answers the request itself if it has no answer yet.
+    `failed` is called when the answer breaks; if none of it was sent, it must answer the request itself.
 
-    `finished` is called once, when all of the answer has come, or with the error that broke it; the next request on the
-    client's connection begins after that.  Once the client has left, nothing may be called.
+    `finished` is called once: with None when the answer is complete, or with the error that broke it.  The next request
+    on the client's connection begins after that.  Once the client has left, no method may be called.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class ResponseRelay:
     def _cut(self) -> None:
         """End an answer so that nobody can take it for whole.
 
-        With a length or chunks, what is missing shows, and what was sent before still arrives.  Without either, only a
-        reset does.
+        With a length or chunks, the client sees that something is missing, and what was sent still arrives.  Without
+        either, only a reset tells it.
         """
         if self._framing is Framing.LENGTH or self.takes_chunks:
             self._request.loseConnection()
@@ -147,4 +147,4 @@ def _head_text(request: Any, head: AnswerHead, *, chunked: bool) -> bytes:
 
 
 _CORS = re.compile(rb"^access-control-allow-(origin|credentials):.*\r\n", re.IGNORECASE | re.MULTILINE)
-"""What a model's server has to say about pages; where the proxy has decided, it alone speaks."""
+"""CORS fields of the model's server, which are replaced where the proxy sets its own."""

@@ -1,8 +1,7 @@
-"""Sends in the reactor turn in which there is something to send.
+"""Sends in the turn of the reactor in which there is something to send.
 
-Twisted's `transport.write` only notes what is to be sent, and sends it in a later turn.  For a stream of small events
-that doubles the work for each, and adds the wait.  Where nothing is queued before it, data can go to the socket at
-once.
+Twisted's `transport.write` only queues data, and sends it in the next turn.  For a stream of small events that doubles
+the work for each, and adds a delay.  Where nothing is queued before it, data can go to the socket at once.
 """
 
 from __future__ import annotations
@@ -15,16 +14,15 @@ from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 AT_ONCE = 256 * 1024
-"""Larger pieces never fit the socket whole, and would be copied for what is left of them."""
+"""Bytes.  Larger data never fits into the socket's buffer as a whole, and the rest would have to be copied."""
 PIECES = 4
-"""So many of a large body are sent in a row, at most, before others have their turn."""
+"""The most pieces of a large body that are sent in a row, before other connections have their turn."""
 
 
 def send_now(transport: Any, data: bytes) -> None:
-    """Write `data` to `transport`, at once if that keeps the order; what the socket does not take is queued as usual.
+    """Write `data` to `transport`, at once if nothing is queued before it; what the socket does not take is queued.
 
-    Relies on the attributes in which Twisted queues what waits to be sent; `tests/test_relay_sending.py` holds it to
-    that.
+    Relies on the private attributes of Twisted's queue; `tests/test_relay_sending.py` makes sure of them.
     """
     if (
         len(data) <= AT_ONCE
@@ -34,7 +32,7 @@ def send_now(transport: Any, data: bytes) -> None:
     ):
         try:
             sent = transport.socket.send(data)
-        except OSError:  # it takes nothing now, or is lost: Twisted finds out which, and tells the protocol
+        except OSError:  # full, or lost: `write` finds out which, and tells the protocol
             sent = 0
         if sent == len(data):
             return
@@ -44,7 +42,7 @@ def send_now(transport: Any, data: bytes) -> None:
 
 @implementer(IPullProducer)
 class Upload:
-    """Sends a large body, each piece when the socket has taken the one before."""
+    """Sends a large body, each piece when the socket has taken the one before; `complete` once it has taken all."""
 
     def __init__(self, transport: Any, pieces: Iterator[bytes]) -> None:
         self._transport = transport
@@ -65,10 +63,10 @@ class Upload:
             transport.write(piece)  # which asks for more in another turn
 
     def _next(self) -> bytes | None:
-        """Return the next piece; None: it is not for this connection to have one."""
+        """Return the next piece; None at the end, or if the body cannot be read, which ends the connection."""
         try:
             piece = next(self._pieces, None)
-        except OSError:  # nobody can have this body any more
+        except OSError:  # the spool's file cannot be read
             self._transport.abortConnection()
             return None
         if piece is None:
@@ -87,8 +85,8 @@ def has_sent_all(transport: Any) -> bool:
 
 
 def has_encrypted_all(transport: Any) -> bool:
-    """Whether a transport that speaks TLS holds nothing back; what it has encrypted may still wait to be sent.
+    """Whether a TLS transport has encrypted all that was written; some of that may still wait to be sent.
 
-    Relies on the attributes in which Twisted keeps the rest, which `tests/test_relay_pool_tls.py` makes sure of.
+    Relies on private attributes of Twisted's, which `tests/test_relay_pool_tls.py` makes sure of.
     """
     return not (transport._appSendBuffer or transport._aggregator._buffer)  # noqa: SLF001

@@ -1,7 +1,7 @@
 """Upgrades (RFC 9110 §7.8): two connections that leave HTTP together, for WebSocket or anything else.
 
-An answer 101 has no end but that of its connection, and is relayed like any other.  What is added here is the way from
-the client to the upstream, which a request does not have.
+An answer 101 ends with its connection, and is relayed like any other.  This adds the other direction: what the client
+goes on to send after its request.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class ClientConnection(Protocol):
     """A client's connection that can leave HTTP."""
 
     def tunnel(self, take: Callable[[bytes], None]) -> None:
-        """Give `take` what the client has sent behind its request, and whatever it sends from now on."""
+        """Pass to `take` what the client has sent after its request, and whatever it sends from now on."""
 
     def hold(self, held: bool) -> None:
-        """Stop reading what the client sends, or go on.  That it has left shows only when it is read from."""
+        """Stop reading what the client sends, or go on.  While it is held, a client that leaves is not noticed."""
 
 
 def wanted_protocol(fields: Fields) -> bytes | None:
-    """Return what a request wants to change to, as it says so in `Upgrade`; None if it does not want to.
+    """Return the protocols that a request asks to change to, as in `Upgrade`; None if it does not ask.
 
-    HTTP/2 and TLS (RFC 7540 §3.2, RFC 2817) would change only how the client speaks to us, so the upstream does not
-    hear of them.  Java's clients offer them with every request, and uvicorn loses the body of a request that does.
+    HTTP/2 and TLS (RFC 7540 §3.2, RFC 2817) concern only the client's own connection, so they are not passed on.
+    Java's clients offer HTTP/2 with every request, and uvicorn loses the body of a request that does.
     """
     named = [word.strip() for value in _values(fields, b"upgrade") for word in value.split(b",")]
     wanted = b", ".join(word for word in named if word and not word.lower().startswith(_OURS))
@@ -47,7 +47,7 @@ def is_agreed(wanted: bytes, fields: Fields) -> bool:
 
 
 def join(request: Any, upstream: UpstreamConnection) -> None:
-    """Let `upstream` have what the client of a twisted.web request sends, no faster than it takes it."""
+    """Send to `upstream` what the client of a twisted.web request sends, no faster than `upstream` reads."""
     client: ClientConnection = request.channel
     upstream.be_prompt()
     upstream.transport.registerProducer(_Intake(client), True)
@@ -57,20 +57,20 @@ def join(request: Any, upstream: UpstreamConnection) -> None:
 @implementer(IPushProducer)
 @frozen
 class _Intake:
-    """The way into a tunnel, as its other end sees it."""
+    """The client, as a producer for the upstream's transport."""
 
     _client: ClientConnection
 
     def pauseProducing(self) -> None:
-        """The other end takes no more now."""
+        """The upstream takes no more now."""
         self._client.hold(True)
 
     def resumeProducing(self) -> None:
-        """The other end has taken everything."""
+        """The upstream has taken everything."""
         self._client.hold(False)
 
     def stopProducing(self) -> None:
-        """The other end is gone, of which the relay hears too."""
+        """The upstream is gone; the relay hears of that itself."""
 
 
 def _values(fields: Fields, wanted: bytes) -> list[bytes]:
