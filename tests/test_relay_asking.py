@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import NobodyListens, UpstreamError
-from llama_swap.relay.asking import MOST, MOST_UNREAD, get_body, get_status
+from llama_swap.relay.asking import MOST, MOST_UNREAD, UNREAD_MAY_TAKE, get_body, get_status
 from llama_swap.relay.endpoints import Dialer
 from tests.fakes_web import Endpoints
 
@@ -57,6 +57,7 @@ class StatusTests(SynchronousTestCase):
             lambda asked, wire: wire.deliver(b"x" * (MOST_UNREAD + 1)),
             lambda asked, wire: wire.lose(ConnectionLost()),
             lambda asked, wire: asked.cancel(),
+            lambda asked, wire: self.upstream.clock.advance(UNREAD_MAY_TAKE),
         ):
             asked = self.ask()
             wire = self.upstream.accept()
@@ -64,6 +65,7 @@ class StatusTests(SynchronousTestCase):
             leave(asked, wire)
             self.assertEqual(self.successResultOf(asked), 404)
             wire.settle()
+            self.assertEqual(self.upstream.clock.getDelayedCalls(), [])
 
     def test_whole_answer_in_one_packet(self) -> None:
         """A body and an end behind the head do no harm."""

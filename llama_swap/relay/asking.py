@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 
 from llama_swap.errors import SwapError, UpstreamError
 from llama_swap.relay.endpoints import Dialer
@@ -15,6 +15,8 @@ MOST = 1024 * 1024
 """Bytes of a body."""
 MOST_UNREAD = 64 * 1024
 """Bytes of a body that nobody wants."""
+UNREAD_MAY_TAKE = 0.25
+"""Seconds from the head of an answer to the end of such a body; there are servers that never end it."""
 
 
 def get_status(dialer: Dialer, url: str, fields: Fields = ()) -> Deferred[int]:
@@ -23,8 +25,9 @@ def get_status(dialer: Dialer, url: str, fields: Fields = ()) -> Deferred[int]:
     The body is read and dropped, up to `MOST_UNREAD`: servers that cannot write it out complain in their logs.  Fails
     with an UpstreamError if there is no answer.  Cancelling closes the connection; a status that has come still counts.
     """
-    sink = _StatusSink()
-    sink.exchange = exchange = Exchange(_request_for(url, fields), sink, dialer.pool(url))
+    pool = dialer.pool(url)
+    sink = _StatusSink(pool.clock)
+    sink.exchange = exchange = Exchange(_request_for(url, fields), sink, pool)
     exchange.start()
     return sink.status
 
@@ -59,10 +62,12 @@ def _request_for(url: str, fields: Fields = ()) -> OutboundRequest:
 class _StatusSink:
     """An `AnswerSink` that keeps the status, and fires when the answer is over."""
 
+    _clock: IReactorTime
     exchange: Exchange = field(init=False)
     status: Deferred[int] = field(init=False)
     _heard: int | None = None
     _received: int = 0
+    _too_late: IDelayedCall | None = None
 
     @status.default
     def _(self) -> Deferred[int]:
@@ -70,6 +75,7 @@ class _StatusSink:
 
     def begin(self, head: AnswerHead, producer: IPushProducer) -> None:
         self._heard = head.status
+        self._too_late = self._clock.callLater(UNREAD_MAY_TAKE, self._leave)
 
     def data(self, data: bytes) -> None:
         self._received += len(data)
@@ -92,6 +98,8 @@ class _StatusSink:
         self._tell()
 
     def _tell(self) -> None:
+        if self._too_late is not None and self._too_late.active():
+            self._too_late.cancel()
         if self._heard is not None:
             self.status.callback(self._heard)
 
