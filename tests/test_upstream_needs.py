@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -77,6 +78,20 @@ class ProgramTests(NeedsTestCase):
             self.file.chmod(0o755)
             missing = self.missing(str(self.file))
             self.assertEqual([problem.partition("is a script for ")[2] for _, problem in missing], told)
+
+    def test_interpreter_out_of_reach(self) -> None:
+        """Where it is not to be seen whether there is one, nothing is told."""
+        self.file.write_bytes(b"#!/locked/python\n")
+        self.file.chmod(0o755)
+        stat = Path.stat
+
+        def locked(path: Path, **options: Any) -> os.stat_result:
+            if path.parts[:2] == ("/", "locked"):
+                raise PermissionError
+            return stat(path, **options)
+
+        self.patch(Path, "stat", locked)
+        self.assertEqual(self.missing(str(self.file)), [])
 
     def test_wishes(self) -> None:
         """What only a shell would find is not to be installed; the file's own warnings have told about it."""

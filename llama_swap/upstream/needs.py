@@ -75,7 +75,7 @@ def _missing_program(model: ModelConfig) -> Iterator[str]:
     program = program_for(words, model.env.get("PATH"))
     if program is None and not [*wishes(words[:1])]:
         yield why_no_program(words)
-    elif program is not None and (interpreter := _interpreter(program)) and not Path(interpreter).exists():
+    elif program is not None and (interpreter := _interpreter(program)) and not _is_there(interpreter):
         remedy = "save it with the line ends of Unix" if interpreter.endswith("\r") else "mend its first line"
         yield f"the program {program!r} is a script for {interpreter!r}, which is not here; {remedy}"
 
@@ -139,6 +139,17 @@ def _interpreter(program: str) -> str:
     except OSError:  # a program may be run without being read
         return ""
     return os.fsdecode(found[1]) if found else ""
+
+
+def _is_there(name: str) -> bool:
+    """Whether it is there, as far as that is to be seen."""
+    try:
+        Path(name).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _is_file(file: Path) -> bool:
