@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config, PinProfile, Selector
 from llama_swap.errors import NotFound
-from llama_swap.routing.names import Names, Resolved
+from llama_swap.routing.names import MOST_LIKELY, Names, Resolved
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_model
 
@@ -66,6 +68,22 @@ class NamesTests(SynchronousTestCase):
             self.assertNotIn("did you mean", self.not_found(name))
         hidden = Names(Config(models={"qwen": make_model("qwen", unlisted=True)}))
         self.assertNotIn("did you mean", str(self.assertRaises(NotFound, hidden.resolve, "qwen2")))
+
+    def test_misspelled_among_many(self) -> None:
+        """However many names are much alike, it is the closest that is asked about, and few are compared as a whole."""
+        ids = [f"{'a' * 80}-{size}b-q{bits}" for size in range(30) for bits in range(2, 9)]
+        many = Names(Config(models={name: make_model(name) for name in ids}))
+        compared: set[str] = set()
+        ratio = SequenceMatcher.ratio
+
+        def watched(pair: SequenceMatcher[str]) -> float:
+            compared.add(str(pair.a))
+            return ratio(pair)
+
+        self.patch(SequenceMatcher, "ratio", watched)
+        error = str(self.assertRaises(NotFound, many.resolve, f"{'a' * 80}-7b_q4"))
+        self.assertLessEqual(len(compared), MOST_LIKELY)
+        self.assertIn(f"did you mean '{'a' * 80}-7b-q4'?", error)
 
     def test_not_a_member(self) -> None:
         """A profile's name with anything but a member is an error that lists the members, also for `find`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from heapq import nlargest
 from itertools import count, islice
 
 from attrs import Factory, field, frozen
@@ -14,10 +15,12 @@ from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage, choose
 from llama_swap.scheduling.commands import Target
 
-LONGEST_SLIP = 200
+LONGEST_SLIP = 100
 """What is longer was not meant to be any model's name."""
 MOST_COMPARED = 300
-"""Names that a wrong one is compared with, which takes some 20 µs each."""
+"""Names whose letters a wrong one is compared with, which takes a few µs each."""
+MOST_LIKELY = 8
+"""Names that are then compared as a whole, which takes up to a millisecond each."""
 
 
 @frozen
@@ -128,7 +131,13 @@ class Names:
             return ""
         known = (known for known, model in self._ids.items() if not self.config.models[model].unlisted)
         spelled = {known.lower(): known for known in islice(known, MOST_COMPARED)}
-        close = get_close_matches(name.lower(), spelled, n=1)
+        slip = SequenceMatcher(b=name.lower())
+
+        def alike(known: str) -> float:
+            slip.set_seq1(known)
+            return slip.quick_ratio()
+
+        close = get_close_matches(name.lower(), nlargest(MOST_LIKELY, spelled, key=alike), n=1)
         return f"did you mean {spelled[close[0]]!r}? " if close else ""
 
     def _usage_of(self, name: str) -> Usage:
