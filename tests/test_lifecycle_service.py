@@ -161,9 +161,13 @@ class StartTests(ServiceCase):
         self.signal(signal.SIGHUP)
         self.assertEqual(self.events.done[-1], "reload")
         self.assertEqual((self.loop.stops, self.service.running), (0, 1))
-        self.service.stopService()
+        self.load("a")
+        ended = self.service.stopService()
         self.signal(signal.SIGHUP)
         self.assertEqual(self.events.done.count("reload"), 1)
+        self.signal(signal.SIGINT)
+        self.loop.advance(HURRIED_MODELS_MAY_TAKE)
+        self.ends_with_the_killed(ended)
 
 
 class TerminalTests(ServiceCase):
@@ -368,7 +372,8 @@ class SignalTests(ServiceCase):
         self.signal()
         ended = self.service.stopService()
         self.successResultOf(ended)
-        self.assertEqual({self.handlers[number] for number in (signal.SIGTERM, signal.SIGINT)}, {signal.SIG_IGN})
+        self.assertEqual(set(self.handlers), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+        self.assertEqual(set(self.handlers.values()), {signal.SIG_IGN})
 
     def test_second_before_the_drain(self) -> None:
         """Two signals at once: the reactor is stopped once, and the drain does not wait for answers."""

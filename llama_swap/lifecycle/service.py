@@ -181,7 +181,7 @@ class SwapService(Service):
 
     def _ignore_signals(self) -> None:
         """There is nothing left to hurry, and on its way out Python gives up our handlers: a signal would kill it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
     def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
