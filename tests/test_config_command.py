@@ -129,7 +129,12 @@ class CommandTests(FindingsTestCase):
             ("|\n  x --port 1 # the port\n  -c 8", "# and what follows it are arguments"),
         ):
             self.assert_warnings(one_model(f"cmd: {cmd}"), (4, "models.m.cmd", told))
-        for cmd in ("x --port 1 --color=#fff a#b", "x --port 1 'a \u2013 b'", "|\n  # x\n  x --port 1"):
+        for cmd in (
+            "x --port 1 --color=#fff a#b",
+            "x --port 1 'a \u2013 b'",
+            "|\n  x --port 1 '\u2014 b' -r '#'",
+            "|\n  # x\n  x --port 1",
+        ):
             self.assert_warnings(one_model(f"cmd: {cmd}"))
 
     def test_no_shell(self) -> None:

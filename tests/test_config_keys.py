@@ -61,6 +61,8 @@ class UnknownKeyTests(FindingsTestCase):
         """A key that was indented with blanks from a web page is told as that."""
         told = "begins with a blank that is no plain one: indent it with spaces"
         self.assert_warnings(one_model(f"{SERVER}\u00a0ttl: 1"), (5, "models.m.'\\xa0ttl'", told))
+        [warning] = load(one_model(f'{SERVER}" ttl": 1')).warnings
+        self.assertNotIn("no plain one", warning.message)
 
     def test_command(self) -> None:
         """The only key that every model needs is known however it was typed."""

@@ -26,6 +26,8 @@ _CONTINUED = re.compile(r"\\[ \t]*\n|(?<!\\)\\[ \t]*\Z")
 _MISSPELT_PORT = re.compile(r"\$PORT\b|(?<!\$)\{PORT\}")
 _TYPOGRAPHIC = {"\u2013": "dash", "\u2014": "dash", "\u2212": "minus sign", "\u201c": "quote", "\u2018": "quote"}
 """What web pages and word processors make of `-`, `--` and quotes, none of which means anything to a program."""
+_BLANK = re.compile(r"\s")
+_BARE_HASH = re.compile(r"(?<!\S)#(?!\S)")
 _PORT_OPTION = re.compile(r"(?:^|\s)--port[=\s]+([0-9]{1,5})(?!\S)")
 
 
@@ -79,22 +81,22 @@ def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]
         found.error(written, "contains a NUL character, which no command can")
     elif not words[0]:
         found.error(written, "begins with an empty word where the program's name belongs")
-    for doubt in (*_doubts(words), *wishes(words)):
+    for doubt in (*_doubts(words, text), *wishes(words)):
         found.warn(written, doubt)
     return tuple(words)
 
 
-def _doubts(words: Sequence[str]) -> Iterator[str]:
-    """Yield what is most likely not meant as it is written."""
+def _doubts(words: Sequence[str], text: str) -> Iterator[str]:
+    """Yield what is most likely not meant as it is written in `text`."""
     for word in words:
         if word.startswith(" -"):
             yield f"the argument {word!r} begins with a blank: lines of a `>` block end without \\, those of `|` may"
             break
     for word in words:
-        if word[:1] in _TYPOGRAPHIC:
+        if word[:1] in _TYPOGRAPHIC and not _BLANK.search(word):  # else somebody has put real quotes around prose
             yield f"the argument {word!r} begins with a {_TYPOGRAPHIC[word[0]]}; type plain - and quotes"
             break
-    if "#" in words:
+    if "#" in words and _BARE_HASH.search(text):
         yield "# and what follows it are arguments; a comment needs a line of its own, in a block with `|`"
 
 

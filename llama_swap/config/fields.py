@@ -192,7 +192,7 @@ def _ignored(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) -> 
 
 
 def _suggestion(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) -> str:
-    if name[:1].isspace():
+    if name[:1].isspace() and name[0] != " ":
         return "; it begins with a blank that is no plain one: indent it with spaces"
     beside, advice = _ADVICE.get(_plain_name(name), ("", ""))
     if any(key.name == beside for key in table):
