@@ -27,7 +27,7 @@ Types = Sequence[bytes] | None
 
 
 class Named(Protocol[T_co]):
-    """A body or query that names a model, and how to get another one from it."""
+    """A body or query that names a model, and can be rewritten: `T_co` is bytes, or a `Body`."""
 
     @property
     def model(self) -> str:
@@ -35,22 +35,22 @@ class Named(Protocol[T_co]):
 
     @property
     def text(self) -> T_co:
-        """What it is."""
+        """The body or query as it came."""
 
     def renamed(self, model: str) -> T_co:
-        """Return what names another model instead."""
+        """Return a copy that names another model."""
 
     def parameters(self) -> JsonEdit | None:
-        """Return its members, to be changed, or None if it is no JSON.  The model is one of them."""
+        """Return its members, the model among them, for changes; None if it is not JSON."""
 
     def changed(self, parameters: JsonEdit) -> T_co:
-        """Return what has other parameters instead."""
+        """Return a copy with these members."""
 
 
 def read_body(types: Types, body: bytes) -> Named[bytes | Body]:
-    """Return what a body names that is there as a whole, and is not large.
+    """Return what a small body names, which has come as a whole.
 
-    @raise BadRequest: it does not name one model, or not clearly.
+    @raise BadRequest: it does not name exactly one model, or not unambiguously.
     """
     if types is None or (len(types) == 1 and types[0].startswith(b"application/json")):  # most are
         return _SmallJson(read_model(body), body)
@@ -62,7 +62,7 @@ def read_body(types: Types, body: bytes) -> Named[bytes | Body]:
 def read_query(query: bytes) -> Named[bytes]:
     """Return what `model=` in a query names.
 
-    @raise BadRequest: it does not name one model, or not clearly.
+    @raise BadRequest: it does not name exactly one model, or not unambiguously.
     """
     from llama_swap.bodies.urlencoded import UrlencodedReader
 
@@ -73,7 +73,7 @@ def read_query(query: bytes) -> Named[bytes]:
 
 @define
 class _InMemory:
-    """What all those `Named` have in common that are in memory."""
+    """What the `Named` in memory have in common."""
 
     model: str
     text: bytes
@@ -90,7 +90,7 @@ class _InMemory:
 
 @define
 class _SmallJson(_InMemory):
-    """Nothing is known of it but the model."""
+    """Small JSON, read by Python's decoder: only its model is known, not where members stand."""
 
     def renamed(self, model: str) -> bytes:
         """See `Named.renamed`."""
@@ -105,7 +105,7 @@ class _SmallJson(_InMemory):
 
 @define
 class _Read(_InMemory):
-    """A reader has seen it, and found the model between `start` and `end`."""
+    """A body or query in which a reader has found the model between `start` and `end`."""
 
     _reader: BodyReader
     _start: int
@@ -123,7 +123,7 @@ class _Read(_InMemory):
 
 @define
 class _Spooled:
-    """The same of what is in a spool."""
+    """The same for a body in a spool."""
 
     model: str
     text: Spooled
@@ -149,7 +149,7 @@ class _Spooled:
 
 
 class LargeBody:
-    """A body that is read while it comes, and kept in a spool.  For twisted.web, it is the `content` of its request."""
+    """A body that is read as it comes, and kept in a spool.  To twisted.web it is the `content` of the request."""
 
     def __init__(self, types: Types, *, names_model: bool) -> None:
         self._spool = Spool()
@@ -164,7 +164,7 @@ class LargeBody:
     def write(self, data: bytes) -> None:
         """Take the next packet.
 
-        @raise Unavailable: it cannot be kept.
+        @raise Unavailable: the spool cannot take it.
         """
         if self._reader is not None:
             try:
@@ -175,9 +175,9 @@ class LargeBody:
             self._spool.write(data)
 
     def read(self) -> Named[bytes | Body]:
-        """Return what the body names, now that all of it has come.
+        """Return what the body names, once all of it has come.
 
-        @raise BadRequest: it does not name one model, or not clearly.
+        @raise BadRequest: it does not name exactly one model, or not unambiguously.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -195,14 +195,14 @@ class LargeBody:
         return named if parameters is None else evolve(named, text=named.changed(parameters))
 
     def as_it_came(self) -> bytes | Body:
-        """Return the body."""
+        """Return the body unchanged."""
         text = self._spool.in_memory()
         return Spooled(self._spool) if text is None else text
 
     # -- what twisted.web does with the content of a request --------------------------------------------------
 
     def seek(self, offset: int) -> None:
-        """Nothing has to be found again."""
+        """Do nothing: reading does not depend on a position."""
 
     def close(self) -> None:
         """The request is over."""
@@ -210,17 +210,20 @@ class LargeBody:
 
 
 LONGEST_NAME = 8 * 1024 * 1024
-"""Bytes of `model`, however it is spelled, in a body that is not kept in memory."""
+"""The most bytes of `model`, as spelled in a body that is not kept in memory."""
 
 
 def _named(reader: BodyReader, text: bytes) -> Named[bytes]:
-    """Return what `text` names, all of which `reader` has seen."""
+    """Return what `text` names, all of which was fed to `reader`."""
     start, end = reader.end()
     return _Read(reader.decode(text[start:end]), text, reader, start, end)
 
 
 def _reader(types: Types, json_reader: Callable[[], BodyReader]) -> BodyReader:
-    """Return what reads a body with this Content-Type."""
+    """Return the reader for a body with this Content-Type.
+
+    @raise BadRequest: there is none.
+    """
     if types is not None and len(types) > 1:
         raise BadRequest("more than one Content-Type; which one is meant cannot be known")
     media_type = types[0].partition(b";")[0].strip().lower() if types else b""

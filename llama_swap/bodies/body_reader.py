@@ -1,4 +1,4 @@
-"""What each form of a body has of its own: how a model is found in it."""
+"""What differs between JSON, multipart and urlencoded bodies: how the model is found and spelled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class BodyReader(Protocol):
-    """Finds the model in a body that is fed to it in packets; and, of JSON, the other members as well."""
+    """Finds the model in a body that is fed to it in packets; in JSON, the other members as well."""
 
     def feed(self, data: bytes) -> None:
         """Take the next packet.
@@ -18,19 +18,19 @@ class BodyReader(Protocol):
         """
 
     def end(self) -> tuple[int, int]:
-        """That was all; return from where up to where the model stands in the body.
+        """The body is complete; return where the model starts and ends in it, as byte offsets.
 
         @raise BadRequest: the body is incomplete, or does not have exactly one model.
         """
 
     def outline(self) -> Outline | None:
-        """Return, after `end`, where the outermost members of JSON stand; None: this is a form."""
+        """Return, after `end`, where the outermost members of JSON stand; None for a form."""
 
     def decode(self, spelled: bytes) -> str:
-        """Return the model that is spelled so.
+        """Return the model that the body's bytes `spelled` stand for.
 
-        @raise BadRequest: this is no name.
+        @raise BadRequest: they are no valid name.
         """
 
     def spell(self, model: str) -> bytes:
-        """Return how another model is written in its place."""
+        """Return the bytes for `model` in its place."""

@@ -1,7 +1,7 @@
-"""Changes the parameters of requests as `filters` of a model or a peer says.  Pure.
+"""Changes the parameters of requests as the `filters` of a model or a peer say.  Pure.
 
-Paths are those of the original llama-swap: names with dots between them, numbers for elements of lists, and a backslash
-before a dot that is part of a name.  A `?` behind a path makes the value one for requests that have nothing there.
+Paths are those of the original llama-swap: names separated by dots, numbers for elements of arrays, and a backslash
+before a dot that is part of a name.  With a `?` at the end of its path, a value is only set where there is none.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from llama_swap.bodies.json_edit import JsonEdit
 from llama_swap.config.model import IF_ABSENT, Filters
 
 AT_ONCE: Final = 16 * 1024
-"""Bytes in which parameters within parameters are found in some milliseconds, whatever they are."""
+"""The most bytes of nested parameters that are read in the reactor: whatever they are, it takes some milliseconds."""
 _DOT = re.compile(r"(?<!\\)\.")
 
 
 def apply(filters: Filters, name: str, body: JsonEdit) -> None:
-    """Change a request that was asked for by `name`: first what is stripped, then what is set for all, then for it.
+    """Change a request that names the model `name`: strip parameters, set those for all names, then those for `name`.
 
     @raise BadRequest: the body has too many members.
     """
@@ -34,12 +34,12 @@ def apply(filters: Filters, name: str, body: JsonEdit) -> None:
 
 
 def change_anything(filters: Filters, name: str) -> bool:
-    """Whether there is anything to do for a request that was asked for by `name`."""
+    """Whether there is anything to do for a request that names the model `name`."""
     return any(True for _ in _paths(filters, name))
 
 
 def takes_long(filters: Filters, name: str, body: JsonEdit) -> bool:
-    """Whether `apply` would hold up others."""
+    """Whether `apply` would block the reactor for too long."""
     return body.inside(map(_names, _paths(filters, name))) > AT_ONCE
 
 

@@ -26,7 +26,7 @@ _COLON = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
 def read_model(body: bytes) -> str:
     """Return the top-level `model` of a JSON object.
 
-    @raise BadRequest: the body is no JSON object, or has no `model`, more than one, or one that is no text.
+    @raise BadRequest: the body is no JSON object, or has no `model`, more than one, or one that is no string.
     """
     return _judged(_only([value for key, value in _members(body) if key == "model"]))
 
@@ -38,7 +38,7 @@ def replace_model(body: bytes, model: str) -> bytes:
 
 
 class JsonReader:
-    """What is common to both ways of reading; see `llama_swap.bodies.body_reader.BodyReader`."""
+    """What both ways of reading have in common; see `llama_swap.bodies.body_reader.BodyReader`."""
 
     def decode(self, spelled: bytes) -> str:
         """See `BodyReader.decode`."""
@@ -50,7 +50,7 @@ class JsonReader:
 
 
 class WholeJson(JsonReader):
-    """Finds `model` in a body that is small enough for Python's decoder, which is faster then."""
+    """Finds `model` in a small body with Python's decoder, which is fastest there."""
 
     def __init__(self) -> None:
         self._body = b""
@@ -72,7 +72,7 @@ class WholeJson(JsonReader):
 
 
 class JsonStream(JsonReader):
-    """Finds `model` in a body of any size, and does most of the work while the body comes."""
+    """Finds `model` in a body of any size, packet by packet."""
 
     def __init__(self) -> None:
         from llama_swap.bodies.json_scan import JsonScan
@@ -109,7 +109,7 @@ def _judged(model: object) -> str:
     if not model.isascii():
         try:
             model.encode()
-        except UnicodeEncodeError:  # JSON can say it (RFC 8259 §8.2), but neither UTF-8 nor whoever keeps records
+        except UnicodeEncodeError:  # a lone surrogate: JSON can spell it (RFC 8259 §8.2), UTF-8 cannot
             raise BadRequest("missing or invalid 'model' key: \\ud800 and its like are half a character each") from None
     return model
 
@@ -118,7 +118,7 @@ class _Members(list[tuple[str, Any]]):
     """The members of an object, repeated ones included, which a dict would lose."""
 
 
-# Numbers are not needed, and may be longer than Python cares to read: their length will do.
+# Numbers are not needed, and Python refuses to read very long ones.
 _DECODER = json.JSONDecoder(object_pairs_hook=_Members, parse_int=len, parse_constant=refuse_constant)
 _scan = make_scanner(cast(Any, _DECODER))  # what the decoder uses; typeshed has its type wrong
 

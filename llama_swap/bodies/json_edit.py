@@ -1,7 +1,7 @@
-"""Takes members out of a JSON object, puts others in, and changes what is in them; every other byte stays.  Pure.
+"""Removes, adds and changes members of a JSON object; every other byte stays.  Pure.
 
-The text need not be in memory, nor is it read again: it is enough to know where its members stand.  Only a value that
-a path leads into is read.
+The text need not be in memory, and is not parsed again: it is enough to know where its members stand.  Only values that
+a path leads into are read.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ MOST_INSIDE: Final = 100_000
 
 @define
 class _Item:
-    """A member or element as it is to be."""
+    """A member or element as it will be."""
 
     key: str | None
     place: int | None
-    """Among those that stand in the text; None: it is new."""
+    """Its index among those in the text; None: it is new."""
     value: bytes | None
-    """None: what stands in the text."""
+    """None: as it is in the text."""
 
 
 class JsonEdit:
@@ -39,14 +39,14 @@ class JsonEdit:
     """
 
     def __init__(self, outline: Outline, read: Callable[[int, int], bytes]) -> None:
-        """Begin with the text that `read` returns, from one place up to another, any part of."""
+        """Begin with the text that `outline` describes; `read(start, end)` returns these bytes of it."""
         self._outline = outline
         self._read = read
         self._is_array = read(outline.opening, outline.opening + 1) == b"["
         self._items = [_Item(member.key, place, None) for place, member in enumerate(outline.members)]
 
     def strip(self, path: Sequence[str]) -> None:
-        """Take out what a path leads to, if it leads anywhere.
+        """Remove what `path` leads to, if it leads anywhere.
 
         @raise BadRequest: there are too many members to tell.
         """
@@ -60,17 +60,17 @@ class JsonEdit:
                 item.value = _stripped(self._value(item), rest)
 
     def set(self, path: Sequence[str], value: Any) -> None:
-        """Put a value where a path leads to; what is missing on the way is made.
+        """Set the value that `path` leads to; objects that are missing on the way are created.
 
         @raise BadRequest: there are too many members to tell.
         """
         self._check()
         key, *rest = path
-        for item in reversed(self._items):  # of equal names, the last counts to most readers
+        for item in reversed(self._items):  # of repeated keys, most parsers take the last
             if item.key == key:
                 item.value = _with(self._value(item), rest, value) if rest else _written(value)
                 return
-        if not self._is_array or key in {"-1", str(len(self._items))}:  # an array has no other place for it
+        if not self._is_array or key in {"-1", str(len(self._items))}:  # an array can only be appended to
             self._items.append(_Item(key, None, _with(b"{}", rest, value)))
 
     def has(self, path: Sequence[str]) -> bool:
@@ -92,12 +92,12 @@ class JsonEdit:
         return item is not None and self._size(item) == len(b"true") and self._value(item) == b"true"
 
     def inside(self, paths: Iterable[Sequence[str]]) -> int:
-        """Return how many bytes must be read to follow `paths` to their ends."""
+        """Return how many bytes must be parsed to follow `paths` to their ends."""
         keys = {path[0] for path in paths if len(path) > 1}
         return sum(self._size(item) for item in self._items if item.key in keys)
 
     def edits(self) -> list[Edit]:
-        """Return what changes in the text, in the order of its places."""
+        """Return the changes to the text, in its order."""
         members = self._outline.members
         kept = [(item, item.place) for item in self._items if item.place is not None]
         added = [self._spelled(item) for item in self._items if item.place is None]
@@ -149,7 +149,7 @@ def _written(value: Any) -> bytes:
 
 
 def _stripped(value: bytes, path: Sequence[str]) -> bytes:
-    """Return a value without what a path in it leads to."""
+    """Return `value` without what `path` leads to within it."""
     if not value.startswith((b"{", b"[")):
         return value
     inside = _inside(value)
@@ -158,7 +158,7 @@ def _stripped(value: bytes, path: Sequence[str]) -> bytes:
 
 
 def _with(value: bytes, path: Sequence[str], new: Any) -> bytes:
-    """Return a value with another one where a path in it leads to; what has no members gives way to an object."""
+    """Return `value` with `new` where `path` leads to within it; a value without members is replaced by an object."""
     if not path:
         return _written(new)
     value = value if value.startswith((b"{", b"[")) else b"{}"

@@ -1,6 +1,6 @@
-"""The grammar of JSON (RFC 8259) in regular expressions, for texts in which a character stands for a byte of UTF-8.
+"""The grammar of JSON (RFC 8259) as regular expressions, for UTF-8 decoded as Latin-1: one character for each byte.
 
-Those that have a whole value in them take some milliseconds to compile, which is done when one is needed.
+Expressions that contain a whole value take some milliseconds to compile, so they are compiled when they are needed.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ import re
 from functools import cache
 from typing import NoReturn
 
-# Repeats are possessive (`*+`): without that, they would keep notes about every character, in case they must go back.
-# Those of groups are atomic, `(?>(?:…)*)`, which means the same: of a possessive group, Python before 3.11.5 also takes
-# a half (https://github.com/python/cpython/issues/106052), and Debian 12 has 3.11.2.
+# Repeats are possessive (`*+`): otherwise they would store a position to backtrack to for every character.  Repeats of
+# groups are written as atomic groups, `(?>(?:…)*)`, which means the same: before 3.11.5, Python also matches half a
+# possessive group (https://github.com/python/cpython/issues/106052), and Debian 12 has 3.11.2.
 _SPACE = r"[ \t\r\n]*+"
 _PLAIN = r"[ !#-\[\]-\xff]*+"
 _LINES = rf'{_PLAIN}(?>(?:\\["\\/bfnrt]{_PLAIN})*)'
-_CHARS = rf"{_LINES}(?>(?:\\u[0-9A-Fa-f]{{4}}{_LINES})*)"  # to choose among all escapes each time takes twice as long
+_CHARS = rf"{_LINES}(?>(?:\\u[0-9A-Fa-f]{{4}}{_LINES})*)"  # one alternation of all escapes takes twice as long
 _STRING = r'"' + _CHARS + r'"'
 _SCALAR = r"(?:-?+(?:0|[1-9][0-9]*+)(?>(?:\.[0-9]++)?)(?>(?:[eE][-+]?+[0-9]++)?)|true|false|null)(?=[ \t\r\n,\]}])"
 
 
 def _element(value: str) -> str:
-    """Return the pattern of an element of an array; after it comes its bracket, or one more."""
+    """Return the pattern of an element of an array, followed by the closing bracket or another element."""
     return rf"(?:{value}{_SPACE}(?:,{_SPACE}(?!\])|(?=\])))"
 
 
 def _member(key: str, value: str) -> str:
-    """Return the pattern of a member of an object; after it comes its brace, or one more."""
+    """Return the pattern of a member of an object, followed by the closing brace or another member."""
     return rf"(?:{key}{_SPACE}:{_SPACE}{value}{_SPACE}(?:,{_SPACE}(?!\}})|(?=\}})))"
 
 
@@ -73,10 +73,10 @@ def members() -> re.Pattern[str]:
 
 @cache
 def members_but(key: str) -> re.Pattern[str]:
-    """Return the pattern of any number of members whose key is not `key`, however it may be spelled."""
+    """Return the pattern of any number of members whose key is not `key`, in whatever spelling."""
     return re.compile("(?>" + _member(rf'"(?!{re.escape(key)}")[ !#-\[\]-\xff]*+"', _VALUE) + "*)")
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which Python's decoder takes for numbers."""
+    """Refuse NaN and the infinities, which Python's decoder accepts as numbers."""
     raise ValueError(f"{name} is not JSON")

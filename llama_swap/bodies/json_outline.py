@@ -9,16 +9,16 @@ from attrs import frozen
 from llama_swap.errors import BadRequest
 
 MOST_MEMBERS: Final = 1000
-"""So many members are noted of a request's body, whatever it holds; the parameters of a request are some tens."""
+"""The most members that are noted of a request's body; requests have some tens of parameters."""
 ALWAYS: Final = "model"
-"""The key that is noted however many there are."""
+"""The key that is noted however many members there are."""
 
 
 class Member(NamedTuple):
-    """A member of an object, or an element of an array, and where it stands, in bytes from the text's beginning."""
+    """A member of an object or an element of an array, and where it stands: byte offsets from the text's beginning."""
 
     key: str | None
-    """An element's index.  None: this is longer than any key that is looked for."""
+    """The key, or the index of an element.  None: a key longer than any that is looked for."""
     start: int
     value: int
     end: int
@@ -26,7 +26,7 @@ class Member(NamedTuple):
 
 @frozen
 class Outline:
-    """Where the outermost brackets of a text stand, and what is between them, repeated keys included."""
+    """Where the outermost brackets of a text stand, and the members between them, repeated keys included."""
 
     opening: int
     closing: int
@@ -47,7 +47,7 @@ class Noted:
     def add(self, member: Member) -> None:
         """Note the next member.
 
-        @raise BadRequest: which of several models is meant cannot be known.
+        @raise BadRequest: there is a second `model` among members too many to note.
         """
         if self.is_whole and len(self.members) == self._most:
             self.is_whole = False

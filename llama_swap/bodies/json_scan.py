@@ -1,9 +1,9 @@
 """Checks a JSON text while it arrives, and notes where its outermost members stand.
 
-Python's own decoder needs the whole text at once, makes objects of all of it, and nothing else happens meanwhile.  Here
-the text is checked in the packets in which it comes, by regular expressions each of which swallows as many elements or
-members in a row as there are, unless they are nested deeply: what is left for Python are the outer levels, and what the
-end of a packet has cut.  Where that is much, whole values are left to the decoder.  The grammar is that of RFC 8259.
+Python's own decoder needs the whole text at once, makes objects of all of it, and blocks the reactor meanwhile.  Here
+the text is checked in the packets in which it comes, by regular expressions, each of which matches as many elements or
+members in a row as there are, unless they are deeply nested.  Python code is left with the outer levels, and with what
+the end of a packet has cut.  Where that is much, whole values are left to the decoder.  The grammar is RFC 8259's.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from llama_swap.bodies.json_outline import ALWAYS, MOST_MEMBERS, Member, Noted, 
 from llama_swap.errors import BadRequest
 
 MAX_DEPTH: Final = 900
-"""About what Python's decoder takes."""
+"""The deepest nesting: about what Python's decoder takes."""
 MAX_SCALAR: Final = 128 * 1024
-"""Characters of one number, beyond which it is refused: until its end has come, it is read again with each packet."""
+"""The longest number, in characters: until its end has come, it is read again with each packet."""
 MOST_STEPS: Final = 64
-"""Steps in one packet after which the regular expressions are not what this text needs."""
+"""Steps in one packet after which the decoder is tried: the regular expressions do not suit this text."""
 _PACKET: Final = 64 * 1024
-"""Bytes of a text in memory that are looked at in one go, in which no other thread can run."""
+"""Bytes of a text in memory that are checked in one go; no other thread runs meanwhile."""
 _SHORT: Final = 1024
-"""A string cut by a packet's end is read again if it is no longer; no key that is looked for is spelled longer."""
+"""A string cut by a packet's end is read again if it is at most so long; longer keys are not looked for."""
 
 
 _DECODER: Final[Any] = json.JSONDecoder(object_pairs_hook=len, parse_int=len, parse_constant=refuse_constant)
 
-# What may come next, by first character; `0` stands for all that are neither strings nor brackets.
+# What may come next, by its first character; `0` stands for numbers and literals.
 _VALUE_NEXT: Final = '"0[{'
 _FIRST_ELEMENT: Final = '"0[{]'
 _KEY: Final = '"'
@@ -57,18 +57,18 @@ class JsonScan:
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._received = 0
         self._cut = ""  # the beginning of a token whose end has not come
-        self._offset = 0  # of what is looked at now
+        self._offset = 0  # of what is looked at now, in the whole text
         self._in_string = False
-        self._open: list[str] = []  # the brackets that must still come
+        self._open: list[str] = []  # the closing brackets that must still come
         self._next = _ROOT if arrays else _OBJECT
         self._opening = self._closing = 0
-        self._key: str | None = None  # of the outermost member that is read now
+        self._key: str | None = None  # of the outermost member that is being read
         self._key_start = self._start = 0
 
     def feed(self, data: bytes) -> None:
         """Check the next packet.
 
-        @raise BadRequest: this is no JSON.
+        @raise BadRequest: it is not JSON.
         """
         self._check_utf8(data)
         text = self._cut + data.decode("latin-1")  # one character a byte
@@ -79,9 +79,9 @@ class JsonScan:
         self._offset += position
 
     def end(self) -> Outline:
-        """That was all; return what was in it.
+        """The text is complete; return its outline.
 
-        @raise BadRequest: something is missing.
+        @raise BadRequest: its end is missing.
         """
         self._check_utf8(b"", final=True)
         if self._next or self._open or self._cut.strip(" \t\r\n"):
@@ -97,13 +97,13 @@ class JsonScan:
         self._received += len(data)
 
     def _scan(self, text: str, position: int) -> int:
-        """Take all that is whole; return where it ends."""
+        """Take all complete tokens; return where they end."""
         steps, budget = 0, MOST_STEPS
         while True:
             start = self._swallow(text, _end_of(SPACES, text, position))
             if steps > budget and text.startswith(("[", "{"), start):
                 after = self._decode(text, start)
-                if after == start:  # in vain, and perhaps all of the packet was read for it: not soon again
+                if after == start:  # in vain, and it may have read the whole packet: do not try again soon
                     budget = 2 * steps
                 start = after
             steps += 1
@@ -117,7 +117,7 @@ class JsonScan:
             position = token.end()
 
     def _swallow(self, text: str, position: int) -> int:
-        """Take all elements or members that are whole, if they may come now; return where they end."""
+        """Take all complete elements or members, if they may come now; return where they end."""
         if self._next in (_KEY, _FIRST_KEY):
             is_object = True
         elif self._next in (_VALUE_NEXT, _FIRST_ELEMENT) and self._open[-1] == "]":
@@ -158,19 +158,19 @@ class JsonScan:
         self._noted.add(Member(key, start, self._start, end))
 
     def _decode(self, text: str, position: int) -> int:
-        """Take an array or object that is whole, if one may come now; return what follows it."""
+        """Take a complete array or object, if one may come now; return where what follows it begins."""
         if text[position] not in self._next:
             return position
         try:
             _, end = _DECODER.scan_once(text, position)
-        except (StopIteration, ValueError, RecursionError):  # its end has not come, unless it has a fault
+        except (StopIteration, ValueError, RecursionError):  # its end has not come, or it is malformed
             return position
         self._begin_value(position)
         self._end_value(end)
         return _end_of(SPACES, text, end)
 
     def _take(self, kind: str, token: str, start: int) -> None:
-        """A token has come that was expected."""
+        """Take a token that was expected."""
         if kind == ",":
             self._next = _VALUE_NEXT if self._open[-1] == "]" else _KEY
         elif kind == ":":
@@ -207,7 +207,7 @@ class JsonScan:
     # -- what the end of a packet has cut ---------------------------------------------------------------------
 
     def _scan_cut(self, text: str, position: int) -> int:
-        """Judge what cannot be taken; return where that begins which is to be read again with the next packet."""
+        """Judge what is incomplete; return from where it must be read again with the next packet."""
         rest = len(text) - position
         if not rest:
             return position
@@ -229,7 +229,7 @@ class JsonScan:
         return position
 
     def _scan_string(self, text: str, position: int) -> int:
-        """Go on in a string; return where its end is, or what must be read again."""
+        """Go on within a string; return where it ends, or from where it must be read again."""
         position = _end_of(REST_OF_STRING, text, position)
         if text[position : position + 1] == '"':
             self._in_string = False
@@ -249,21 +249,21 @@ class JsonScan:
 
 
 def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
-    """Return where a match ends of a pattern that can match nothing at all."""
+    """Return where the match of a pattern ends that also matches the empty string."""
     match = pattern.match(text, position)
     assert match is not None
     return match.end()
 
 
 def _unquoted(key: str) -> str | None:
-    """Return the key that is spelled so, one character a byte; None if that is too long to be looked for."""
+    """Return the key spelled `key`, one character a byte; None if it is too long to be looked for."""
     return json.loads(key.encode("latin-1")) if len(key) <= _SHORT else None
 
 
 def outline_of(text: bytes, most: int = MOST_MEMBERS, *, arrays: bool = False) -> Outline:
-    """Return where the outermost members of a text stand that is in memory.
+    """Return where the outermost members of a text in memory stand.
 
-    @raise BadRequest: it is no JSON.
+    @raise BadRequest: it is not JSON.
     """
     scan = JsonScan(most, arrays=arrays)
     for start in range(0, len(text), _PACKET):

@@ -1,7 +1,7 @@
 """Finds `model` in a multipart form (RFC 7578, RFC 2046 §5.1), wherever it stands among the files.
 
-Servers differ in how they read a form that is not quite right, and the model must not depend on that: so what can be
-read in two ways is refused.
+Servers read malformed forms differently, and which model is routed must not depend on that: so a form that can be read
+in two ways is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llama_swap.net.syntax import TOKEN
 
 MAX_PARTS: Final = 1000
 MAX_HEAD: Final = 16 * 1024
-"""Bytes of the head of one part."""
+"""The most bytes in the head of one part."""
 
 _TOKEN = TOKEN.encode()
 _PARAMETER = re.compile(
@@ -35,9 +35,9 @@ class MultipartReader:
         self._dashes = b"--" + _boundary(content_type)
         self._step: Callable[[bytes, int], int] = self._begin
         self._cut = b""  # what must be looked at again with the next packet
-        self._offset = 0  # of what is looked at
+        self._offset = 0  # of what is looked at, in the whole body
         self._parts = 0
-        self._content = 0  # where the content of the current part begins
+        self._content = 0  # where the content of the current part begins, in the whole body
         self._is_model = False
         self._models: list[tuple[int, int]] = []
 
@@ -122,7 +122,7 @@ class MultipartReader:
         while (found := data.find(self._dashes, position)) >= 0 and not self._ends_content(data, found):
             position = found + 1
         if found < 0:
-            # These bytes may be the beginning of a boundary, and two before it decide about it.
+            # The last bytes may be the beginning of a boundary, and the two before it decide whether it is one.
             return max(position, len(data) - len(self._dashes) - 1)
         if self._is_model:
             self._models.append((self._content, self._offset + found - 2))
@@ -130,9 +130,9 @@ class MultipartReader:
         return found + len(self._dashes)
 
     def _ends_content(self, data: bytes, found: int) -> bool:
-        """Whether the boundary at `found` ends the content; inside a line, it is a part of the content.
+        """Whether the boundary at `found` ends the content: it does after a CRLF, but not inside a line.
 
-        If nothing is there before it, one inside a line was just found there.
+        If `found` is 0, the byte before it began such a boundary inside a line.
         """
         length = self._offset + found - self._content
         if length >= 2 and data[found - 2 : found] == b"\r\n":
@@ -189,7 +189,7 @@ def _is_model(lines: list[bytes]) -> bool:
 
 
 def _parameters(text: bytes) -> dict[bytes, bytes]:
-    """Read `; name=value; …`; the values as they are spelled between their quotes."""
+    """Read `; name=value; …`; quoted values are returned without their quotes, but not unescaped."""
     parameters: dict[bytes, bytes] = {}
     position = 0
     while position < len(text):
@@ -205,7 +205,7 @@ def _parameters(text: bytes) -> dict[bytes, bytes]:
 
 
 def _plain(name: bytes) -> bytes:
-    """Return a name without everything that some parser may take away."""
+    """Return a name without everything that some parser may remove or decode."""
     return unquote_to_bytes(name.replace(b"\\", b"")).strip(b" \t\"'\0")
 
 

@@ -1,4 +1,4 @@
-"""Keeps a large body until its model is ready: the beginning in memory, all of it in a file once it is too much."""
+"""Keeps a large body until its model is ready: in memory at first, all of it in a file once it has grown."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from attrs import frozen
 from llama_swap.errors import Unavailable
 
 IN_MEMORY = 1024 * 1024
-"""Bytes of a body that are kept in memory; many clients may send at a time."""
+"""The most bytes of a body that are kept in memory: many clients may send at a time."""
 PIECE = 256 * 1024
-"""Bytes that are read from the file at a time."""
+"""The most bytes that are read from the file at a time."""
 
 
 class Spool:
-    """Takes a body in the packets in which it comes, and gives it back, any part of it, as often as wanted.
+    """Takes a body in the packets in which it comes, and returns any part of it, any number of times.
 
-    The file has no name, and only we may read it; the system takes its room back with `close`, or with our end.
+    The file has no name, so nobody else can open it, and its space is freed by `close`, or when the proxy ends.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Spool:
     def write(self, data: bytes) -> None:
         """Keep `data`, after what came before.
 
-        @raise Unavailable: the file cannot be written, because a disk is full, say.
+        @raise Unavailable: the file cannot be written, for example because the disk is full.
         """
         self.size += len(data)
         self._packets.append(data)
@@ -67,7 +67,7 @@ class Spool:
             yield piece
 
     def close(self) -> None:
-        """Forget the body."""
+        """Free the body's memory and file."""
         self._packets.clear()
         if self._file is not None:
             self._file.close()
@@ -91,7 +91,7 @@ def _cut(packets: list[bytes], start: int, end: int) -> Iterator[bytes]:
 
 
 class Edit(NamedTuple):
-    """Bytes that stand instead of those from `start` up to `end`."""
+    """Replaces the bytes from `start` up to `end` by `instead`."""
 
     start: int
     end: int
@@ -99,7 +99,7 @@ class Edit(NamedTuple):
 
 
 def edited(text: bytes, edits: Iterable[Edit]) -> bytes:
-    """Return `text` with `edits`, which are in the order of their places, and do not overlap."""
+    """Return `text` with `edits`, which are in order and do not overlap."""
     parts, position = [], 0
     for start, end, instead in edits:
         parts += [text[position:start], instead]
@@ -109,7 +109,7 @@ def edited(text: bytes, edits: Iterable[Edit]) -> bytes:
 
 @frozen
 class Spooled:
-    """A body that is in a spool, but for `edits`, which are in the order of their places, and do not overlap.
+    """A body in a spool, with `edits`, which are in order and do not overlap.
 
     See `llama_swap.relay.headers.Body`.
     """
@@ -117,7 +117,7 @@ class Spooled:
     _spool: Spool
     _edits: Sequence[Edit] = ()
     streams: bool = False
-    """Whether it asks, in JSON, for an answer that is a stream."""
+    """Whether it is JSON with `"stream": true`."""
 
     def __len__(self) -> int:
         """Return how many bytes it has."""

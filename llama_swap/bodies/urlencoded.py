@@ -1,4 +1,4 @@
-"""Finds `model` in a query or an urlencoded form, or in JSON that was sent as a form, as curl does by default."""
+"""Finds `model` in a query or an urlencoded form, or in JSON that is declared as a form, as curl does by default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llama_swap.bodies.body_reader import BodyReader
     from llama_swap.bodies.json_outline import Outline
 
-# Some parsers take `;` for `&`: what only they would call a field is found too, to be refused.
+# Some parsers also separate fields with `;`: what only they would read as a field is found too, to be refused.
 _NAME = rb"[&;]" + b"".join(rb"(?:%c|%%%x|%%%X)" % (char, char, char) for char in b"model")
 _FIELD = re.compile(_NAME + rb"(?>(?:=([^&;]*+))?)(?=[&;])")
 _OPEN_FIELD = re.compile(_NAME + rb"=")
@@ -26,7 +26,7 @@ class UrlencodedReader:
     """See `llama_swap.bodies.body_reader.BodyReader`."""
 
     def __init__(self, json_reader: Callable[[], BodyReader] | None) -> None:
-        self._json_reader = json_reader  # for a body that turns out to be JSON; None: that cannot be
+        self._json_reader = json_reader  # for a body that turns out to be JSON; None: it cannot be
         self._json: BodyReader | None = None
         self._fields: list[tuple[int, int]] = []
         self._cut = b"&"  # a field that is not complete; every field begins with a separator, even the first
@@ -76,7 +76,7 @@ class UrlencodedReader:
         return self._json.spell(model) if self._json is not None else quote_plus(model).encode()
 
     def _find_fields(self, data: bytes) -> None:
-        """Note all whole `model` fields in `data`, and keep the last field if it may become one."""
+        """Note all complete `model` fields in `data`, and keep the last field if it may become one."""
         for field in _FIELD.finditer(data):
             start, end = field.span(1) if field.group(1) is not None else (field.end(), field.end())
             if b";" in (data[field.start() : field.start() + 1], data[end : end + 1]):

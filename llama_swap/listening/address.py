@@ -1,4 +1,4 @@
-"""Where the proxy listens: from what users write to what Twisted understands.  Pure."""
+"""Where the proxy listens: from what users write to Twisted's endpoints.  Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llama_swap.net.loopback import is_loopback_address
 DEFAULT_ADDRESS = "127.0.0.1:8080"
 DEFAULT_TLS_ADDRESS = "127.0.0.1:8443"
 BACKLOG = 4096
-"""Connections that may wait to be accepted.  With Twisted's 50, a burst of clients is a second late."""
+"""The most connections that may wait to be accepted.  With Twisted's 50, some of a burst connect a second late."""
 
 # `tcp:8080` is an endpoint, and no host of that name
 _HOST_PORT = re.compile(r"(?!(tcp6?|ssl|unix):)(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):(?P<port>\d{1,5})")
@@ -38,7 +38,7 @@ OPEN_TO_ALL = (
     "every machine that can reach this one can use, start and stop the models; if that is not what you want, set "
     "apiKeys in the configuration, or listen on 127.0.0.1"
 )
-"""The warning for whoever listens wide without keys."""
+"""The warning for a proxy that other machines can reach, without API keys."""
 
 _EVERY_INTERFACE = frozenset({"::", "0.0.0.0"})  # noqa: S104
 
@@ -51,7 +51,7 @@ _HINTS = {
 
 @frozen
 class Address:
-    """Where to listen, as users write it, and with which certificate, if the address does not say so itself."""
+    """Where to listen, as users write it, and the certificate, unless the address itself names one."""
 
     text: str
     certificate: Certificate | None = None
@@ -59,7 +59,7 @@ class Address:
     def endpoint(self, reactor: Any) -> IStreamServerEndpoint:
         """Return the endpoint.
 
-        @raise CannotListen: there can be none.
+        @raise CannotListen: the address is malformed, or its certificate or its socket is missing.
         """
         if self.certificate is None:
             return _from_string(reactor, self.text)
@@ -73,7 +73,7 @@ class Address:
 
     @property
     def is_secure(self) -> bool:
-        """Whether TLS is spoken there."""
+        """Whether clients must use TLS there."""
         return self.certificate is not None or self.text.startswith("ssl:")
 
     @property
@@ -83,18 +83,18 @@ class Address:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that are read to listen there: a certificate and its key."""
+        """The files that are read to listen there: a certificate and its key, if any."""
         shown = self.certificate or _certificate_in(self.text)
         return () if shown is None else (shown.certificate, shown.key)
 
     def told(self, listening: IAddress) -> str:
-        """Return where it listens, now that it does, beginning with what to type to get there."""
+        """Return where it listens, for people: the URL first."""
         return told(listening, "https" if self.is_secure else "http")
 
 
 def anchored(listen: str, base: Path) -> str:
-    """Return what users write with the relative paths in it as those from `base` on."""
-    directory = quoteStringArgument(str(base)).replace("=", r"\=")  # which `quoteStringArgument` leaves as it is
+    """Return `listen` with its relative paths made absolute, starting from `base`."""
+    directory = quoteStringArgument(str(base)).replace("=", r"\=")  # which `quoteStringArgument` does not escape
     return _RELATIVE.sub(lambda match: f"{match[0]}{directory}/", listen)
 
 
@@ -122,7 +122,7 @@ def _from_string(reactor: Any, listen: str) -> IStreamServerEndpoint:
     description = endpoint_description(listen)
     if (certificate := _certificate_in(listen)) is not None:
         try:
-            certificate.options()  # for Twisted, too, but what it says of a wrong one are lines of OpenSSL's code
+            certificate.options()  # Twisted reads it as well, but reports OpenSSL's errors as they are
         except CannotListen as error:
             raise CannotListen(f"cannot listen on {listen!r}: {error}") from None
     try:
@@ -134,23 +134,23 @@ def _from_string(reactor: Any, listen: str) -> IStreamServerEndpoint:
 
 
 def _certificate_in(listen: str) -> Certificate | None:
-    """Return what an endpoint string shows to clients that speak TLS; None if it speaks none."""
+    """Return the certificate that an endpoint string names; None if it is not for TLS."""
     if not listen.startswith("ssl:"):
         return None
-    # as Twisted's parser of such strings fills in what is not there
+    # The defaults of Twisted's parser of such strings.
     files = {name: re.sub(r"\\(.)", r"\1", path) for name, path in _FILE.findall(listen)}
     key = files.get("privateKey", "server.pem")
     return Certificate(files.get("certKey", key), key)
 
 
 def try_to_listen(listen: str) -> None:
-    """Try whether a socket can be had at `listen`, while an error can still be told before everything else begins.
+    """Try to listen at `listen` and stop again, so that an error shows before anything is started.
 
     @raise CannotListen: it cannot, or `listen` is malformed.
     """
     endpoint_description(listen)
     if (split := _split(listen)) is None:
-        return  # Twisted's own strings are for Twisted to judge
+        return  # Twisted judges its own endpoint strings
     host, port = split
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
@@ -169,40 +169,40 @@ def _split(listen: str) -> tuple[str, int] | None:
     host, port = match["host"].strip("[]"), int(match["port"])
     if port > 65535:
         raise CannotListen(f"cannot listen on {listen!r}: ports end at 65535")
-    # Without a host, on every interface: on Linux, the IPv6 wildcard takes IPv4 connections as well.
+    # Without a host: every interface.  On Linux, the IPv6 wildcard accepts IPv4 connections as well.
     everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 -- as was asked for
     return ("127.0.0.1" if host == "localhost" else host or everywhere, port)
 
 
 def is_loopback(address: IAddress) -> bool:
-    """Whether a listening address is this machine's alone, and one that its browsers reach."""
+    """Whether a listening address is a TCP address of the loopback device."""
     return isinstance(address, (IPv4Address, IPv6Address)) and is_loopback_address(address.host)
 
 
 def is_wide(address: IAddress) -> TypeGuard[IPv4Address | IPv6Address]:
-    """Whether a listening address is open to other machines."""
+    """Whether other machines can reach a listening address."""
     return isinstance(address, (IPv4Address, IPv6Address)) and not is_loopback(address)
 
 
 def will_be_wide(listen: str) -> bool:
-    """Whether what users write means an address that is open to other machines, as far as it can be told from that."""
+    """Whether other machines will reach `listen`, as far as the text tells."""
     if (match := _HOST_PORT.fullmatch(listen)) is not None:
         host = match["host"].strip("[]")
     elif re.match(r"(haproxy:)?(tcp6?|ssl):", listen):
         interface = _INTERFACE.search(listen)
         host = re.sub(r"\\(.)", r"\1", interface[1]) if interface else ""
     else:
-        return False  # a file, a socket of which only systemd knows, or nonsense
+        return False  # a UNIX socket, a socket that only systemd knows, or nonsense
     return host != "localhost" and not is_loopback_address(host)
 
 
 def told(address: object, scheme: str = "http") -> str:
-    """Return where a listening address is, beginning with what to type to get there."""
+    """Return a listening address for people: the URL first."""
     if isinstance(address, UNIXAddress):
         return f"unix:{os.fsdecode(address.name or b'')}"
     if not isinstance(address, (IPv4Address, IPv6Address)):
         return str(address)
     host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
-    if address.host in _EVERY_INTERFACE:  # which is no address to go to
+    if address.host in _EVERY_INTERFACE:  # which is no address to connect to
         return f"{scheme}://localhost:{address.port} (every interface: {host}:{address.port})"
     return f"{scheme}://{host}:{address.port}"

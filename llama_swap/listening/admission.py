@@ -1,8 +1,8 @@
-"""Clients are let in as long as there are file descriptors for them.
+"""Accepts clients as long as there are file descriptors for them.
 
-Twisted lets them in until no descriptor is left.  Then models can be neither started nor reached; and if it cannot even
-turn clients away, for want of the one descriptor that this takes, those who wait wake it up again and again, at full
-load, for as long as they wait.  And those who are let in get transports that cost less than Twisted's own.
+Twisted accepts until no descriptor is left.  Then models can be neither started nor reached; and since refusing a
+client takes a descriptor, too, waiting clients keep the reactor busy at full load.  Clients that are accepted here
+also get transports that cost less than Twisted's own.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from llama_swap.net.established import Established
 from llama_swap.net.vanished import ask_when_silent
 
 KEPT = 64
-"""File descriptors for which no client is let in: they are for what those need who are in; of few, a smaller part."""
+"""File descriptors reserved for what accepted clients need; of a low limit, an eighth."""
 MANY = 65536
 BURST = 32
-"""Clients who are let in at once, before what others say is heard: of more, the first would have left the processor's
-cache when their turn comes."""
+"""The most clients that are accepted in a row, before other sockets have their turn: of more, the first would have left
+the processor's cache when they are served."""
 REST = 0.1
-"""Seconds until clients who cannot be let in are looked at again."""
+"""Seconds until accepting is tried again when no descriptor is left."""
 EPISODE = 60.0
-"""Seconds without trouble after which it is worth another line in the log."""
+"""Seconds without such trouble after which it is logged again."""
 
 
 def admit_by_descriptors(port: IListeningPort, clock: IReactorTime, *, queued: bool = False) -> IListeningPort:
-    """Have clients of a port wait until there are file descriptors for them; the system keeps them queued for so long.
+    """Make clients of a port wait in its listen queue until there are file descriptors for them.
 
-    `queued` says that there may have been clients before it was ours.  Small writes to clients are not held back, and
-    the system notices that one who says nothing has vanished.
+    `queued` says that clients may have connected before the port was ours, as with systemd's sockets.  Clients'
+    sockets get `TCP_NODELAY` and keepalive.
     """
     assert isinstance(port, Port), "streams come by nothing else"
     if port.transport is Server:
@@ -46,7 +46,7 @@ def admit_by_descriptors(port: IListeningPort, clock: IReactorTime, *, queued: b
 
 
 class _Queued(Established):
-    """The transport of a client who may have connected before our port could say how."""
+    """The transport of a client that may have connected before the listening socket had its options."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -60,7 +60,7 @@ def _set_options(sock: socket.socket) -> None:
 
 
 class _Admission:
-    """Stands between the reactor, which tells of clients, and the port, which would let them in."""
+    """Takes the place of the port's `doRead`."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -72,14 +72,14 @@ class _Admission:
     def look(self) -> None:
         """Clients are waiting."""
         room = _room(self._port.fileno())
-        # There may be less: of all descriptors but the next one it is not known here whether they are taken.
+        # There may be fewer: descriptors above the lowest free one may be taken.
         if room <= 0 or not self._let_in(min(BURST, 1 if self._is_tight else 1 + room // 2)):
             self._rest()
 
     def _let_in(self, most: int) -> bool:
-        """Let in so many clients, if there are; return False if one that is there cannot be had.
+        """Accept up to `most` clients; return False if one that waits cannot be accepted.
 
-        This is what Twisted's port does, without describing to the factory, which does not care, where each comes from.
+        This is what Twisted's port does, save that `buildProtocol` gets no address, which nobody needs there.
         """
         listener = self._port.socket
         family, kind, protocol = int(listener.family), int(listener.type), listener.proto
@@ -99,12 +99,12 @@ class _Admission:
         transport = None
         try:
             match peer:
-                case (_, _, _, int(interface)) if interface:  # of IPv6, and of one interface, which it names
+                case (_, _, _, int(interface)) if interface:  # IPv6 with a scope (RFC 4007), which belongs to the name
                     peer = (socket.getnameinfo(peer, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0], *peer[1:])
             client = port.factory.buildProtocol(None)
             transport = port.transport(sock, client, peer, port, port.sessionno, port.reactor)
             client.makeConnection(transport)
-        except Exception:  # noqa: BLE001 -- no more room in epoll, for example; others may have better luck
+        except Exception:  # noqa: BLE001 -- no more room in epoll, for example; the others must be tried
             self._log.failure("a client could not be let in")
             if transport is None:
                 sock.close()
@@ -131,9 +131,9 @@ class _Admission:
 
 
 def _room(descriptor: int) -> int:
-    """Return how many descriptors there are for new clients, at most; the one given is any open one."""
+    """Return how many descriptors there are for new clients, at most; `descriptor` is any open one."""
     try:
-        lowest = os.dup(descriptor)  # below which all are taken
+        lowest = os.dup(descriptor)  # all below it are taken
     except OSError:
         return 0
     os.close(lowest)

@@ -1,4 +1,4 @@
-"""The certificate that clients are shown, from its files to what Twisted understands."""
+"""The proxy's certificate, from its files to Twisted's options."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Certificate:
     key: str
 
     def options(self) -> CertificateOptions:
-        """Return both in the form that Twisted takes.
+        """Return both as Twisted's options.
 
-        @raise CannotListen: they cannot be read, or do not fit together.
+        @raise CannotListen: they cannot be read, or do not belong together.
         """
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
         from cryptography.x509 import load_pem_x509_certificates
@@ -62,7 +62,7 @@ def _loaded(path: str, load: Callable[[bytes], T], wanted: str) -> T:
 
 
 def _reason(error: Exception) -> str:
-    """Return what to tell of an error, of which OpenSSL's are lists of where in its code something went wrong."""
+    """Return the reason in plain text; OpenSSL's errors are lists of places in its code."""
     match error.args:
         case [[(_, _, str(first)), *_]]:
             return first

@@ -19,7 +19,10 @@ from llama_swap.listening.tls import RenewableListening
 
 @frozen
 class ListeningPlan:
-    """Where to listen, and where that is done until then, which may be the same: each with its certificate of now."""
+    """Where to listen (`there`), and where the proxy listens until then (`here`), which may be the same.
+
+    Both have the certificate as it is in its files now.
+    """
 
     there: RenewableListening
     here: RenewableListening
@@ -31,7 +34,7 @@ class Listening:
     _log: ClassVar[Logger] = Logger()
 
     def __init__(self, address: Address, reactor: Any, opened: Callable[[IAddress], None]) -> None:
-        """`opened` gets what it listens at, again after each reload that named another."""
+        """`opened` is called with the address once it listens, and again after each reload."""
         self._reactor = reactor
         self._opened = opened
         self._here = RenewableListening(address, reactor)
@@ -55,22 +58,22 @@ class Listening:
             raise CannotListen(f"cannot listen on {self.address.text}: {_reason(failures[0])}")
 
     def told(self) -> str:
-        """Return where it is, beginning with what to type to get there."""
+        """Return where it listens, for people: the URL first."""
         assert self._port is not None, "it listens"
         return self.address.told(self._port.getHost())
 
     def open(self) -> None:
-        """Have those who come judged as is right for where they come."""
+        """Call `opened` with the address: how clients are judged depends on it."""
         assert self._port is not None, "it listens"
         self._opened(self._port.getHost())
 
     def stop(self) -> Deferred[None]:
-        """Let nobody in any more; connections go on."""
+        """Stop listening; open connections go on."""
         port, self._port = self._port, None
         return (port and port.stopListening()) or succeed(None)
 
     def read(self, address: Address) -> ListeningPlan:
-        """Return what can listen at an address, and what it is that listens now.  This may block.
+        """Return the plan to listen at `address`.  This reads certificates, so it may block.
 
         @raise CannotListen: the certificate of `address` cannot be used.
         """
@@ -79,21 +82,21 @@ class Listening:
             return ListeningPlan(there, there)
         try:
             return ListeningPlan(there, self._read(here.address))
-        except CannotListen:  # no reason not to leave
+        except CannotListen:  # no reason not to move away
             return ListeningPlan(there, here)
 
     def follow(self, plan: ListeningPlan) -> None:
-        """Have new connections get the certificate; if it is to be elsewhere, move there, or stay if that cannot be.
+        """Use the plan's certificates for new connections, and move to its address; stay where that is not possible.
 
-        Connections that are open go on, wherever they came in.
+        Open connections go on, wherever they came in.
         """
         there = plan.there
-        self._here.context = plan.here.context  # also for those who come until it has moved, if ever
+        self._here.context = plan.here.context  # for those who come until it has moved, if it ever does
         if there.address == self.address:
             return
         if self.address.is_given or there.address.is_given:
             self._log.warn("`listen` has changed; that takes effect at the next start of llama-swap")
-        elif self._port is not None:  # else the end has begun
+        elif self._port is not None:  # else the proxy is ending
             listening = maybeDeferred(self._listen, there)
             listening.addCallbacks(self._move, self._stay, callbackArgs=(there,)).addCallback(lambda _: self.open())
 
@@ -126,5 +129,5 @@ class Listening:
 
 
 def _reason(error: BaseException | None) -> str:
-    """Return why there is no socket; of those in the file system Twisted tells in terms of its lock."""
+    """Return why there is no socket; for UNIX sockets, Twisted's message would be about its lock file."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

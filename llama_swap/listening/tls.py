@@ -1,4 +1,4 @@
-"""A certificate that can be renewed while the proxy listens, however the address names it."""
+"""A certificate that can be renewed while the proxy listens, whether options or an endpoint string name it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @define
 class _Read:
-    """Stands where an endpoint expects the reactor, and takes from it the certificate that it would listen with."""
+    """Poses as the reactor, to get from an endpoint the certificate with which it would listen."""
 
     context: SSL.Context | None = None
 
@@ -30,12 +30,15 @@ class _Read:
 @implementer(IOpenSSLContextFactory)
 @define(eq=False)
 class RenewableListening:
-    """Listens at an address; where that speaks TLS, each connection gets the certificate that was renewed last."""
+    """Listens at an address; with TLS, each new connection gets the latest certificate.
+
+    To the endpoint it is the reactor; to the reactor it is the context factory.
+    """
 
     address: Address
     _reactor: Any
     context: SSL.Context | None = field(default=None, init=False)
-    """The certificate, where there is one."""
+    """The certificate; None without TLS."""
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; see `IStreamServerEndpoint.listen`."""
@@ -52,7 +55,7 @@ class RenewableListening:
         return self.context
 
     def read(self) -> SSL.Context | None:
-        """Return the certificate as it is in its files now; None where there is none.  This may block.
+        """Return the certificate as it is in its files now; None without TLS.  This may block.
 
         @raise CannotListen: it cannot be used.
         """

@@ -11,10 +11,10 @@ from twisted.internet.tcp import Server
 
 
 class Established(Server):
-    """What Twisted calls a server's transport, without the two descriptions that Twisted writes of each, and without
-    telling a socket a second time that it must not block.
+    """Twisted's transport for accepted connections, without what costs time: the two log strings that Twisted builds
+    for each, and making a socket non-blocking that already is.
 
-    `peer` is the address of the other end, as sockets have it.
+    `peer` is the address of the other end, as the socket module gives it.
     """
 
     logstr = "-"
@@ -28,7 +28,7 @@ class Established(Server):
         sessionno: int,
         reactor: Any,
     ) -> None:
-        """Set what Twisted's three classes set; `tests/test_net_established.py` compares them."""
+        """Set the attributes that Twisted's three classes set; `tests/test_net_established.py` compares them."""
         self.reactor = reactor
         self._tempDataBuffer = []
         self._tempDataLen = 0

@@ -1,11 +1,11 @@
-"""Twisted's epoll reactor, without what it does for each event beside the work, and by a clock that nobody can set.
+"""Twisted's epoll reactor, with less overhead for each event, and with a monotonic clock.
 
-For every readable socket Twisted enters a logging context, which says whose event it is to log observers that ask; ours
-do not.  In every turn it goes through its timers twice, and through a context manager, mostly to find that nothing is
-due.  When streams bring one event a turn, all of that is paid for each event.
+For every readable socket, Twisted enters a logging context, which tells log observers whose event it is; ours do not
+ask.  In every turn it goes through its timers twice, mostly to find that none is due.  When streams bring one event a
+turn, that is paid for each event.
 
-Its timers go by the time of day, too.  Whoever sets that, or corrects it over the network, would let every timeout that
-runs come at once, or not at all.
+Twisted's timers use the time of day.  When that is set, by hand or by NTP, all running timeouts fire at once, or not
+for a long time.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from twisted.internet.main import installReactor
 from twisted.logger import Logger
 
 LONGEST_WAIT = 3600.0
-"""Seconds; what epoll takes at most is left to Twisted, which knows."""
+"""Seconds; longer waits are left to Twisted, which knows the longest one that epoll takes."""
 
 
 class DirectReactor(EPollReactor):
-    """Gives each event straight to the socket that it is for, and waits on at once while nothing else is due."""
+    """Calls the socket of each event directly, and goes on waiting at once while nothing else is due."""
 
     _log = Logger()
     seconds = staticmethod(time.monotonic)
-    """From any beginning: what is shown to people, or kept, is another time, that of `time.time`."""
+    """Monotonic, since an arbitrary moment; what is shown or stored uses `time.time`."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last: list[Callable[[], object]] = []
 
     def at_end_of_turn(self, step: Callable[[], object]) -> None:
-        """Call `step` once all else is done that can be done now, before the reactor waits again."""
+        """Call `step` at the end of this turn, before the reactor waits for events again."""
         self._last.append(step)
 
     def mainLoop(self) -> None:  # noqa: N802  # Twisted's name
@@ -50,20 +50,20 @@ class DirectReactor(EPollReactor):
                         self._end_turn()
                     wait = self.timeout() if self.running and not self._last else 0
                 self.doPoll(wait)
-            except BaseException:  # noqa: BLE001 -- as in Twisted: whatever it is, the others go on
+            except BaseException:  # noqa: BLE001 -- as in Twisted: the reactor goes on
                 self._log.failure("an unexpected error in the main loop")
         self._log.debug("the main loop has ended")
 
     def doPoll(self, timeout: float | None) -> None:  # noqa: N802  # Twisted's name
-        """Wait for events, at most `timeout` seconds, and have them dealt with; see `EPollReactor.doPoll`."""
+        """Wait for events, at most `timeout` seconds, and dispatch them; see `EPollReactor.doPoll`."""
         for fd, event in self._poller.poll(timeout, len(self._selectables)):
-            selectable = self._selectables.get(fd)  # none: an event before it, in this turn, has ended it
+            selectable = self._selectables.get(fd)  # None: an earlier event of this turn has closed it
             if selectable is None:
                 continue
             if event == EPOLLIN:  # which nearly all are
                 try:
                     end = selectable.doRead()
-                except BaseException as error:  # noqa: BLE001 -- it ends this connection, and no other
+                except BaseException as error:  # noqa: BLE001 -- it ends only this connection
                     self._log.failure("a connection has failed")
                     end = error
                 if end:
@@ -84,7 +84,7 @@ class DirectReactor(EPollReactor):
                 self._log.failure("what was left for the end of a turn has failed")
 
     def _undisturbed_for(self) -> float:
-        """Return for how many seconds only events can need this reactor; 0: see what is due."""
+        """Return for how many seconds the reactor need only wait for events; 0: see what is due."""
         calls = self._pendingTimedCalls
         if not calls or self._last or self.threadCallQueue or self._newTimedCalls:
             return 0
@@ -94,7 +94,7 @@ class DirectReactor(EPollReactor):
         return wait if 0 < wait < LONGEST_WAIT else 0
 
     def _guarded(self, step: Callable[..., object], *arguments: Any) -> None:
-        """Do something for one connection, which may do it wrong."""
+        """Do `step` for one connection; if it fails, the others go on."""
         try:
             step(*arguments)
         except Exception:  # noqa: BLE001 -- as above

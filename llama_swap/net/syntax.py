@@ -1,7 +1,7 @@
-"""How the web spells tokens, hosts and origins, which more than one room must read in the same way.  Pure.
+"""The syntax of tokens, hosts and origins, for the rooms that must read them in the same way.  Pure.
 
-A host is read twice: as anything that RFC 3986 lets stand there, which is what a request may carry, and as what a host
-can be called, which is what a decision may rest upon.
+There are two of a host: all that RFC 3986 allows, which a request may carry, and the stricter one of names and
+addresses, on which a decision may rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TOKEN = TCHAR + "+"
 _IPV6 = r"\[[0-9A-Fa-f:.]+\]"
 _PORT = r"(?::[0-9]{1,5})?"
 AUTHORITY = rf"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|{_IPV6}){_PORT}"
-"""HOST or HOST:PORT, as RFC 3986 §3.2 allows it, but for users and addresses of the future."""
+"""HOST or HOST:PORT as in RFC 3986 §3.2, without userinfo and IPvFuture."""
 
 _NAMED = rf"(?P<host>{_IPV6}|[a-z0-9._-]+?)\.?{_PORT}"
 _AUTHORITY = re.compile(_NAMED)
@@ -24,7 +24,7 @@ _ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>{_NAMED})"
 
 
 class Origin(NamedTuple):
-    """What a page is known by (RFC 6454 §6), and the name of its host."""
+    """The origin of a page (RFC 6454 §6), and its host alone."""
 
     scheme: str
     authority: str
@@ -32,7 +32,7 @@ class Origin(NamedTuple):
 
 
 def host_named(authority: str) -> str | None:
-    """Return the host of HOST or HOST:PORT, in lower case, without a dot at its end; None: nothing is called so."""
+    """Return the host of HOST or HOST:PORT, in lower case, without a trailing dot; None: it is no valid host."""
     match = _AUTHORITY.fullmatch(authority.lower())
     return match["host"] if match else None
 

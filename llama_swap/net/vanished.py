@@ -1,10 +1,10 @@
-"""Notices that the machine at the other end of a connection has vanished: it sleeps, or no way leads there any more.
+"""Notices that the machine at the other end of a connection has vanished: asleep, switched off or unreachable.
 
-Nothing comes from it then, not even an end, so that a request would hold its model for ever.  The system asks those
-from whom nothing comes whether they are still there, if it is told to (RFC 9293 §3.8.4).  It does not ask while bytes
-are on their way to them: these it sends again, for a quarter of an hour, before it gives up.  `TCP_USER_TIMEOUT` would
-shorten that, but for those as well who are there and read nothing, which they may for longer.  So we look ourselves,
-at what the system knows of each connection.
+Nothing comes from it then, not even a FIN, so that a request would hold its model for ever.  TCP keepalive (RFC 9293
+§3.8.4) notices that on a silent connection.  But while sent bytes are not acknowledged, the kernel does not send
+keepalives; it retransmits, and gives up only after a quarter of an hour.  `TCP_USER_TIMEOUT` would shorten that, but
+also for clients that are there and just do not read, which they may do for longer.  So we look at what the kernel knows
+of each connection.
 """
 
 from __future__ import annotations
@@ -20,32 +20,31 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
 SILENCE = 30
-"""Seconds without a sign of the other end until it is asked for one."""
+"""Seconds without a packet from the other end until the first keepalive probe."""
 AGAIN = 15
-"""Seconds until it is asked again."""
+"""Seconds between keepalive probes."""
 QUESTIONS = 6
-"""Whoever answers none of so many is gone: two minutes after the last sign."""
+"""Unanswered probes until the connection ends: two minutes after the last packet."""
 LONGEST = 32767
-"""Seconds that Linux takes for `SILENCE`, at most."""
+"""The most seconds that Linux takes for `SILENCE`."""
 
 LOOK_EVERY = 30.0
-"""Seconds."""
+"""Seconds between two looks at all connections."""
 AT_ONCE = 2000
-"""Connections; they take 4 ms."""
+"""Connections in one turn of the reactor; they take 4 ms."""
 UNANSWERED = 3
-"""So often must bytes have been sent again, in vain, for a connection whose other end may be gone."""
+"""Retransmissions or probes without an answer from which on the other end may be gone."""
 GONE_AFTER = 90.0
-"""Seconds without a sign after which it is; with `LOOK_EVERY`, two minutes at most."""
+"""Seconds without an acknowledgement after which it is; with `LOOK_EVERY`, two minutes at most."""
 
 _INFO = struct.Struct("=2xBB52xI")
-"""Of `struct tcp_info`, in linux/tcp.h: how often bytes, and how often questions, were sent again since the last sign;
-then, how long ago that was, in milliseconds."""
+"""`tcpi_retransmits`, `tcpi_probes` and `tcpi_last_ack_recv` (milliseconds) in `struct tcp_info` (linux/tcp.h)."""
 
 
 def ask_when_silent(sock: socket.socket, after: float = 0.0) -> None:
-    """Have the system ask for a sign of the other end after so many seconds without any; 0: after the usual time.
+    """Turn TCP keepalive on, with the first probe after so many seconds of silence; 0: after `SILENCE`.
 
-    A socket that listens hands this on to all that it accepts.
+    A listening socket passes this on to all connections that it accepts.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, min(max(1, round(after or SILENCE)), LONGEST))
@@ -54,7 +53,7 @@ def ask_when_silent(sock: socket.socket, after: float = 0.0) -> None:
 
 
 class Vanished(Service):
-    """Ends the connections to machines that have vanished while bytes were on their way to them."""
+    """Ends the connections to machines that vanished while sent bytes were not yet acknowledged."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -75,7 +74,7 @@ class Vanished(Service):
             self._looking.stop()
 
     def _look(self) -> None:
-        # Not among them is who is paused, and so cannot be heard: these the stall timeout ends (see web.channel).
+        # Paused connections are not among the readers; the stall timeout ends those (see web.channel).
         try:
             self._look_at(self._reactor.getReaders())
         except Exception:  # noqa: BLE001 -- a defect: it must not end the watch
@@ -92,6 +91,6 @@ class Vanished(Service):
 def _is_gone(sock: socket.socket) -> bool:
     try:
         resent, asked, since = _INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
-    except (OSError, struct.error):  # a UNIX socket: this machine is there; or a system that tells less
+    except (OSError, struct.error):  # a UNIX socket, which leads to this machine; or a system that tells less
         return False
     return max(resent, asked) >= UNANSWERED and since >= GONE_AFTER * 1000

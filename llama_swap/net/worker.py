@@ -20,13 +20,13 @@ class Offload(Protocol):
     def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]: ...
 
     def stop(self) -> None:
-        """End the thread, which has nothing to do any more."""
+        """End the thread, once nothing more will be run."""
 
 
 class Worker:
     """An `Offload`: one thread, started when it is first needed, that runs functions one after the other.
 
-    If they may take for ever, it is not waited for at the end of the process (`may_hang`).
+    With `may_hang`, the end of the process does not wait for it.
     """
 
     def __init__(self, reactor: Any, name: str, *, may_hang: bool = False) -> None:
