@@ -28,7 +28,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.waiting = 1000
-        self.error: OSError = BlockingIOError()
+        self.error: Exception = BlockingIOError()
 
     def _accept(self) -> tuple[int, str]:
         if not self.waiting:
@@ -140,11 +140,12 @@ class AdmissionTests(SynchronousTestCase):
 
     def test_trouble(self) -> None:
         """If one cannot be had, for whatever reason, the system is not asked again at once."""
-        self.port.socket.waiting = 2
-        self.port.socket.error = OSError(errno.ENFILE, "")
-        self.assertEqual((self.let_in(), self.port.reads), (2, False))
-        self.clock.advance(REST)
-        self.assertTrue(self.port.reads)
+        for error in (OSError(errno.ENFILE, ""), MemoryError()):
+            self.port.socket.waiting = 2
+            self.port.socket.error = error
+            self.assertEqual((self.let_in(), self.port.reads), (2, False))
+            self.clock.advance(EPISODE + 1)
+            self.assertTrue(self.port.reads)
 
     def test_nobody(self) -> None:
         """That there are no more, or that one has left in between, is no trouble."""

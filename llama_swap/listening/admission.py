@@ -86,11 +86,12 @@ class _Admission:
         for _ in range(most):
             try:
                 descriptor, peer = listener._accept()  # noqa: SLF001 -- `accept` looks up family and kind for each
+                sock = socket.socket(family, kind, protocol, descriptor)
             except (BlockingIOError, ConnectionAbortedError):
                 return True
-            except OSError:
+            except (OSError, MemoryError):  # which would end the port
                 return False
-            self._welcome(socket.socket(family, kind, protocol, descriptor), peer)
+            self._welcome(sock, peer)
         return True
 
     def _welcome(self, sock: socket.socket, peer: Any) -> None:
