@@ -1,4 +1,4 @@
-"""The access log: a line for each request, when its answer has ended."""
+"""The access log: a line for each request, when its answer is over."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from llama_swap.errors import SwapError
 from llama_swap.web.request import SwapRequest, client_host, host_of
 
 SHOWN = 200
-"""How many bytes of an unreadable request the access log shows."""
+"""Bytes of an unreadable request that the access log shows."""
 QUIET = (
     *(b"/ui/assets/", b"/favicon.ico", b"/api/events", b"/api/performance", b"/logs/sources", b"/logs/streamSSE"),
     *(b"/metrics", b"/wol-health"),
 )
-"""How what pages and monitors ask for by themselves begins: the access log shows only what of it fails."""
+"""Beginnings of the paths that pages and monitors poll: of these requests, only failures are logged."""
 
 
 class AccessLog:
@@ -35,7 +35,7 @@ class AccessLog:
         request.notifyFinish().addBoth(self._write, request, self._clock.seconds())
 
     def note_unreadable(self, client: IAddress, line: bytes, error: SwapError, size: int) -> None:
-        """Write a line about what was no request, and was answered with `error`; `line` is what it began with."""
+        """Write a line about bytes that were no request, beginning with `line`, and were answered with `error`."""
         self._log.info(
             '{client} "{line}" {status} {size} "-" 0.000 s',
             client=host_of(client) or "-",

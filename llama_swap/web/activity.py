@@ -1,4 +1,4 @@
-"""The routes that tell what the models were asked: activity, captures, and the requests under way."""
+"""The routes of the records: activity, captures, and the requests under way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ActivityRoutes:
         app.route("/api/inflight/<number>/cancel", methods=["POST"])(self.cancel)
 
     async def activity(self, request: Request) -> bytes:
-        """Show a page of the activity."""
+        """Show one page of the activity."""
         query = ActivityQuery.from_arguments(query_of(request))
         self._records.settle()
         entries, total = await self._records.activity.page(query)
@@ -42,7 +42,7 @@ class ActivityRoutes:
         return json_answer(request, page)
 
     async def stats(self, request: Request) -> bytes:
-        """Sum the activity up, of one model or of all."""
+        """Show sums over the activity of one model or of all."""
         self._records.settle()
         [model] = query_of(request).get("model", [""])[-1:]
         return json_answer(request, await self._records.activity.stats(model.strip()))
@@ -58,7 +58,7 @@ class ActivityRoutes:
         return json_answer(request, as_json(capture))
 
     def cancel(self, request: Request, number: str) -> bytes:
-        """Make an end of a request."""
+        """End a request that is under way."""
         if (wanted := whole_number(number)) is None or not self._records.in_flight.cancel(wanted):
             raise NotFound("inflight request not found: it may have ended by itself")
         return json_answer(request, {"msg": "ok"})

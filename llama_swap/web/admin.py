@@ -1,4 +1,4 @@
-"""The routes about the models rather than to them: what there is, what runs, and making it stop."""
+"""The routes about the models: which there are, which run, and unloading them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AdminRoutes:
 
     def __init__(self, router: Router, created: int) -> None:
         self._router = router
-        self._created = created  # what /v1/models gives as the time of every model
+        self._created = created  # `created` of every model in /v1/models, in seconds since 1970
 
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
@@ -40,15 +40,15 @@ class AdminRoutes:
         app.route("/api/models/unload/<path:name>", methods=["POST"])(self.unload_one)
 
     def health(self, request: Request) -> bytes:
-        """Say that the proxy works, whatever its models do."""
+        """Say that the proxy runs, whatever the state of its models."""
         return text_answer(request, "OK")
 
     def models(self, request: Request) -> bytes:
-        """List the models, as OpenAI does."""
+        """List the models in OpenAI's format."""
         return json_answer(request, {"object": "list", "data": self._listing().all()})
 
     def model(self, request: Request, name: str) -> bytes:
-        """Show one of them, by whatever name requests may use."""
+        """Show one model, by any name that requests may use."""
         return json_answer(request, self._listing().one(name))
 
     def running(self, request: Request) -> bytes:
@@ -69,7 +69,7 @@ class AdminRoutes:
         return text_answer(request, "OK")
 
     async def unload_all(self, request: Request) -> bytes:
-        """Do the same, and say it in JSON."""
+        """Do the same, with an answer in JSON."""
         await _whatever_the_client_does(self._router.unload_all())
         return json_answer(request, {"msg": "ok"})
 
@@ -102,7 +102,7 @@ def _process_of(model: ModelConfig, state: str) -> dict[str, Any]:
 
 
 async def _whatever_the_client_does(unloading: Deferred[None]) -> None:
-    """Wait for the end of `unloading`, which goes on if it is the client that does not wait."""
+    """Wait for the end of `unloading`, which goes on if the client leaves."""
     unloaded: Deferred[None] = Deferred()
     unloading.chainDeferred(unloaded)
     await unloaded

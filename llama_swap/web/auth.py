@@ -1,7 +1,7 @@
 """API keys: who may use the proxy.
 
-A client shows its key as the password of Basic credentials (RFC 7617; so browsers can ask for it), as a Bearer token
-(RFC 6750; OpenAI's clients), or in `x-api-key` (Anthropic's).
+A client sends its key as the password of Basic credentials (RFC 7617; browsers can ask for it), as a Bearer token (RFC
+6750; OpenAI's clients), or in `x-api-key` (Anthropic's clients).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from llama_swap.web.request import SwapRequest
 
 OPEN = frozenset({b"/health", b"/wol-health", b"/favicon.ico"})
-"""Paths that need no key; monitors and browsers ask for these before anybody could have given them one."""
+"""Paths that need no key: monitors and browsers ask for these without one."""
 
 
 class ApiKeys:
-    """Lets requests through that show one of `keys`, and takes it off them: it is nobody's business behind here."""
+    """Lets requests through that have one of `keys`, and removes it from them: upstreams must not see it."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = tuple(key.encode() for key in keys)
-        self._stripped = lru_cache(maxsize=64)(self._without_keys)  # clients send the same few heads over and over
+        self._stripped = lru_cache(maxsize=64)(self._without_keys)  # clients repeat the same few heads
 
     def check(self, request: SwapRequest) -> None:
-        """Return if `request` may go on.
+        """Let `request` go on, without its key.
 
-        @raise Unauthorized: it may not.
+        @raise Unauthorized: it has no valid key.
         """
         head = request.head
         if self._is_known(_shown(head.named)):
@@ -47,7 +47,7 @@ class ApiKeys:
             )
 
     def _is_known(self, shown: bytes) -> bool:
-        """Compare with every key, in a time that tells nothing about any of them but its length."""
+        """Compare with every key, in a time that reveals nothing about them but their lengths."""
         known = False
         for key in self._keys:
             known |= compare_digest(shown, key)
@@ -67,7 +67,7 @@ class ApiKeys:
 
 
 def _shown(named: Mapping[bytes, Sequence[bytes]]) -> bytes:
-    """Return the key that counts: the first of Basic, Bearer and `x-api-key` that says anything."""
+    """Return the key of a request: the first of Basic, Bearer and `x-api-key` that is not empty."""
     authorization = dict(map(_credentials, reversed(named.get(b"authorization", ()))))
     x_api_key = named.get(b"x-api-key", (b"",))[0]
     return authorization.get(b"basic") or authorization.get(b"bearer") or x_api_key

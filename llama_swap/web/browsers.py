@@ -1,9 +1,9 @@
-"""What the pages of other sites may do here, by way of the browser of somebody who reads them.
+"""What pages of other sites may do here, through the browser of whoever visits them (CSRF, CORS, DNS rebinding).
 
-A browser reaches what its owner does: this machine, this network.  So any page on the web could use, start and stop
-the models of those who visit it.  But browsers tell whose page is behind a request (`Origin`, RFC 6454, and
-`Sec-Fetch-Site`, https://www.w3.org/TR/fetch-metadata/), and under which name the page knows us (`Host`), which is not
-ours where a foreign name was bent to our address (DNS rebinding).  Clients that are no browsers need not care.
+A browser reaches this machine and this network.  So any page on the web could use, start and stop the models of those
+who visit it.  But browsers tell which site's page is behind a request (`Origin`, RFC 6454, and `Sec-Fetch-Site`,
+https://www.w3.org/TR/fetch-metadata/), and the name by which the page knows us (`Host`), which is not one of ours where
+a foreign name was made to resolve to our address (DNS rebinding).  Other clients are not affected.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 USUAL_FIELDS = b"Content-Type, Authorization, Accept, X-Requested-With"
 
 _HARMLESS = frozenset(b"api favicon.ico health log logs metrics models running ui wol-health".split())
-"""Where paths begin at which a GET only shows something."""
+"""First segments of the paths at which a GET only shows something."""
 _SHARED = frozenset(b"audioapi comfyui completion infill models props rerank reranking sdapi upstream v v1".split())
-"""Where paths begin that are about models and their answers: allowed origins may read these, and nothing else."""
+"""First segments of the paths of models and their answers: `allowedOrigins` may read these, and nothing else."""
 _TOKEN = re.compile(TOKEN.encode())
 
 
 class BrowserRules:
-    """Tells requests that a foreign page is behind from all others.
+    """Finds out which requests a foreign page is behind.
 
-    `origins`, `hosts` and `cors` are as the configuration has them; `*` stands for all.  Pages of the origins in `cors`
-    may read everything, others only what is about models.  `is_loopback` says that we listen for this machine only, and
-    so must be addressed as such, save by those who came in elsewhere, before that was so.
+    `origins`, `hosts` and `cors` are as in the configuration; `*` stands for all.  Pages of the origins in `cors` may
+    read everything, others only what is about models.  `is_loopback` says that we listen on the loopback device only;
+    then `Host` must be a name of this machine or one of `hosts`, except on connections made before that was so.
     """
 
     def __init__(self, origins: Iterable[str], hosts: Iterable[str], cors: CorsConfig, *, is_loopback: bool) -> None:
@@ -51,7 +51,7 @@ class BrowserRules:
         self._checks_host = is_loopback and "*" not in self._hosts
 
     def check(self, request: SwapRequest) -> Fields:
-        """Return the fields for the answer that let a page read it, or none.
+        """Return the CORS fields for the answer, if a page may read it.
 
         @raise Forbidden: a foreign page is behind the request, and could do harm with it.
         """
@@ -61,7 +61,7 @@ class BrowserRules:
             self._checks_host
             and host is not None
             and not self._is_ours(_name(host))
-            and is_loopback(request.getHost())  # else they came before a move, by an address open to others
+            and is_loopback(request.getHost())  # else the connection is from before a reload changed `listen`
         ):
             raise Forbidden(
                 f"llama-swap listens for this machine only, and does not know itself as {_shown(host)}; if that is "
@@ -84,9 +84,9 @@ class BrowserRules:
         return ()
 
     def why_unanswered(self, request: SwapRequest) -> Forbidden | None:
-        """Return why a preflight gets no permission, or None if it is no preflight.
+        """Return why a preflight gets no permission, for the log; None if it is no preflight.
 
-        Nothing else tells: the browser does not send the request itself, nor say more than that it must not.
+        Nothing else would tell: the browser does not send the request itself, and its own message gives no reason.
         """
         origin = request.head.value(b"origin")
         if origin is None or not is_preflight(request):
@@ -124,7 +124,7 @@ class BrowserRules:
         return origin.lower() in self._readers or b"*" in self._readers
 
     def answer_preflight(self, request: Request) -> None:
-        """Say what may be asked, to those whose origin is allowed; without that header, the rest means nothing."""
+        """Answer a preflight; unless `Access-Control-Allow-Origin` is set as well, browsers ignore these fields."""
         value = request.requestHeaders.getRawHeaders
         asked = b",".join(value(b"Access-Control-Request-Headers", ()))
         names = [name.strip() for name in asked.split(b",")]
@@ -142,7 +142,7 @@ class BrowserRules:
 
 
 def is_preflight(request: SwapRequest) -> bool:
-    """Whether a browser asks what it may ask: https://fetch.spec.whatwg.org/#cors-preflight-request ."""
+    """Whether this is a preflight: https://fetch.spec.whatwg.org/#cors-preflight-request ."""
     if request.method != b"OPTIONS":
         return False
     headers = request.requestHeaders
@@ -150,7 +150,7 @@ def is_preflight(request: SwapRequest) -> bool:
 
 
 def asks_what_is_allowed(request: SwapRequest) -> bool:
-    """Whether it is us whom somebody asks what may be asked, be it a browser or not (RFC 9110 §9.3.7)."""
+    """Whether this is an OPTIONS request (RFC 9110 §9.3.7) that the proxy answers, rather than a model's server."""
     if request.method != b"OPTIONS":
         return False
     return is_preflight(request) or _first_segment(request.path) not in (b"upstream", b"comfyui")
@@ -161,7 +161,7 @@ def _listed(words: Iterable[str]) -> bytes:
 
 
 def _may_do_harm(method: bytes, path: bytes) -> bool:
-    """Whether a request may start, stop or change something; it may, unless it is known that it does not."""
+    """Whether a request may start, stop or change something; true unless it is known that it does not."""
     if method not in (b"GET", b"HEAD"):
         return True
     shows = path in (b"/", b"/upstream", b"/v1/models") or path.startswith(b"/v1/models/")
@@ -172,9 +172,9 @@ def _first_segment(path: bytes) -> bytes:
     return path[1:].partition(b"/")[0]
 
 
-@lru_cache(maxsize=32)  # most clients write the same
+@lru_cache(maxsize=32)  # most requests have the same
 def _name(authority: bytes) -> str:
-    """Return the name of a host, or nothing if nothing is called so."""
+    """Return the host of `authority`, or the empty string if it is not valid."""
     return host_named(authority.decode("latin-1")) or ""
 
 

@@ -1,7 +1,7 @@
-"""A client's connection: twisted.web's channel, except for how it reads, and how long it waits.
+"""A client's connection: twisted.web's channel, with its own reading of requests, and with deadlines.
 
-twisted.web reads line by line, mends what is malformed, and waits for ever in some places.  A proxy cannot: what it
-lets through, it answers for, and each connection may hold a model.
+twisted.web reads line by line, accepts malformed requests, and in some places waits for ever.  A proxy must not: the
+upstream may read a malformed request differently, and each connection may hold a model.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ if TYPE_CHECKING:
     from llama_swap.web.access_log import AccessLog
 
 IDLE_TIMEOUT = 120
-"""How long a client may keep a connection on which nothing happens, or pause within a body, in seconds."""
+"""Seconds for which a client may keep an idle connection, or pause within a body."""
 HEAD_TIMEOUT = 10
-"""How long the head of a request may take, from its first byte to its last."""
+"""Seconds for the head of a request, from its first byte to its last."""
 STALL_TIMEOUT = 300
-"""How long a client may leave unread what was sent to it, and a tunnel what the client sent into it."""
+"""Seconds for which a client may not read what was sent to it, or a tunnel's upstream what the client sent."""
 LINGER = 5
-"""How long a client that was refused may be silent before the connection is closed under it."""
+"""Seconds for which a refused client may be silent before its connection is closed."""
 DISCARDED = 256 * 1024 * 1024
-"""How many bytes of a refused request are read, and thrown away, before that."""
+"""The most bytes of a refused request that are read and dropped before that."""
 AT_ONCE = 64 * 1024
-"""How many bytes are read at a time, at most, as Twisted has it."""
+"""The most bytes that are read at a time; Twisted's default."""
 OF_BODY_AT_ONCE = 256 * 1024
-"""The same, of a body that has not come whole with the first of them: each time costs something."""
+"""The same for a body that did not come with its head: fewer reads."""
 PIPELINED = 16 * 1024
-"""How many bytes of its next requests a client may send while one is being answered."""
+"""The most bytes of further requests that a client may send while one is being answered (pipelining)."""
 
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
 
 class Surroundings(Protocol):
-    """What a channel shares with the others of its site."""
+    """What the channels of a site share."""
 
     patience: Patience
     access_log: AccessLog | None
     tunnels: set[SwapChannel]
-    """Those that have left HTTP."""
+    """Channels that have left HTTP."""
     takes_tunnels: bool
-    """Whether others may."""
+    """Whether more channels may leave HTTP."""
 
     def give_memory_back(self) -> None:
-        """A slow reader has left."""
+        """A client that read slowly has left."""
 
 
 class SwapChannel(HTTPChannel):
     """Reads requests one after the other, each only when the one before it has been answered.
 
-    It goes on reading from the socket while a request is being answered: that is how a client's leaving shows.
+    It goes on reading from the socket while a request is being answered: otherwise a client that leaves is not noticed.
     """
 
     site: Surroundings
@@ -71,19 +71,19 @@ class SwapChannel(HTTPChannel):
     _head: RequestHead  # of the request that is being read
     _peer: IAddress | None = None
     _unread = b""
-    _searched = 0  # how much of it holds no end of a head
+    _searched = 0  # bytes of what is unread in which there is no end of a head
     _is_reading = False
     _body: ChunkedBody | SizedBody | None = None  # of the request that is being read, if it is not yet complete
     _answering = False
-    _full = False  # the client does not take what it is sent
+    _full = False  # the client does not read what it is sent
     _was_full = False
     _closing = False
-    _left_to_discard: int | None = None  # of a client that was refused
+    _left_to_discard: int | None = None  # bytes, of a client that was refused
     _tunnel: Callable[[bytes], None] | None = None  # takes what comes, once the connection has left HTTP
-    _held = False  # nothing is read into the tunnel now
+    _held = False  # the tunnel's upstream takes nothing now
 
     def __init__(self) -> None:
-        """Have nothing to read yet; twisted.web's channel has more, for requests that it reads line by line."""
+        """Set what is needed here; twisted.web's channel sets more, for reading line by line."""
         self.requests = []
 
     # -- from the transport -----------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class SwapChannel(HTTPChannel):
                 self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The client has left, or was left."""
+        """The connection is gone, whoever closed it."""
         self._deadline.stop()
         self.site.tunnels.discard(self)
         if self._was_full:
@@ -131,7 +131,7 @@ class SwapChannel(HTTPChannel):
         self._read()
 
     def getPeer(self) -> IAddress:  # noqa: N802  # twisted.web's name
-        """Return the client's address.  It is asked for with the first request: behind `haproxy:`, not before."""
+        """Return the client's address.  With a `haproxy:` endpoint it is known only once the first bytes have come."""
         if self._peer is None:
             self._peer = self.transport.getPeer()
         return self._peer
@@ -150,15 +150,16 @@ class SwapChannel(HTTPChannel):
         self._read()
 
     def loseConnection(self) -> None:
-        """Close when the client has got what was sent; it must not take for ever to do so."""
+        """Close once the client has read what was sent, or after `STALL_TIMEOUT`."""
         self._closing = True
         self._deadline.allow(STALL_TIMEOUT)
         super().loseConnection()
 
     def refuse(self, error: SwapError, accept: bytes = b"") -> int:
-        """Answer whatever is being read with `error`, and take no more; return the size of the answer's body.
+        """Answer what is being read with `error`, and read no further request; return the size of the answer's body.
 
-        The connection stays open for as long as the client still sends: on a reset, it might not see the answer.
+        The connection stays open while the client still sends, within limits: after a reset, the client might not see
+        the answer (RFC 9112 §9.6).
         """
         answer = last_answer(error, accept)
         self.transport.write(answer)
@@ -190,7 +191,7 @@ class SwapChannel(HTTPChannel):
             self.transport.resumeProducing()
 
     def hang_up(self) -> None:
-        """Close now, after what was sent if the client reads."""
+        """Close now; what was sent still arrives if the client reads."""
         if self._full:
             self.transport.abortConnection()
         else:
@@ -199,7 +200,7 @@ class SwapChannel(HTTPChannel):
     # -- reading ----------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Read what is there, request by request.  An answer may call for the next one before this has returned."""
+        """Read what is there, request by request.  Called again within itself, by an answer that ends at once."""
         if self._is_reading:
             return
         self._is_reading = True
@@ -210,7 +211,7 @@ class SwapChannel(HTTPChannel):
             self._is_reading = False
 
     def _advance(self) -> bool:
-        """Read a head, or some of a body; return whether there may be more to read."""
+        """Read a head, or a part of a body; return whether there may be more to read."""
         try:
             return self._read_head() if self._body is None else self._read_body(self._body)
         except SwapError as error:
@@ -224,7 +225,7 @@ class SwapChannel(HTTPChannel):
             return False
 
     def _read_head(self) -> bool:
-        if not self._searched and self._unread.startswith(b"\r"):  # some clients end a body with empty lines
+        if not self._searched and self._unread.startswith(b"\r"):  # RFC 9112 §2.2
             self._unread = self._unread[_EMPTY_LINES.match(self._unread).end() :]  # type: ignore[union-attr]  # any number
             if self._unread in {b"", b"\r"}:
                 return False
@@ -242,7 +243,7 @@ class SwapChannel(HTTPChannel):
         return True
 
     def _begin(self, head: RequestHead) -> None:
-        """Make a request of a head; answer it, if that is all of it."""
+        """Begin a request with its head; answer it if it has no body."""
         self._head = head
         self.persistent = head.keeps_open
         request: Any = self.requestFactory(self)
@@ -271,7 +272,7 @@ class SwapChannel(HTTPChannel):
             return False
         if not body.ended:
             self._deadline.allow(IDLE_TIMEOUT)
-            self.transport.bufferSize = OF_BODY_AT_ONCE  # within TLS, this changes nothing
+            self.transport.bufferSize = OF_BODY_AT_ONCE  # has no effect with TLS
             return False
         self.transport.bufferSize = AT_ONCE
         self._body = None
@@ -294,7 +295,7 @@ class SwapChannel(HTTPChannel):
             self._deadline.allow(LINGER)
 
     def _too_late(self) -> None:
-        if self._closing:  # what is still to be sent keeps a polite close waiting
+        if self._closing:  # `loseConnection` waits for unsent data
             self.transport.abortConnection()
         else:
             self.hang_up()

@@ -1,4 +1,4 @@
-"""Where requests go, once it is known who is to answer them."""
+"""Where requests are sent: the URL and connection pool of a model or peer."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Destination:
     pool: Pool
     authority: bytes
     path: bytes
-    """Of `url`, in front of that of each request."""
+    """The path of `url`, to be put in front of each request's."""
     connect_timeout: float
     keepalive: float
     is_local: bool
-    """Whether it is on this machine: then it is told the `Host` for which the client took the proxy."""
+    """Whether it is on this machine: then it gets the client's own `Host` field."""
 
     def fits(self, url: str, connect_timeout: float, keepalive: float) -> bool:
-        """Whether it is the one of these settings."""
+        """Whether it was made with these settings."""
         return self.url == url and self.connect_timeout == connect_timeout and self.keepalive == keepalive
 
     @classmethod
     def at(
         cls, url: str, pools: Pools, connect_timeout: float, keepalive: float, *, description: str, is_local: bool
     ) -> Destination:
-        """Return the destination at a base URL; to make it opens no connection."""
+        """Return the destination at a base URL; this opens no connection.  The timeouts are in seconds."""
         parts = urlsplit(url)
         authority, path = parts.netloc.encode(), parts.path.encode()
         pool = pools.pool(url, connect_timeout, keepalive)

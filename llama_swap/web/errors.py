@@ -26,7 +26,7 @@ CHALLENGE = b'Basic realm="llama-swap"'
 def render(error: SwapError, accept: bytes) -> tuple[bytes, bytes]:
     """Return content type and body of an error, for a client that sends `accept`.
 
-    JSON, in a shape that is OpenAI's and Anthropic's at once, unless the client prefers to read text or HTML.
+    It is JSON that fits both OpenAI's and Anthropic's format, unless the client prefers text or HTML.
     """
     if b"application/json" not in accept:
         if b"text/html" in accept:
@@ -58,7 +58,7 @@ def head(request: Request, error: SwapError) -> bytes:
 
 
 def last_answer(error: SwapError, accept: bytes) -> bytes:
-    """Return a whole answer with `error`, for a client that sent no whole request, and gets no other answer."""
+    """Return an answer with `error`, head included, for a client whose request could not be read completely."""
     content_type, body = render(error, accept)
     challenge = b"WWW-Authenticate: %b\r\n" % CHALLENGE if isinstance(error, Unauthorized) else b""
     status = b"%d %b" % (error.status, _PHRASES[error.status])
@@ -75,7 +75,7 @@ _PHRASES = {
     499: b"Client Closed Request",
     503: b"Service Unavailable",
 }
-"""Of those who send no whole request, and what twisted.web has no words for."""
+"""Reason phrases of such answers that twisted.web does not have."""
 _LAST_ANSWER = (
     b"HTTP/1.1 %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b"
     b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
@@ -89,22 +89,22 @@ def refuse(request: Request, error: SwapError) -> None:
 
 
 def refuse_failure(request: Request, failure: Failure) -> None:
-    """Answer `request` with whatever went wrong."""
+    """Answer `request` with the error for `failure`."""
     refuse(request, _as_swap_error(request, failure))
 
 
 def refuse_head(request: Request, allowed: Iterable[str]) -> None:
-    """Keep a GET that starts or stops something from being done for HEAD, as werkzeug's routes would.
+    """Refuse HEAD for a GET that starts or stops something; werkzeug's routes would treat it like GET.
 
-    HEAD changes nothing (RFC 9110 §9.2.1): who only checks links must not unload models.  `allowed` are the methods
-    that the page takes.
+    HEAD must change nothing (RFC 9110 §9.2.1): checking links must not unload models.  `allowed` are the methods that
+    the route takes.
     """
     if request.method == b"HEAD":
         raise NoSuchMethod(allowed)
 
 
 def add_to(app: Klein) -> None:
-    """Let `app` answer every failure by way of this module."""
+    """Have all failures in `app` answered by this module."""
 
     def exists(path: str) -> bool:
         return bool(app.url_map.bind("").allowed_methods(path))
@@ -116,7 +116,8 @@ def add_to(app: Klein) -> None:
 
 
 def _as_swap_error(request: Request, failure: Failure, exists: Callable[[str], bool] = lambda path: False) -> SwapError:
-    """Return what the client is told of a failure in a route, or of a request that has none where others `exist`."""
+    """Return the error for a failure in a route, or for a request without a route; `exists` tells whether a path has
+    one."""
     path = request.path.decode("ascii", "backslashreplace")
     match failure.value:
         case SwapError() as error:

@@ -1,8 +1,8 @@
-"""`/api/events`: what happens, as it happens, for pages that show the state of the proxy.
+"""`/api/events`: a live event stream for pages that show the state of the proxy.
 
-The framing and the messages are those of the original llama-swap.  News is gathered four times a second, once for all
-who listen; whoever was too slow for some of it is told the whole state as soon as it can take more.  So nothing piles
-up.  `?no-logs` leaves out the lines of the logs, which are most of it where models print much.
+The framing and the messages are those of the original llama-swap.  Changes are collected four times a second, once for
+all clients; a client that was too slow gets the whole state as soon as it reads again, so nothing queues up.
+`?no-logs` leaves out the log lines, which are most of it where models print much.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from llama_swap.web.answers import begin_stream, query_of
 from llama_swap.web.listing import abilities
 
 EVERY = 0.25
-"""Seconds between two looks at what has changed."""
+"""Seconds between two looks for changes."""
 HEARTBEAT_TICKS = 60
-"""After so many looks a comment tells both ends of a connection that the other is still there."""
+"""Looks between two comments, which show both ends that the other is still there."""
 MAX_FEEDS = 100
 
 
@@ -63,7 +63,7 @@ class EventRoutes:
         app.route("/api/events", methods=["GET", "HEAD"])(self.events)
 
     def events(self, request: Request) -> Resource:
-        """Return what tells the client of everything, for as long as it stays."""
+        """Return the stream of events, which lasts as long as the client stays."""
         if self._closed:
             raise Unavailable("llama-swap is shutting down")
         if len(self._feeds) >= MAX_FEEDS:
@@ -77,14 +77,14 @@ class EventRoutes:
             feed.end()
 
     def join(self, feed: _Feed) -> None:
-        """Tell `feed` of news from now on."""
+        """Send changes to `feed` from now on."""
         self._feeds.add(feed)
         if not self._looking.running:
-            self._news()  # what was before is no news
+            self._news()  # drops the changes of before
             self._looking.start(EVERY, now=False)
 
     def leave(self, feed: _Feed) -> None:
-        """Tell `feed` nothing more."""
+        """Send nothing more to `feed`."""
         self._feeds.discard(feed)
         if not self._feeds and self._looking.running:
             self._looking.stop()
@@ -205,7 +205,7 @@ class _Feed(Resource):
             self._request.write(news)
 
     def end(self) -> None:
-        """Take leave of the client."""
+        """End the stream."""
         self._request.unregisterProducer()
         self._request.finish()
 
@@ -218,7 +218,7 @@ class _Feed(Resource):
         self._paused = False
 
     def stopProducing(self) -> None:
-        """The client is gone; `_left` is told as well."""
+        """The client is gone; `_left` is called as well."""
 
     def _gather(self, chunk: Chunk) -> None:
         self._lines.append(chunk.lines)
@@ -248,21 +248,21 @@ def _own_status(model: ModelConfig, states: Mapping[str, str]) -> dict[str, Any]
 
 
 def _readiness(since: float | None, now: float, epoch: float) -> dict[str, Any]:
-    """Say since when a model is ready, also in milliseconds: not everybody's clock is right."""
+    """Say since when a model is ready, and for how many milliseconds: the browser's clock may be wrong."""
     if since is None:
         return {}
     return {"readySince": text_of(epoch + since), "uptimeMs": round((now - since) * 1000)}
 
 
 def _failure(mishap: Mishap | None, epoch: float) -> dict[str, Any]:
-    """Say when and why a model has failed that was not started since."""
+    """Say when and why a model has failed; nothing once it was started again."""
     return {} if mishap is None else {"failure": {"at": text_of(epoch + mishap.at), "message": mishap.why}}
 
 
 def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:
-    """Say what can be said of a model of a peer, by the name that `/v1/models` has for it.
+    """Return what is known of a peer's model, by its name in `/v1/models`.
 
-    Nobody here knows whether it is loaded.
+    Whether it is loaded is not known here.
     """
     return {
         "id": str(model),
@@ -276,5 +276,5 @@ def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:
 
 
 def _message(kind: str, data: object) -> bytes:
-    """Return a server-sent event, whose data hold JSON as text within JSON."""
+    """Return a server-sent event: JSON whose `data` is a string, which is JSON again."""
     return b"event:message\ndata:%b\n\n" % json.dumps({"type": kind, "data": json.dumps(data)}).encode()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llama_swap.web.loading import OpenStream
 
 DOUBTED = 5.0
-"""Seconds in which a peer must be connected to, where it did not answer when it was last asked."""
+"""Seconds for connecting to a peer that did not answer when it was last asked."""
 
 
 @frozen
@@ -62,10 +62,10 @@ class Forwarder:
     ) -> Resource:
         """Return the resource that sends `request` to `target`, with `uri` as its path and query.
 
-        If it is not `metered`, what becomes of it is nobody's concern once it is over.
+        Only if it is `metered` does it count against the limit, and is recorded when it is over.
 
-        @raise NotFound: it is for a peer that is not known any more.
-        @raise TooManyRequests: so many are under way already that no other may be.
+        @raise NotFound: its peer is not configured any more.
+        @raise TooManyRequests: `globalConcurrencyLimit` is reached.
         """
         if isinstance(target, Target):
             noted = self._note(request, target.model, uri, body, metered)
@@ -74,7 +74,7 @@ class Forwarder:
         peer = peers.configured.get(target.peer)
         if peer is None:
             raise NotFound(f"peer {target.peer} was taken out of the configuration")
-        # Before the note is taken, whatever could fail: only the resource makes an end of the note.
+        # Whatever could fail comes before the note, because only the resource ends the note.
         destination = self._peer(target.peer, peer)
         fields = OutboundFields(with_key(peer, request.head.outbound.kept))
         noted = self._note(request, str(target), uri, body, metered, counted_as=peers.counted_as(target))
@@ -92,7 +92,7 @@ class Forwarder:
         *,
         counted_as: str | None = None,
     ) -> InFlightRequest:
-        """Count `request` among those under way, if there may be another one."""
+        """Add `request` to those under way, if the limit allows another one."""
         limit = self.router.config.global_concurrency_limit
         if limit and metered and self._in_flight.inferences() >= limit:
             raise TooManyRequests(
@@ -105,13 +105,13 @@ class Forwarder:
             path=uri.partition(b"?")[0],
             fields=request.head.outbound.kept,
             client=None if client is None else client.encode(),
-            body=body if isinstance(body, bytes) else None,  # nobody will want to look at a larger one
+            body=body if isinstance(body, bytes) else None,  # spooled ones are too large for captures
             metered=metered,
             counted_as=counted_as,
         )
 
     def destination(self, model: ModelConfig) -> Destination:
-        """Return where to send requests for `model`, with the connections that are kept to it."""
+        """Return the destination of `model`, with its kept connections."""
         known = self._destinations.get(model.id)
         url, timeouts = model.proxy, model.timeouts
         if known is None or not known.fits(url, timeouts.connect, timeouts.keepalive):
@@ -138,9 +138,9 @@ class Forwarder:
 
 
 class Forwarding(Resource):
-    """Waits for a lease on a model, then leaves the request to the relay.
+    """Waits for a lease on a model, then hands the request to the relay.
 
-    If the model died just before, so that nobody heard the request, both are done once more.
+    If the model died just before, so that nothing heard the request, both are done once more.
     """
 
     isLeaf = True
@@ -182,13 +182,13 @@ class Forwarding(Resource):
 
     def _await(self, waiting: Deferred[Lease], request: SwapRequest) -> None:
         self._noted.cancel = partial(self._give_up, waiting, request)
-        if not waiting.called:  # refused already
+        if not waiting.called:  # else it is refused already
             request.notifyFinish().addErrback(_withdraw, waiting)
         waiting.addCallback(self._relay, request)
         waiting.addErrback(self._refuse, request)
 
     def _open_stream(self, request: SwapRequest) -> None:
-        """Say what the request waits for, if it is one that can be told."""
+        """Begin a stream that says what the request waits for (`sendLoadingState`)."""
         from llama_swap.web.loading import OpenStream, wants_stream
 
         router = self._forwarder.router
@@ -198,13 +198,13 @@ class Forwarding(Resource):
     def _relay(self, lease: Lease, request: SwapRequest) -> None:
         try:
             self._hand_over(lease, request)
-        except Exception:  # noqa: BLE001 -- whatever it is, nobody else has the lease yet
+        except Exception:  # noqa: BLE001 -- nobody else could release the lease
             lease.release()
             self._refuse(Failure(), request)
 
     def _hand_over(self, lease: Lease, request: SwapRequest) -> None:
-        """Leave the request, and the lease, to the relay, which makes an end of both."""
-        destination = self._forwarder.destination(lease.model)  # as it was started, which only the lease knows
+        """Hand the request and the lease to the relay, which ends both."""
+        destination = self._forwarder.destination(lease.model)  # as configured when it was started
         noted = self._noted
         outbound = OutboundRequest(
             method=noted.method,
@@ -240,7 +240,7 @@ class Forwarding(Resource):
             self._noted.over(error)
 
     def _unanswered(self, lease: Lease, request: SwapRequest, error: SwapError) -> None:
-        """There is no answer to pass on; the lease is over."""
+        """No answer came; the lease is released already."""
         if self._is_worth_another_try(error):
             self._tried_again = True
             self._await(maybeDeferred(self._forwarder.router.acquire_again, lease, self._target, error), request)
@@ -251,7 +251,7 @@ class Forwarding(Resource):
         return isinstance(error, NobodyListens) and not self._tried_again and self._opened is None
 
     def _give_up(self, waiting: Deferred[Lease], request: SwapRequest, error: Cancelled) -> None:
-        """Somebody does not want the request to wait any longer."""
+        """Withdraw the request; `error` says who ended it."""
         self._noted.over(error)
         waiting.cancel()
         self._tell(request, error)
@@ -275,5 +275,5 @@ class Forwarding(Resource):
 
 
 def _withdraw(_: Failure, waiting: Deferred[Lease]) -> None:
-    """The client has left, perhaps before its turn came."""
+    """The client has left: stop waiting for a lease, if it has none yet."""
     waiting.cancel()

@@ -1,4 +1,4 @@
-"""The root of the site: gives requests to Klein, except where Klein would be in the way."""
+"""The root of the site: passes requests to Klein, except on paths that Klein must not decode or would find slowly."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from llama_swap.web.request import SwapRequest
 
 
 class Front(Resource):
-    """Klein decodes and tidies paths, and takes its time to find a route.
+    """Klein decodes and normalises paths, and is slow to find a route.
 
-    So it is kept from paths that it must not, or cannot, read; and `direct` has the POST routes by path that every
-    token of every model goes through, which are found here at once.
+    So it does not get paths that it must not, or cannot, decode; and the POST routes in `direct`, by path, which serve
+    the models, are looked up here.
     """
 
     isLeaf = True
@@ -52,7 +52,7 @@ class Front(Resource):
 def _render(route: Callable[[SwapRequest], IResource], request: SwapRequest) -> Any:
     try:
         return route(request).render(request)
-    except Exception:  # noqa: BLE001 -- as with Klein, whatever goes wrong is answered
+    except Exception:  # noqa: BLE001 -- as with Klein, every error gets an answer
         refuse_failure(request, Failure())
         return NOT_DONE_YET
 

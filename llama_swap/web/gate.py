@@ -1,4 +1,4 @@
-"""The gate of the site: every request passes here first, however its path is spelled and wherever it leads."""
+"""The gate of the site: every request passes it first, however its path is spelled and wherever it leads."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MOST_NOTED = 100
 
 
 class Gate(Resource):
-    """Refuses who may not come in, and leaves all others to `inner`.
+    """Refuses requests without permission, and passes all others to `inner`.
 
-    A request is judged as soon as its head is there, so that no large body is taken of those who will be refused, and
-    answered when it is complete.
+    A request is judged as soon as its head is there, so that no large body is read for a refusal; it is answered when
+    it is complete.
     """
 
     isLeaf = True
@@ -48,12 +48,12 @@ class Gate(Resource):
         )
 
     def listens_at(self, address: IAddress) -> None:
-        """Judge as is right for those who come to `address`."""
+        """Judge by the rules for clients that connect to `address`."""
         self._is_loopback = is_loopback(address)
         self.follow(self._config)
 
     def judge(self, request: SwapRequest) -> SwapError | None:
-        """Return why `request` is refused, if it is; else take from its head what is nobody's business behind here."""
+        """Return why `request` is refused; else None, with the API key taken out of its head."""
         try:
             fields = self._browsers.check(request)
             if fields:
@@ -78,7 +78,7 @@ class Gate(Resource):
         return NOT_DONE_YET
 
     def _note(self, error: SwapError | None) -> None:
-        """Log what a browser does not show: why it was refused.  Once each, and not for ever."""
+        """Log why a browser was refused, which it does not show: each reason once, up to a limit."""
         if isinstance(error, Forbidden) and len(self._noted) < MOST_NOTED and str(error) not in self._noted:
             self._noted.add(str(error))
             self._log.warn("refused: {error}", error=error)

@@ -1,7 +1,7 @@
-"""Reads the head of a request, and refuses what two readers could read in two ways.  Pure.
+"""Reads the head of a request, and refuses what two parsers could read differently.  Pure.
 
-What a proxy takes for one request, the server behind it may take for two, wherever the text is not quite what RFC 9112
-says (§11.2).  So nothing is mended here: a head is exactly right, or it is an error.
+Where a head is not quite what RFC 9112 says, the server behind a proxy may take for two requests what the proxy takes
+for one (request smuggling, §11.2).  So nothing is corrected here: a head is exactly right, or it is an error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from llama_swap.net.syntax import AUTHORITY, TCHAR
 from llama_swap.relay.headers import Fields, OutboundFields, end_to_end
 
 HEAD_LIMIT = 64 * 1024
-"""Bytes, from the method to the empty line."""
+"""The most bytes of a head, from the method to the empty line."""
 FIELDS_LIMIT = 200
 SHOWN = 40
-"""How many bytes of a target are shown in front of one that must not be there."""
+"""Bytes of a target that an error shows in front of the invalid byte."""
 
 _REMEMBERED = 256
 _WORTH_REMEMBERING = 4096
-"""Clients send the same few heads over and over; larger ones are parsed anew, or a few strangers could fill memory."""
+"""Bytes.  Clients repeat the same few heads, so parsed ones are kept; larger ones are not, since they could fill
+memory."""
 
 _TOKEN = f"{TCHAR}++".encode()
 _FIELD = rb"(%b):([\t\x20-\x7e\x80-\xff]*+)\r\n" % _TOKEN
@@ -48,27 +49,27 @@ class RequestHead:
 
     method: bytes
     target: bytes
-    """Path and query, as raw as they came."""
+    """Path and query, exactly as the client sent them."""
     version: bytes
     fields: Fields
-    """In the order and spelling of the client."""
+    """In the client's order and spelling."""
     length: int | None
-    """Of the body; None: it comes in chunks, or there is none."""
+    """Of the body in bytes; None: it is chunked, or there is none."""
     chunked: bool
     keeps_open: bool
-    """Whether the client lets the connection be used again."""
+    """Whether the client allows the connection to be used again."""
     expects_continue: bool
-    """Whether the client waits to be asked for the body."""
+    """Whether the client waits for `100 Continue` before it sends the body."""
     named: Mapping[bytes, Sequence[bytes]] = field(eq=False, repr=False, factory=dict)
     """The values of the fields, by name in lower case."""
 
     @cached_property
     def outbound(self) -> OutboundFields:
-        """The fields that are for the upstream, too."""
+        """The fields that go to the upstream."""
         return OutboundFields(end_to_end(self.fields))
 
     def value(self, name: bytes) -> bytes | None:
-        """Return the value of a field, by its name in lower case, of several the last; None if there is none."""
+        """Return the value of the field with this name in lower case, the last of several; None if there is none."""
         values = self.named.get(name)
         return values[-1] if values else None
 
@@ -76,7 +77,7 @@ class RequestHead:
 def parse_request_head(text: bytes) -> RequestHead:
     """Parse the head of a request, up to and with its empty line.
 
-    @raise BadRequest: it is malformed, or does not say clearly where its body ends.
+    @raise BadRequest: it is malformed, or ambiguous about the end of its body.
     @raise HeadTooLarge: it has more bytes or fields than are allowed.
     """
     return (_parse_again if len(text) <= _WORTH_REMEMBERING else _parse)(text)
@@ -128,7 +129,7 @@ _parse_again = lru_cache(_REMEMBERED)(_parse)
 
 
 def _judge_host(hosts: Sequence[bytes], *, needed: bool) -> None:
-    """Insist on exactly one (RFC 9112 §3.2); clients of HTTP/1.0 may do without."""
+    """Require exactly one Host field (RFC 9112 §3.2), unless it is not `needed`, as with HTTP/1.0."""
     if len(hosts) > 1 or (needed and not hosts):
         _refuse("it must have exactly one Host")
     if hosts and not _HOST.fullmatch(hosts[0]):
@@ -136,7 +137,7 @@ def _judge_host(hosts: Sequence[bytes], *, needed: bool) -> None:
 
 
 def _judge_framing(named: dict[bytes, list[bytes]], *, may_be_chunked: bool) -> tuple[int | None, bool]:
-    """Return the length of the body, and whether it comes in chunks (RFC 9112 §6)."""
+    """Return the length of the body, and whether it is chunked (RFC 9112 §6)."""
     lengths, codings = (named.get(name, ()) for name in _FRAMING)
     if codings:
         if lengths:
@@ -156,7 +157,7 @@ def _tokens(values: Sequence[bytes]) -> set[bytes]:
 
 
 def _complaint(text: bytes) -> str:
-    """Return what to say of a head that is not one."""
+    """Return what is wrong with a malformed head."""
     line, *others = text.split(b"\r\n")
     words = line.split(b" ")
     if len(words) != 3 or not re.fullmatch(rb"HTTP/1\.[01]", words[2]):

@@ -1,4 +1,4 @@
-"""The routes that a model answers: the request says which, in its body or its query."""
+"""The routes that a model answers; the body or the query of the request names it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class InferenceRoutes:
     """Finds the model of a request, and has the request forwarded to it.
 
-    `offload` runs what would hold up other requests.
+    `offload` runs what would block the reactor.
     """
 
     def __init__(self, forwarder: Forwarder, offload: Offload) -> None:
@@ -47,7 +47,7 @@ class InferenceRoutes:
             app.route(path, methods=["GET"])(self.ask)
 
     def direct(self) -> dict[bytes, Callable[[SwapRequest], IResource]]:
-        """Return the POST routes by path, for those who cannot wait for Klein to find them."""
+        """Return the POST routes by path, so that `Front` can find them without Klein."""
         return {path.encode(): self.infer for path in POST}
 
     def infer(self, request: SwapRequest) -> IResource:
@@ -67,7 +67,7 @@ class InferenceRoutes:
     def _filtered(
         self, request: SwapRequest, named: Named[bytes | Body], resolved: Resolved, filters: Filters
     ) -> IResource:
-        """Return the same for a model, or a peer, that has filters."""
+        """Do the same for a model or a peer that has filters."""
         from llama_swap.bodies.filters import apply, change_anything, takes_long
 
         target = resolved.target
@@ -104,7 +104,7 @@ class InferenceRoutes:
 
 
 class _Later(Resource):
-    """Stands for a resource that is still being made; if the client leaves before that, it is not wanted."""
+    """Stands for a resource that is still being made; if the client leaves before, it is not used."""
 
     isLeaf = True
 
@@ -121,7 +121,7 @@ class _Later(Resource):
 
 
 def _explained(error: BadRequest, request: SwapRequest) -> BadRequest:
-    """Return what to say of a body that cannot be read, if the reason may be that it is compressed."""
+    """Return `error`, with a hint if the body may be unreadable because it is compressed."""
     if request.head.value(b"content-encoding") is None:
         return error
     return BadRequest(f"{error}; the request has a Content-Encoding, and llama-swap reads only bodies without one")
@@ -133,5 +133,5 @@ def _refuse(failure: Failure, request: Request) -> None:
 
 
 def _as_told(named: Named[T], resolved: Resolved) -> T:
-    """Return what names the model as the upstream knows it."""
+    """Return the body or query with the model's name at the upstream."""
     return named.text if resolved.name == named.model else named.renamed(resolved.name)

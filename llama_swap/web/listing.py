@@ -16,12 +16,12 @@ from llama_swap.routing.names import Names
 from llama_swap.routing.peers import PeerModel
 
 _STATUS = {"ready": "loaded", "starting": "loading"}
-"""By state; what stops, or is stopped, is `unloaded`."""
+"""By state; all other states are `unloaded`."""
 
 
 @frozen
 class Listing:
-    """What there is at one moment.  What the active profile refuses is not there."""
+    """The models and names at one moment, without those that the active profile refuses."""
 
     _config: Config
     _names: Names
@@ -30,13 +30,13 @@ class Listing:
     _created: int
 
     def all(self) -> list[dict[str, Any]]:
-        """Return the entries by id; of two with one id the first counts."""
+        """Return the entries, sorted by id; of two with the same id, the first counts."""
         return sorted(self._entries(hidden=False).values(), key=lambda entry: entry["id"])
 
     def one(self, name: str) -> dict[str, Any]:
-        """Return the entry of whatever requests may name, be it listed or not.
+        """Return the entry of any name that requests may use, listed or not.
 
-        @raise NotFound: nothing goes by that name.
+        @raise NotFound: there is no such name.
         """
         self._names.pinned(name)
         if found := self._entries(hidden=True).get(name):
@@ -60,9 +60,9 @@ class Listing:
         return {**own, **fields, "status": {"value": value}}
 
     def _everything(self, *, hidden: bool) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
-        """Yield each id, its own fields, and the names of models that it stands for; if wanted, also of what is hidden.
+        """Yield each id, its own fields, and the names of the models that it stands for.
 
-        Hidden is what is unlisted, and aliases unless the configuration lists them.
+        With `hidden`, this includes unlisted models, and aliases even if the configuration does not list them.
         """
         config, names = self._config, self._names
         for model in config.models.values():
@@ -115,7 +115,7 @@ def _meta(kind: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def abilities(told: Capabilities) -> dict[str, Any]:
-    """Return what is told of what a model can do; nothing of what is not told."""
+    """Return the fields for the configured capabilities of a model, without those that are not configured."""
     reads, writes = list(told.in_), list(told.out)
     architecture: dict[str, Any] = {}
     if reads and writes:

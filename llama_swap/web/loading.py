@@ -1,7 +1,7 @@
 """Streams that say what they wait for: `sendLoadingState`.
 
-A chat whose model is not ready is answered at once, with a stream of the model's supposed thoughts: that it is being
-loaded, and how the time passes.  What the model answers then follows in the same stream; so does an error, as an event.
+A chat whose model is not ready is answered at once, with a stream that shows the progress of loading as the model's
+reasoning.  The model's answer then follows in the same stream; so does an error, as an event.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BEAT: Final = 0.75
 _CHUNK: Final = "chat.completion.chunk"
 _RULE: Final = "━" * 37
 _SHOWN: Final = 4096
-"""How many bytes of a model's own error are passed on."""
+"""Bytes of a model's own error that are passed on."""
 
 
 def wants_stream(uri: bytes, body: bytes | Body | None) -> bool:
@@ -41,20 +41,20 @@ def wants_stream(uri: bytes, body: bytes | Body | None) -> bool:
         return isinstance(body, Spooled) and body.streams
     try:
         asked = json.loads(body)
-    except (ValueError, RecursionError):  # nobody has checked what comes by way of /upstream
+    except (ValueError, RecursionError):  # bodies for /upstream are not checked
         return False
     return isinstance(asked, dict) and asked.get("stream") is True
 
 
 class OpenStream:
-    """One answer that has begun before there was anything to answer."""
+    """An answer that begins before the model is ready."""
 
     def __init__(self, request: Request, clock: IReactorTime, model: str, position: int) -> None:
-        """Begin to answer a request that waits for `model`, as the one at `position` of the queue, from 1."""
+        """Begin to answer a request that waits for `model`; `position` is its place in the queue, from 1."""
         self._request: Any = request
         self._clock = clock
         self._began = clock.seconds()
-        # All that OpenAI's chunks have: some clients, such as @ai-sdk/openai, take no others.
+        # All fields of OpenAI's chunks: some clients, such as @ai-sdk/openai, require them.
         self._chunk = {"id": "chatcmpl-loading", "object": _CHUNK, "created": int(time.time()), "model": model}
         begin_stream(request, b"text/event-stream")
         self._think(f"{_RULE}\nllama-swap loading model: {model}\n")
@@ -81,7 +81,7 @@ class OpenStream:
         self._write({"error": describe(error)})
 
     def answerable(self, outbound: OutboundRequest) -> OutboundRequest:
-        """Return the request so that the body of its answer fits into this stream: not encoded in any way."""
+        """Return the request without `Accept-Encoding`: a compressed answer would not fit into this stream."""
         kept = [(name, value) for name, value in outbound.fields.kept if name.lower() != b"accept-encoding"]
         return evolve(outbound, fields=OutboundFields(kept))
 
@@ -92,7 +92,7 @@ class OpenStream:
         finished: Callable[[SwapError | None], None],
         observer: AnswerObserver,
     ) -> StreamedInto:
-        """Return what puts the model's answer into this stream; the arguments are those of `ResponseRelay`."""
+        """Return the sink that writes the model's answer into this stream; the arguments are `ResponseRelay`'s."""
         return StreamedInto(self, request, partial(failed, request), finished, observer)
 
     def _think(self, text: str) -> None:
@@ -108,10 +108,10 @@ class OpenStream:
 
 
 class StreamedInto:
-    """An `AnswerSink` for an answer whose head was sent long ago."""
+    """An `AnswerSink` for an answer whose head was sent already."""
 
     takes_chunks = False
-    """The body comes without its chunks, since twisted.web makes others."""
+    """The body comes without its chunk framing, since twisted.web adds its own."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The routes for monitoring: Prometheus' series, the hardware, the version."""
+"""The routes for monitoring: Prometheus metrics, the hardware, the version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llama_swap.web.answers import JSON, TEXT, answer, json_answer, query_of
 class MonitoringRoutes:
     """Shows how the proxy, its models and the machine are doing.
 
-    If nobody watches the hardware (`performance.disabled`), there are no series, as with the original llama-swap.
+    With `performance.disabled` there are no metrics at all, as with the original llama-swap.
     """
 
     def __init__(self, router: Router, records: Records, offload: Offload) -> None:
@@ -35,7 +35,7 @@ class MonitoringRoutes:
         app.route("/api/version", methods=["GET"])(self.version)
 
     async def metrics(self, request: Request) -> bytes:
-        """Show what Prometheus asks for."""
+        """Show the metrics in Prometheus' text format."""
         history = self._records.hardware.history
         if history is None:
             request.setResponseCode(503)
@@ -65,11 +65,11 @@ class MonitoringRoutes:
         return answer(request, JSON, history.as_json(since).encode())
 
     async def hardware(self, request: Request) -> bytes:
-        """Show what the machine is made of."""
+        """Show which hardware the machine has."""
         from llama_swap.metrics.inventory import inventory
 
         return json_answer(request, await self._offload(inventory))
 
     def version(self, request: Request) -> bytes:
-        """Show which llama-swap this is."""
+        """Show the version of llama-swap."""
         return json_answer(request, {"version": __version__, "commit": "", "build_date": ""})

@@ -1,6 +1,6 @@
-"""`/upstream/MODEL/…` and `/comfyui/…`: a model's own server, with the rest of the request target as raw as it came.
+"""`/upstream/MODEL/…` and `/comfyui/…`: a model's own server, with the rest of the request target unchanged.
 
-An upstream must see `%2F` and `//` as the client wrote them.  Klein decodes and tidies paths, so it is given
+An upstream must see `%2F` and `//` as the client wrote them.  Klein decodes and normalises paths, so it gets
 placeholders for these subtrees, and the target is split here.
 """
 
@@ -29,20 +29,20 @@ COMFYUI_PLACEHOLDER = "/comfyui/-"
 COMFYUI_PAGE = Target(COMFYUI_MODEL)
 COMFYUI_REST = evolve(COMFYUI_PAGE, if_cold=f"model {COMFYUI_MODEL} is not loaded; only /comfyui/ itself can start it")
 MOST_SEGMENTS = 64
-"""A model's name is looked for in so many segments of a path."""
+"""The most segments of a path that may belong to a model's name."""
 LONGEST_NAME = 4096
-"""Bytes of a name, as it is spelled in a path."""
+"""The most bytes of a name, as spelled in a path."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
     """Split the raw target `/upstream/MODEL/REST?QUERY` into the model and `/REST?QUERY`.
 
-    Names may hold slashes, plain or as `%2F`: the longest one that exists wins.  What is left is empty, or begins
-    with the query, where nothing follows the name.
+    Names may contain slashes, plain or as `%2F`: the longest one that exists wins.  Where no path follows the name,
+    the rest is empty or begins with the query.
 
-    @raise NotFound: no name fits.
-    @raise Unavailable: it cannot be known yet where the name ends.
+    @raise NotFound: no name matches.
+    @raise Unavailable: it is not known yet where the name ends, because a peer has not said which models it has.
     """
     path, question, query = uri.removeprefix(PREFIX).partition(b"?")
     shown = path.rstrip(b"/").decode("ascii", "backslashreplace")
@@ -70,7 +70,7 @@ def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
 
 
 def placeholder(uri: bytes) -> str | None:
-    """Return what Klein is given for the raw target `uri`, if it must not read that itself."""
+    """Return the path that Klein gets instead of the raw target `uri`; None if it may read that itself."""
     if uri.startswith(PREFIX):
         return PLACEHOLDER
     return COMFYUI_PLACEHOLDER if uri.startswith(COMFYUI) and uri[len(COMFYUI) :][:1] in (b"", b"/", b"?") else None
@@ -83,12 +83,12 @@ class PassThrough:
         self._forwarder = forwarder
 
     def add_to(self, app: Klein) -> None:
-        """Register the routes, which `Front` gives everything that has a placeholder."""
+        """Register the routes of the placeholders, which `Front` uses."""
         app.route(PLACEHOLDER, methods=METHODS)(self.pass_on)
         app.route(COMFYUI_PLACEHOLDER, methods=METHODS)(self.pass_on_to_comfyui)
 
     def pass_on(self, request: SwapRequest) -> IResource | bytes:
-        """Return the resource that relays the request, or lead to the model's root, where relative links work."""
+        """Return the resource that relays the request, or redirect to the model's root, where relative links work."""
         target, rest = split_target(request.uri, self._forwarder.names)
         if not rest.startswith(b"/"):
             return _lead_to_root(request)
@@ -98,7 +98,7 @@ class PassThrough:
         return self._forward(request, target, rest)
 
     def pass_on_to_comfyui(self, request: SwapRequest) -> IResource | bytes:
-        """Return the resource that relays the request to ComfyUI, which only its first page may start."""
+        """Return the resource that relays the request to ComfyUI; only a request for its first page may start it."""
         if COMFYUI_MODEL not in self._forwarder.names.config.models:
             raise NotFound(f"there is no model {COMFYUI_MODEL}, which would be served here")
         rest = request.uri.removeprefix(COMFYUI)

@@ -1,6 +1,7 @@
-"""The paths that lead to a model, where a request says which one, and what who missed them may have meant.
+"""The paths that lead to a model, where each request names it, and hints for mistaken paths.
 
-They are those of OpenAI's API, Anthropic's, llama.cpp's server, and of a few servers for images, speech and reranking.
+They are those of OpenAI's and Anthropic's APIs, of llama.cpp's server, and of some servers for images, speech and
+reranking.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ _SHORTER_AT_UPSTREAM = {
 }
 
 POST: Final = (*_AS_AT_UPSTREAM, *_SHORTER_AT_UPSTREAM)
-"""What names its model in the body."""
+"""Paths whose requests name the model in the body."""
 GET: Final = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
-"""What names its model in the query, as `?model=`."""
+"""Paths whose requests name the model in the query, as `?model=`."""
 
 _POST: Final = frozenset(path.encode() for path in POST)
 _SHORTER: Final = {path.encode(): shorter.encode() for path, shorter in _SHORTER_AT_UPSTREAM.items()}
@@ -64,26 +65,26 @@ _OLLAMA: Final = {
     "/api/embed": "/v1/embeddings",
     "/api/embeddings": "/v1/embeddings",
 }
-"""What does the same as paths of https://docs.ollama.com/api ."""
+"""The counterparts of paths of Ollama's API (https://docs.ollama.com/api), for hints."""
 
 
 def names_model_in_body(method: bytes, target: bytes) -> bool:
-    """Whether a request's target, however it is spelled, leads to one of `POST`."""
+    """Whether a request's target, in whatever spelling, leads to one of `POST`."""
     return method == b"POST" and unquote_to_bytes(target.partition(b"?")[0]) in _POST
 
 
 def target_at_upstream(target: bytes) -> bytes:
-    """Return the target with which an upstream is asked for what came with `target`: the same, for most."""
+    """Return the target for the upstream of a request with `target`; for most, it is the same."""
     path, question, query = target.partition(b"?")
     shorter = _SHORTER.get(unquote_to_bytes(path) if b"%" in path else path)
     return target if shorter is None else shorter + question + query
 
 
 def remedy(path: str, exists: Callable[[str], bool]) -> str:
-    """Return what to say to who asked for `path`, which does not exist; nothing if nothing like it does.
+    """Return a hint for a request for `path`, which does not exist; the empty string if there is none.
 
-    Clients put their own path behind a base URL: that may lack its `/v1`, have it where they add it themselves, or end
-    with the slash with which their path begins.
+    Clients append their own path to a base URL, which may lack its `/v1`, have one where the client adds it as well, or
+    end with a slash where the path begins with one.
     """
     bare = re.sub("//+", "/", path).rstrip("/")
     if bare in _OLLAMA:

@@ -1,4 +1,4 @@
-"""The deadlines of all clients, which move with every request, on one timer, which hardly ever does."""
+"""The deadlines of all clients on a single timer: deadlines move with every request, the timer hardly ever does."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 LEAST = 0.1
-"""Seconds from one look at all deadlines to the next: they may be many."""
+"""The fewest seconds between two looks at all deadlines: they may be many."""
 
 
 class Patience:
-    """Looks after deadlines."""
+    """Watches deadlines."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -25,26 +25,26 @@ class Patience:
         self._timer: IDelayedCall | None = None
 
     def look_at(self, time: float) -> None:
-        """Look when it is `time`, rather than later."""
+        """Look at `time`, if not before."""
         self.stop()
         self.next_look = time
         self._timer = self.clock.callLater(max(0.0, time - self.clock.seconds()), self._look)
 
     def stop(self) -> None:
-        """Look no more, until somebody wants to."""
+        """Look no more, until `look_at` is called again."""
         self.next_look = inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _look(self) -> None:
-        """A deadline was due, which may have moved since."""
+        """Call those that are due, and set the timer for the next; the one it was set for may have moved."""
         now = max(self.clock.seconds(), self.next_look)  # floats: it may be a little less
         self._timer, self.next_look = None, inf
         for deadline in [each for each in self.deadlines if each.time <= now]:
             try:
                 deadline.pass_by()
-            except Exception:  # noqa: BLE001 -- whatever it is, the others' deadlines count
+            except Exception:  # noqa: BLE001 -- the other deadlines must be met nevertheless
                 self._log.failure("a defect of llama-swap, in giving up a client")
         earliest = max(now + LEAST, min((each.time for each in self.deadlines), default=inf))
         if earliest < self.next_look:
@@ -52,7 +52,7 @@ class Patience:
 
 
 class Deadline:
-    """Calls `over` when what is waited for has taken longer than was allowed last."""
+    """Calls `over` when the time that was last allowed has passed."""
 
     __slots__ = ("_over", "_patience", "time")
 
@@ -63,7 +63,7 @@ class Deadline:
         patience.deadlines.add(self)
 
     def allow(self, seconds: float | None) -> None:
-        """Wait so many seconds from now, None: for ever, whatever was allowed before."""
+        """Allow so many seconds from now, whatever was allowed before; None: without limit."""
         if seconds is None:
             self.time = inf
             return
@@ -73,12 +73,12 @@ class Deadline:
             patience.look_at(time)
 
     def pass_by(self) -> None:
-        """It was too long."""
+        """The time has passed."""
         self.time = inf
         self._over()
 
     def stop(self) -> None:
-        """Wait for nothing any more, and let go of whom to tell."""
+        """Never call `over`, and drop the reference to it."""
         self._over = _nobody
         deadlines = self._patience.deadlines
         deadlines.discard(self)

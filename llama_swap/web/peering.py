@@ -1,4 +1,4 @@
-"""Between a route that knows the model of a peer and the relay: nothing is loaded, and nobody waits."""
+"""Between a route that knows a peer's model and the relay: nothing is loaded, and nothing is waited for."""
 
 from __future__ import annotations
 

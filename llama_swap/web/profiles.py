@@ -1,4 +1,4 @@
-"""The profiles that give names another meaning: which there are, which one is active, and making another one so."""
+"""The routes of the profiles, which give names another meaning: listing them, and activating one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ProfileRoutes:
         app.route("/api/profiles/active", methods=["PUT"])(self.activate)
 
     def profiles(self, request: Request) -> bytes:
-        """List the profiles, and say which is active; a name that a profile refuses has the empty text as its pin."""
+        """List the profiles, and say which is active; a name that a profile refuses is pinned to the empty string."""
         listed = [
             {
                 "id": name,
@@ -38,11 +38,11 @@ class ProfileRoutes:
         return json_answer(request, {"active": self._router.names.active, "profiles": listed})
 
     def activate(self, request: SwapRequest) -> bytes:
-        """Make the profile active that the body names, or none."""
+        """Activate the profile that the body names, or none."""
         body = body_of(request)
         try:
             wanted: Any = json.loads(body if isinstance(body, bytes) else b"")
-        except (ValueError, RecursionError) as error:  # ValueError: also what is not UTF-8
+        except (ValueError, RecursionError) as error:  # ValueError: also for what is not UTF-8
             raise BadRequest(f"invalid JSON: {error}") from None
         name = wanted.get("name", 0) if isinstance(wanted, dict) else 0
         if name is not None and not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""twisted.web's request, with the limits and manners of a proxy."""
+"""twisted.web's request, adapted to a proxy: body limits, spooling, no invented headers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from llama_swap.web.heads import RequestHead
 from llama_swap.web.paths import names_model_in_body
 
 SMALL = 128 * 1024
-"""Bodies of up to so many bytes are read when they are complete; larger ones while they come, and they are spooled."""
+"""Bodies of up to so many bytes are read when they are complete; larger ones are read as they come, and spooled."""
 REFUSED_BODY = 64 * 1024
-"""The largest body, in bytes, that is waited for if the request is refused already: the connection can then be kept."""
+"""The largest body, in bytes, that is still read if the request is refused, so that the connection can be kept."""
 MAPPED = "::ffff:"
-"""Stands before the address of an IPv4 client that came to where IPv6 is listened for, too (RFC 4291 §2.5.5.2)."""
+"""Prefix of the address of an IPv4 client on a dual-stack socket (RFC 4291 §2.5.5.2)."""
 
 
 def client_host(request: Request) -> str | None:
@@ -52,28 +52,28 @@ def body_of(request: SwapRequest) -> bytes | Body | None:
 
 
 class SwapRequest(ServerRequest):
-    """A request whose body is kept up to the site's limit, and whose answer gets no invented type."""
+    """A request whose body is kept up to the site's limit, and whose answer gets no default Content-Type."""
 
     defaultContentType = None
     channel: Any
     content: BytesIO | LargeBody
     head: RequestHead
-    """As it came, but for what the gate took from it."""
+    """As it came, without what the gate has removed."""
     cors = b""
-    """The header lines that tell a browser whose page may read the answer, be it ours or a model's; none by default."""
+    """The CORS header lines for the answer, be it ours or a model's; none by default."""
     refusal: SwapError | None = None
-    """Why the gate does not let it in."""
+    """Why the gate refuses it; None if it does not."""
     counts = False
-    """Whether anybody wants to know how long the body of the answer is: only then it is in `sentLength`."""
+    """Whether the length of the answer's body is needed: only then `sentLength` is set."""
     left: Callable[[], None] | None = None
-    """Called if the client leaves before it has its answer.  `notifyFinish` tells that, too, at ten times the cost."""
+    """Called if the client leaves before it has its answer.  `notifyFinish` would cost ten times as much."""
     _room = 0
     _small = SMALL
     _headers: Headers | None = None
     _answer_headers: Headers | None = None
 
     def __init__(self, channel: Any) -> None:
-        """Do what twisted.web's own requests do, save what most never need; `tests/test_web_site.py` compares them."""
+        """Set what twisted.web's requests set, save what most never need; `tests/test_web_site.py` compares them."""
         self.channel = channel
         self.client = channel.getPeer()
         self.transport = channel.transport
@@ -86,14 +86,14 @@ class SwapRequest(ServerRequest):
 
     @property
     def host(self) -> IAddress:
-        """The address at which the client has reached us.  The kernel is asked, so the client must still be there."""
+        """The address at which the client reached us.  The kernel tells it, so the client must still be connected."""
         transport: Any = self.transport
         address: IAddress = transport.getHost()
         return address
 
     @property
     def responseHeaders(self) -> Headers:  # noqa: N802  # twisted.web's name
-        """The fields of an answer of our own.  Made when somebody asks; a model's answer does without."""
+        """The fields of an answer of our own, made on first use; a model's answer does not need them."""
         if self._answer_headers is None:
             self._answer_headers = Headers()
         return self._answer_headers
@@ -104,7 +104,7 @@ class SwapRequest(ServerRequest):
 
     @property
     def requestHeaders(self) -> Headers:  # type: ignore[override]  # noqa: N802  # twisted.web names it, and sets it
-        """The head's fields.  Made when somebody asks, which most requests do without."""
+        """The head's fields, made on first use; most requests do not need them."""
         if self._headers is None:
             self._headers = Headers()
             for name, value in self.head.fields:
@@ -112,7 +112,7 @@ class SwapRequest(ServerRequest):
         return self._headers
 
     def getHeader(self, key: AnyStr) -> AnyStr | None:  # noqa: N802
-        """Return the value of a field, of several with this name the last; None if there is none."""
+        """Return the value of a field, the last of several with this name; None if there is none."""
         return self.head.value(key.lower()) if isinstance(key, bytes) else super().getHeader(key)
 
     def begin(self, head: RequestHead) -> None:
@@ -125,7 +125,7 @@ class SwapRequest(ServerRequest):
         self.gotLength(None if head.chunked else head.length or 0)
 
     def gotLength(self, length: int | None) -> None:
-        """The head is complete.  A body that is announced as too large is not asked for."""
+        """The head is complete.  A body announced as too large is not read."""
         self.content = BytesIO()
         site = self.channel.site
         self.refusal = site.gate.judge(self)
@@ -145,14 +145,14 @@ class SwapRequest(ServerRequest):
         self.content.write(data)
 
     def _enlarge(self, before: bytes) -> None:
-        """The body is a large one."""
+        """The body has grown large: read it as it comes, from `before`, which has come already."""
         types = self.head.named.get(b"content-type")
         self.content = LargeBody(types, names_model=names_model_in_body(self.method, self.uri))
         if before:
             self.content.write(before)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """The request is complete.  Cookies, arguments and forms are left to those who want any."""
+        """The request is complete.  Unlike in twisted.web, cookies, arguments and forms are not parsed."""
         self.content.seek(0)
         self.process()
 
@@ -165,7 +165,7 @@ class SwapRequest(ServerRequest):
         self.render(site.resource)
 
     def refuse(self, error: SwapError) -> None:
-        """Answer now, before all of the request has come; the rest is not wanted, and the connection is closed."""
+        """Answer now, before all of the request has come; the rest is dropped, and the connection is closed."""
         self.content.close()
         access_log = self.channel.site.access_log
         if access_log is not None:
@@ -180,7 +180,7 @@ class SwapRequest(ServerRequest):
         super().finish()
 
     def relayed(self) -> None:
-        """All of the answer was written past twisted.web: what is left of `finish`."""
+        """All of the answer was written, bypassing twisted.web: do the rest of `finish`."""
         self.left = None
         self.finished = 1
         channel, self.channel = self.channel, None
@@ -204,7 +204,7 @@ class SwapRequest(ServerRequest):
         self.cors = b"".join(b"%b: %b\r\n" % field for field in fields)
 
     def getRequestHostname(self) -> bytes:  # noqa: N802  # twisted.web's name
-        """Return what Klein may build absolute URLs on: it builds none here, and must not stumble over an odd Host."""
+        """Return a fixed host for Klein, which needs one but builds no absolute URLs here: an odd Host cannot harm."""
         return b"localhost"
 
     def _refuse_body(self) -> None:

@@ -1,4 +1,4 @@
-"""Klein, whose whole answers say how long they are, and in whose paths every slash counts."""
+"""Klein, with a Content-Length for complete answers, and with paths in which every slash counts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from werkzeug.routing import PathConverter
 
 
 class AnyPath(PathConverter):
-    """What `<path:…>` stands for in a route: also a name that begins with a slash, as vLLM's do (`/models/qwen`)."""
+    """What `<path:…>` matches in a route: also a name that begins with a slash, as vLLM's do (`/models/qwen`)."""
 
     regex = ".+?"
     part_isolating = False
 
 
 class Routes(Klein):
-    """Klein leaves the length of what a route returns unsaid, so that it would come in chunks.
+    """Klein that sets Content-Length, and takes `//` in a path literally.
 
-    Very simple clients read none of these; and an answer to HEAD has the length that GET would have (RFC 9110 §9.3.2).
-    Nor does it find a path with two slashes in a row, as a model's name may make it.
+    Without a length, an answer would be chunked, which very simple clients cannot read, and an answer to HEAD would
+    lack the length that GET has (RFC 9110 §9.3.2).  And a model's name may lead to a path with two slashes in a row.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Routes(Klein):
         self.url_map.converters["path"] = AnyPath
 
     def execute_endpoint(self, endpoint: str, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call a route, and measure what it returns if that is all of the answer."""
+        """Call a route, and set Content-Length if it returns the complete answer."""
         answer = super().execute_endpoint(endpoint, request, *args, **kwargs)
         measured = partial(_measured, request)
         return answer.addCallback(measured) if isinstance(answer, Deferred) else measured(answer)

@@ -18,7 +18,7 @@ from llama_swap.web.patience import Patience
 from llama_swap.web.request import SwapRequest
 
 GIVE_BACK_AFTER = 1.0
-"""Seconds."""
+"""Seconds from the end of a slow reader until its memory is given back."""
 
 
 class SwapSite(Site):
@@ -51,13 +51,13 @@ class SwapSite(Site):
         self.access_log = AccessLog(self._clock) if config.log_requests else None
 
     def end_tunnels(self) -> None:
-        """Close every connection that has left HTTP, and whatever would do so from now on."""
+        """Close every connection that has left HTTP, and every one that does so from now on."""
         self.takes_tunnels = False
         for channel in tuple(self.tunnels):
             channel.hang_up()
 
     def give_memory_back(self) -> None:
-        """A slow reader has left.  Soon after, when others may have left with it, its memory is given back."""
+        """A slow reader has left.  Its memory is given back soon, together with that of others that leave now."""
         if self._giving_back is None or not self._giving_back.active():
             self._giving_back = self._clock.callLater(GIVE_BACK_AFTER, give_back)
 
@@ -65,17 +65,17 @@ class SwapSite(Site):
         """twisted.web's own access log is not used; see `AccessLog`."""
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Return what may be agreed on within TLS: HTTP/2 is not spoken here."""
+        """Return the protocols for ALPN: HTTP/1.1 only, no HTTP/2."""
         return [b"http/1.1"]
 
 
 def give_back() -> None:
-    """Return to the system, in a few milliseconds, what memory is free.
+    """Return free memory to the system, which takes a few milliseconds.
 
-    What slow readers have not taken lies in many pieces of some ten kilobytes.  The C library keeps the room of those
-    that are freed for the next ones, however long that takes.
+    What slow readers have not read is many pieces of some ten kilobytes.  Once they are freed, the C library keeps
+    their memory for later allocations, for any length of time.
     """
     import ctypes
 
-    with suppress(AttributeError, OSError):  # glibc has it; others do not, or need it less
+    with suppress(AttributeError, OSError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)

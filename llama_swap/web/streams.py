@@ -22,7 +22,7 @@ from llama_swap.web.pages import index
 
 MAX_STREAMS = 100
 HEARTBEAT = 15.0
-"""Seconds between the comments in an event stream that tell both ends that the other is still there."""
+"""Seconds between the comments in an event stream, which show both ends that the other is still there."""
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 
@@ -30,7 +30,7 @@ _Deliver = Callable[[Chunk], None]
 
 
 class LogRoutes:
-    """Serves what a broadcaster spreads.
+    """Serves the lines of a broadcaster.
 
     `known` resolves a model's id or alias to the id, or returns None.
     """
@@ -41,7 +41,7 @@ class LogRoutes:
         self._known = known
         self._open: set[_TextStream] = set()
         self._closed = False
-        # Chunks are numbered anew by each proxy: what a page has from the one before must not be mistaken.
+        # Each start of the proxy numbers chunks anew: a page's number from before a restart must not be used.
         self._epoch = token_hex(4)
 
     def add_to(self, app: Klein) -> None:
@@ -51,7 +51,7 @@ class LogRoutes:
             "/logs": self._logs,
             "/logs/sources": self._sources,
             "/logs/stream": self._text_stream,
-            "/logs/stream/": self._text_stream,  # where a client's choice of a source is empty
+            "/logs/stream/": self._text_stream,  # from clients whose choice of a source is empty
             "/logs/stream/<path:source>": self._text_stream,
             "/logs/streamSSE": self._event_stream,
             "/logs/streamSSE/<path:source>": self._event_stream,
@@ -88,7 +88,7 @@ class LogRoutes:
         return _EventStream(self._open, follow, self._broadcaster.sources, self._epoch, self._clock)
 
     def _follower(self, request: Request, name: str | None) -> Callable[[_Deliver], Subscription]:
-        """Return what subscribes to that which the request asks for; raise if it cannot be had."""
+        """Return a function that subscribes to what the request asks for; raise if there is no such source."""
         query = query_of(request)
         source = self._source(name)
         history = None if "no-history" in query else _wanted_bytes(query)
@@ -104,7 +104,7 @@ class LogRoutes:
             return name
         source = self._known(name)
         if source is None and name in self._broadcaster.sources():
-            source = name  # a model that is no longer configured, but was heard of
+            source = name  # a model that is no longer configured, but has lines
         if source is None:
             raise BadRequest("invalid logger. Use 'proxy', 'upstream' or a model's ID")
         return source
@@ -117,7 +117,7 @@ class LogRoutes:
 
 
 class _TextStream(Resource):
-    """One client that gets the lines as they are, for as long as it stays."""
+    """One client that gets the lines as plain text, as long as it stays."""
 
     isLeaf = True
     content_type = TEXT
@@ -148,8 +148,8 @@ class _TextStream(Resource):
         self.request.write(chunk.lines)
 
     def end(self) -> None:
-        """Take leave of the client."""
-        self.subscription.stopProducing()  # to end the answer is worth a line of the access log
+        """End the stream."""
+        self.subscription.stopProducing()  # first, since the end of the answer writes a line of the access log
         self.request.unregisterProducer()
         self.request.finish()
 
@@ -160,9 +160,9 @@ class _TextStream(Resource):
 
 
 class _EventStream(_TextStream):
-    """The same as server-sent events, whose data name the source; an event's id serves to go on after it.
+    """The same as server-sent events, whose data name the source; a client can resume after an event by its id.
 
-    Between them come events named `sources`, with all that there are: at the start, and when there are new ones.
+    Events named `sources` list all sources, at the start and when there are new ones.
     Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 

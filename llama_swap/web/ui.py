@@ -1,6 +1,6 @@
-"""The web interface's routes: one page under many paths, its files, and where browsers are led to it.
+"""The web interface's routes: one page under many paths, its files, and the redirects to it.
 
-They are led there by relative addresses, as all in the pages are: a web server before us may have us below a path.
+All redirects and links are relative: a web server in front of us may serve us below a path.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from llama_swap.web.pages import assets, index, version
 
 _FOR_EVER = b"max-age=31536000, immutable"
 _PAGES_OF_MODELS = "models/"
-"""Behind this comes the name of a model, in which there may be dots."""
+"""This is followed by a model's name, which may contain dots."""
 
 
 class UiRoutes:
-    """Serves the pages; what they show, they ask for at other routes."""
+    """Serves the pages; these get their data from other routes."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -37,37 +37,37 @@ class UiRoutes:
         app.route("/ui/assets/<wanted>/<name>", methods=["GET"])(self.asset)
 
     def home(self, request: Request) -> bytes:
-        """Send browsers to the pages."""
+        """Redirect browsers to the pages."""
         request.redirect(b"ui")
         return b""
 
     def upstreams(self, request: Request) -> bytes:
-        """Send browsers to the page that leads to the models' own servers; list these for whoever does not go there."""
+        """Redirect browsers to the page that links to the models' own servers; its body lists the links as well."""
         request.redirect(b"ui/models")
         request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
         return f"<!doctype html><title>llama-swap: models</title>\n<ul>\n{self._links()}</ul>\n".encode()
 
     def icon(self, request: Request) -> bytes:
-        """Give browsers something to show in a tab."""
+        """Serve the icon for browser tabs."""
         request.setHeader(b"Content-Type", b"image/svg+xml")
         request.setHeader(b"Cache-Control", b"max-age=86400")
         return _ICON
 
     def page(self, request: Request, name: str = "") -> bytes:
-        """Show a page.  Which there are is known to its scripts; what looks like a file is none of them."""
+        """Serve the page, whose scripts know which paths there are; a path that looks like a file is not found."""
         if "." in name and not name.startswith(_PAGES_OF_MODELS):
             raise NotFound(f"the web interface has no file {name!r}")
         return index(request.path, self._links()).answer(request)
 
     def asset(self, request: Request, wanted: str, name: str) -> bytes:
-        """Give a file that the page is made of; one `wanted` of another version, as it is now."""
+        """Serve a file of the page; if another version is `wanted`, the current one."""
         asset = assets().get(name)
         if asset is None:
             raise NotFound(f"the web interface has no file {name!r}")
         return asset.answer(request, _FOR_EVER if wanted == version() else b"no-cache")
 
     def _links(self) -> str:
-        """Return what a browser without scripts can do: visit the models' own servers."""
+        """Return links to the models' own servers, for browsers without scripts."""
         listed = sorted(model.id for model in self._router.config.models.values() if not model.unlisted)
         return "".join(f'<li><a href="/upstream/{quote(id_)}/">{escape(id_)}</a></li>\n' for id_ in listed)
 
