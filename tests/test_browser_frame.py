@@ -196,6 +196,15 @@ class LoadTests(UiCase):
             self.browser.click("#unload-all")
             self.wait_for_state("slow-0", "stopped")
 
+    def test_leaves_late(self) -> None:
+        """A load that fails is told also if a part of the model's server stays for a while."""
+        bad = fake_model("b", "--load-delay 9 --exit-after 1 --fork-grandchild", unloadTimeout=1)
+        with self.opened("models", {"models": {"bad": bad}}):
+            self.wait_for_state("bad", "stopped")
+            self.browser.click(BUTTON.format(1))
+            self.wait_for_state("bad", "stopping")
+            self.browser.wait_for("document.querySelector('#notice-text').innerText.includes('bad was not loaded')")
+
     def test_waiting_for_another(self) -> None:
         """A load that waits for a busy model can be given up, and is asked for once only."""
         models = {"a": fake_model("a"), "busy": fake_model("b", "--stream 9999@20")}

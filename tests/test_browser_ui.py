@@ -136,6 +136,8 @@ class ModelTests(UiCase):
             self.open("models/none")
             self.browser.wait_for("document.querySelector('#state').textContent === 'There is no such model.'")
             self.assertEqual(self.browser.run("return document.querySelector('#own-lines').offsetHeight"), 0)
+        with self.opened("models/none", {"models": {}}):
+            self.browser.wait_for("document.querySelector('#state').textContent === 'There is no such model.'")
 
     def test_first_slash(self) -> None:
         """A model whose name begins with a slash, as vLLM's do, is reached from the list, loaded, watched, unloaded."""

@@ -121,6 +121,13 @@ class UiTests(SynchronousTestCase):
             self.assertNotEqual(plain["ETag"], packed["ETag"])
             self.assertEqual((packed["Content-Encoding"], gzip.decompress(packed.body)), ("gzip", plain.body))
         self.assertEqual(self.ask("/ui/models")["Cache-Control"], "no-cache")
+        for accepted, coding in (
+            ("gzip;q=0.5", "gzip"),
+            ("br, GZIP", "gzip"),
+            ("gzip; q=0, br", None),
+            ("gzip;q=0.0", None),
+        ):
+            self.assertEqual(self.ask("/ui/models", Accept_Encoding=accepted)["Content-Encoding"], coding, accepted)
 
     def test_files_are_whole(self) -> None:
         """What a file names is there, and each file is named somewhere."""

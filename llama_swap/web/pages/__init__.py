@@ -7,6 +7,7 @@ a browser asks for all files at once, gets them compressed, and keeps them for a
 from __future__ import annotations
 
 import gzip
+import re
 from functools import cache, lru_cache
 from hashlib import sha256
 
@@ -18,6 +19,10 @@ _TYPES = {
     "css": b"text/css; charset=utf-8",
     "js": b"text/javascript; charset=utf-8",
 }
+
+
+_GZIP = re.compile(rb"(?i)\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
+"""In an `Accept-Encoding`: gzip, unless its weight is none (RFC 9110, 12.5.3)."""
 
 
 @frozen
@@ -33,7 +38,7 @@ class Asset:
         request.setHeader(b"Cache-Control", cache_control)
         request.responseHeaders.addRawHeader(b"Vary", b"Accept-Encoding")
         content = self.content
-        if b"gzip" in (request.getHeader(b"Accept-Encoding") or b""):
+        if _GZIP.search(request.getHeader(b"Accept-Encoding") or b""):
             request.setHeader(b"Content-Encoding", b"gzip")
             content = _compressed(content)
         return b"" if request.setETag(f'"{_digest(content)}"'.encode()) is CACHED else content

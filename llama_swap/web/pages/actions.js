@@ -73,7 +73,7 @@ listen((kinds) => {
   }
   for (const key of starting) {
     const { state, failure } = models.get(key) ?? {};
-    if (state === "starting") continue;
+    if (state === "starting" || state === "stopping") continue; // what failed may take its time to leave
     starting.delete(key);
     if (state === "stopped" && failure) complain(`${key} was not loaded: ${failure.message}`);
   }

@@ -24,7 +24,7 @@ export function open(place, key) {
   function begin() {
     const model = models.get(key);
     if (!model) {
-      if (now.connection === "live" && models.size) setText(part("state"), "There is no such model.");
+      if (now.modelsKnown) setText(part("state"), "There is no such model.");
       return;
     }
     const actions = actionsOf(model);
