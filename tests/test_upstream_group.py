@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.upstream.group import holders_of
+from llama_swap.upstream.group import ProcessGroup, holders_of
+
+
+class StrayTests(SynchronousTestCase):
+    """`ProcessGroup.strays`."""
+
+    def test_without_the_load(self) -> None:
+        """They are found also where /proc shows nothing but processes."""
+        stray = Popen(["/bin/sleep", "1000"], env={"MARK": "7"})
+        self.addCleanup(stray.wait)
+        self.addCleanup(stray.kill)
+        read_bytes = Path.read_bytes
+
+        def read(path: Path) -> bytes:
+            if path == Path("/proc/loadavg"):
+                raise FileNotFoundError
+            return read_bytes(path)
+
+        self.patch(Path, "read_bytes", read)
+        self.assertEqual(ProcessGroup(b"MARK=7", leader=stray.pid - 1).strays(), {stray.pid})
 
 
 class HoldersTests(SynchronousTestCase):

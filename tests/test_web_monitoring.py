@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import __version__
@@ -222,20 +223,28 @@ class HardwareTests(MonitoringCase):
         self.assertEqual(latest["number"], 999)
 
     def test_trouble(self) -> None:
-        """A look that fails is tried again."""
+        """A look that fails is tried again, and told once for as long as it fails in the same way."""
         looks: list[float] = []
+        told: list[str] = []
+        observer: Any = lambda event: told.append(event["reason"]) if "reason" in event else None  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
         def broken(now: float) -> Sample:
             looks.append(now)
+            if now == 15:
+                return sample(now)
             raise OSError("no")
 
         watch = HardwareWatch(self.clock, Inline(), broken, self.clock.seconds)
         watch.follow(5.0)
         watch.startService()
+        self.clock.pump([5] * 2)
+        assert watch.history is not None
+        self.assertIsNone(watch.history.latest)
         self.clock.pump([5] * 3)
         watch.stopService()
-        assert watch.history is not None
-        self.assertEqual((looks, watch.history.latest), ([5, 10, 15], None))
+        self.assertEqual((looks, told), ([5, 10, 15, 20, 25], ["no", "no"]))
 
     def test_reload(self) -> None:
         """It can be looked more often, or never, from now on; what was seen stays, unless nobody wants it."""

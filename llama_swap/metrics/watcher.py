@@ -37,6 +37,7 @@ class HardwareWatch(Service):
         self._time_of_day = time_of_day
         self._every: float | None = None
         self._looking: LoopingCall | None = None
+        self._problem = ""
 
     def follow(self, every: float | None) -> None:
         """Look every so many seconds from now on; None: never."""
@@ -76,7 +77,14 @@ class HardwareWatch(Service):
 
     def _sample(self, history: History) -> Deferred[None]:
         now = self._time_of_day()
-        return self._offload(lambda: self._look(now)).addCallbacks(history.add, self._failed)
+        return self._offload(lambda: self._look(now)).addCallbacks(self._seen, self._failed, (history,))
+
+    def _seen(self, sample: Sample, history: History) -> None:
+        self._problem = ""
+        history.add(sample)
 
     def _failed(self, failure: Failure) -> None:
-        self._log.warn("cannot look at the hardware: {reason}", reason=failure.getErrorMessage())
+        problem = failure.getErrorMessage()
+        if problem != self._problem:  # what lasts is told once
+            self._log.warn("cannot look at the hardware: {reason}", reason=problem)
+        self._problem = problem

@@ -106,8 +106,12 @@ def _pids_after(pid: int) -> Iterable[int]:
     """Return the processes that may have started after `pid`, which are few where there are many.
 
     Numbers are given in turn, and the last one stands in /proc/loadavg; if that is lower, they have begun anew.
+    With systemd's `ProcSubset=pid` there is no such file.
     """
-    last = int(Path("/proc/loadavg").read_bytes().split()[-1])
+    try:
+        last = int(Path("/proc/loadavg").read_bytes().split()[-1])
+    except FileNotFoundError:
+        return _all_pids()
     return _all_pids() if last < pid else [later for later in _all_pids() if later > pid]
 
 
