@@ -144,6 +144,7 @@ class FileTests(NeedsTestCase):
             "env chroot /x server -m /models/x.gguf",
             "env nix-shell --run 'server -m /no/x.gguf'",
             "env autossh x server -m /models/x.gguf",
+            "env sudo -u them server -m /home/them/x.gguf",
             "env -C /m server -m x.gguf",
             "env --chdir=/m server -m ./x.gguf",
             "env flock /x -c '/bin/server -m /no/x.gguf'",

@@ -21,8 +21,9 @@ _CONTAINERS: Final = frozenset(
     {"docker", "docker-compose", "podman", "podman-compose", "nerdctl", "kubectl", "oc", "lxc", "incus", "apptainer"}
     | {"singularity", "distrobox", "toolbox", "systemd-nspawn", "flatpak", "bwrap", "chroot", "ssh", "autossh"}
 )
-_ELSEWHERE: Final = SHELLS | _CONTAINERS | {"nix-shell"}
-"""What stands behind them names files of a container or another machine, or is not for us to read."""
+_OTHER_USERS: Final = frozenset({"sudo", "doas", "su", "runuser", "pkexec", "run0", "setpriv", "gosu"})
+_ELSEWHERE: Final = SHELLS | _CONTAINERS | _OTHER_USERS | {"nix-shell"}
+"""What stands behind them names files of a container, another machine or another user, or is not for us to read."""
 _MODEL_FILE: Final = ".gguf"
 _FILE_OPTIONS: Final = frozenset(
     {"-m", "--model", "-mm", "--mmproj", "-md", "--model-draft", "-mv", "--model-vocoder", "--chat-template-file"}
