@@ -14,6 +14,9 @@ from tests.support_processes import wait_until
 from tests.test_blackbox_reload import reload
 
 ATTACK = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
+SAID = """window.said = null;
+import(new URL('said.js', document.querySelector('script').src))
+    .then(({ saidIn }) => window.said = saidIn(arguments[0]))"""
 PAGES = ("models", "models/a", "activity", "logs", "playground", "performance", "hardware", "settings", "nonsense")
 SOMETHING = "document.querySelector('#page :is(tbody tr, .row, option, figure path, dd)')"
 
@@ -274,6 +277,20 @@ class PageTests(UiCase):
             self.browser.click("#chat-model option[value=any]")
             self.browser.type("#question", "Hello\ue007")
             self.browser.wait_for("document.querySelector('.assistant .said')?.textContent.includes('word2')")
+
+    def test_what_is_said(self) -> None:
+        """The text of an event is found in every shape that APIs give it."""
+        with self.opened("playground", {"models": {}}):
+            for event in (
+                {"choices": [{"delta": {"role": "assistant", "content": "x"}}]},
+                {"choices": [{"delta": {"content": [{"type": "thinking"}, {"type": "text", "text": "x"}]}}]},
+                {"choices": [{"delta": None, "text": "x"}]},
+                {"type": "response.output_text.delta", "delta": "x"},
+                {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}},
+            ):
+                self.browser.run(SAID, event)
+                self.browser.wait_for("window.said")
+                self.assertEqual(self.browser.run("return window.said"), {"content": "x", "reasoning": ""}, event)
 
     def test_playground_fails(self) -> None:
         """Why there is no answer is said, and the question is there to be asked again."""

@@ -7,9 +7,14 @@ export function saidIn({ type = "", choices, delta }) {
   if (typeof delta === "string") return { content: type.endsWith("output_text.delta") ? delta : "", reasoning: "" };
   const said = choices?.[0]?.delta ?? delta ?? {};
   return {
-    content: said.content ?? said.text ?? choices?.[0]?.text ?? "",
+    content: plain(said.content) ?? said.text ?? choices?.[0]?.text ?? "",
     reasoning: said.reasoning_content ?? said.reasoning ?? said.thinking ?? "",
   };
+}
+
+/** Return the text of a list of parts, as Mistral's models have it, and anything else as it is. */
+function plain(content) {
+  return Array.isArray(content) ? content.map((part) => part?.text ?? "").join("") : content;
 }
 
 /** Return the same of a whole stream; what is no event of such an API says nothing. */
