@@ -13,10 +13,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.web import site
-from llama_swap.web.channel import HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, OF_BODY_AT_ONCE, PIPELINED, STALL_TIMEOUT
+from llama_swap.web.channel import HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, LONG, OF_BODY_AT_ONCE, PIPELINED, STALL_TIMEOUT
 from llama_swap.web.heads import HEAD_LIMIT
 from llama_swap.web.patience import LEAST
-from llama_swap.web.request import body_of
+from llama_swap.web.request import SwapRequest, body_of
 from llama_swap.web.site import GIVE_BACK_AFTER
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, read_answer
@@ -107,6 +107,28 @@ class ReadingTests(ChannelTestCase):
             self.client.send(body[5:])
             self.assertEqual(wire.bufferSize, FileDescriptor.bufferSize)
         self.assertEqual(self.root.bodies, [BODY, BODY])
+        self.end()
+
+    def test_parts_that_take_long(self) -> None:
+        """A body that takes long to be checked is read in parts of the usual size: others have their turn between."""
+        wire, check = self.client.wire, SwapRequest.handleContentChunk
+        seconds = LONG
+
+        def slowly(request: SwapRequest, data: bytes) -> None:
+            check(request, data)
+            self.clock.advance(seconds * len(data) / OF_BODY_AT_ONCE)
+
+        self.patch(SwapRequest, "handleContentChunk", slowly)
+        self.client.send(request(b"Content-Length: 14", line=b"POST /now HTTP/1.1") + BODY[:5])
+        self.assertEqual(wire.bufferSize, FileDescriptor.bufferSize)
+        seconds = LONG / 2
+        self.client.send(BODY[5:10])
+        self.assertEqual(wire.bufferSize, OF_BODY_AT_ONCE)
+        seconds = LONG * 2
+        self.client.send(BODY[10:13])
+        self.assertEqual(wire.bufferSize, FileDescriptor.bufferSize)
+        self.client.send(BODY[13:])
+        self.assertEqual(self.root.bodies, [BODY])
         self.end()
 
     def test_close(self) -> None:

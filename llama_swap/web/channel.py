@@ -34,10 +34,10 @@ LINGER = 5
 """Seconds for which a refused client may be silent before its connection is closed."""
 DISCARDED = 256 * 1024 * 1024
 """The most bytes of a refused request that are read and dropped before that."""
-AT_ONCE = 64 * 1024
-"""The most bytes that are read at a time; Twisted's default."""
-OF_BODY_AT_ONCE = 256 * 1024
-"""The same for a body that did not come with its head: fewer reads."""
+AT_ONCE, OF_BODY_AT_ONCE = 64 * 1024, 256 * 1024
+"""The most bytes that are read at a time: Twisted's default, and for a body that did not come with its head."""
+LONG = 0.005
+"""Seconds after which others must have their turn.  A body that takes longer to check is read by `AT_ONCE`."""
 PIPELINED = 16 * 1024
 """The most bytes of further requests that a client may send while one is being answered (pipelining)."""
 
@@ -237,15 +237,13 @@ class SwapChannel(HTTPChannel):
             judge_unfinished(self._unread)
             return False
         head = parse_request_head(self._unread[:end])
-        self._searched = 0
-        self._unread = self._unread[end:]
+        self._searched, self._unread = 0, self._unread[end:]
         self._begin(head)
         return True
 
     def _begin(self, head: RequestHead) -> None:
         """Begin a request with its head; answer it if it has no body."""
-        self._head = head
-        self.persistent = head.keeps_open
+        self._head, self.persistent = head, head.keeps_open
         request: Any = self.requestFactory(self)
         self.requests.append(request)
         request.begin(head)
@@ -262,6 +260,7 @@ class SwapChannel(HTTPChannel):
 
     def _read_body(self, body: ChunkedBody | SizedBody) -> bool:
         data, self._unread = self._unread, b""
+        began = self.site.patience.clock.seconds()
         try:
             payload = body.feed(data)
         except MalformedChunks as error:
@@ -272,19 +271,18 @@ class SwapChannel(HTTPChannel):
             return False
         if not body.ended:
             self._deadline.allow(IDLE_TIMEOUT)
-            self.transport.bufferSize = OF_BODY_AT_ONCE  # has no effect with TLS
+            is_slow = (self.site.patience.clock.seconds() - began) * OF_BODY_AT_ONCE >= LONG * len(data)
+            self.transport.bufferSize = AT_ONCE if is_slow else OF_BODY_AT_ONCE  # within TLS, this changes nothing
             return False
         self.transport.bufferSize = AT_ONCE
-        self._body = None
-        self._unread = body.surplus
+        self._body, self._unread = None, body.surplus
         self._answer()
         return True
 
     def _answer(self) -> None:
         self._answering = True
         self._deadline.allow(None)
-        head = self._head
-        self.requests[0].requestReceived(head.method, head.target, head.version)
+        self.requests[0].requestReceived(self._head.method, self._head.target, self._head.version)
 
     def _discard(self, data: bytes) -> None:
         assert self._left_to_discard is not None
