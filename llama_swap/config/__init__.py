@@ -1,1 +1,1 @@
-"""The configuration file, from text to values."""
+"""Reads the configuration file: from YAML text to checked values."""

@@ -1,4 +1,4 @@
-"""Kinds of values that say who may come in."""
+"""Kinds of values that control access: API keys, origins and hosts.  See `llama_swap.config.kinds`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
 
 @frozen
 class Secrets:
-    """A list of keys, which no message and no rendering shows."""
+    """A list of API keys, which neither messages nor the rendered configuration show."""
 
     default: tuple[str, ...] = ()
 
@@ -40,7 +40,7 @@ class Secrets:
 
 @frozen
 class Secret:
-    """One key, or none."""
+    """One API key, or none; masked as in `Secrets`."""
 
     default: str | None = None
 
@@ -58,7 +58,7 @@ class Secret:
 
 
 def _wrong_key(item: Node) -> str | None:
-    """Return what is wrong with a key, if anything."""
+    """Return what is wrong with an API key, if anything."""
     if not isinstance(item, Scalar):
         return f"must be a key, not {item.summary}"
     if item.is_null or not item.text:
@@ -71,14 +71,14 @@ def _wrong_key(item: Node) -> str | None:
 
 
 def judge_keys(written: Node, expanded: Node, found: Findings) -> None:
-    """Refuse `apiKeys` that are null only once macros and variables are filled in: nobody meant to ask for no key."""
+    """Refuse `apiKeys` that become null when macros and variables are filled in: that would open the proxy to all."""
     if expanded.is_null and isinstance(written, Scalar) and (written.is_filled or not written.is_null):
         found.error(written, "nothing is left of it once it is filled in; write a list of keys, or leave it out")
 
 
 @frozen
 class Origins(Several):
-    """A list of the origins of web pages, as browsers write them: in lower case, and without a default port."""
+    """A list of web origins, normalized as browsers send them: in lower case, without the default port."""
 
     default: tuple[str, ...] = ()
 
@@ -103,7 +103,7 @@ class Hosts(Several):
 
 
 def judge_cors(cors: CorsConfig, node: Node, found: Findings) -> None:
-    """Find what is unsafe in `security.cors`; `node` is the section `security`."""
+    """Report what is unsafe in `security.cors`; `node` is the section `security`."""
     if "*" not in cors.allowed_origins:
         return
     for name, value in (

@@ -1,7 +1,7 @@
-"""From the `models` section to `ModelConfig` values.
+"""Turns the `models` section into `ModelConfig` values.
 
-Two passes, because ports are given out in between: the first sees which models ask for `${PORT}` and
-which ports are fixed, the second reads every key with the ports known.
+Two passes, because ports are assigned in between: the first finds the models that use `${PORT}` and the ports that are
+fixed, the second reads every key with the ports known.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 from llama_swap.net.loopback import leads_to_this_machine
 
 COMFYUI_REQUESTS: Final = 999
-"""The least `concurrencyLimit` with which the pages of ComfyUI work."""
+"""The lowest `concurrencyLimit` at which the pages of ComfyUI work."""
 _PORT = "${PORT}"
 _KEYS: Final = frozenset(key.name for key in MODEL)
 
 
 @frozen
 class _Draft:
-    """A model before ports are known: `${PORT}` still stands in its texts."""
+    """A model before ports are known: its texts still contain `${PORT}`."""
 
     id: str
     node: MapNode
     scope: Scope
     """With the model's macros, but without a port."""
     written: Scalar | None
-    """`cmd` as the file has it; None where it has none that can be used."""
+    """`cmd` as written in the file; None if it is absent or not text."""
     cmd: str
     proxy: Scalar | None
     wants_port: bool
 
     @property
     def fixed_port(self) -> int | None:
-        """The port that the file itself gives to the model's server."""
+        """The port that the file fixes for the model's server, so that `${PORT}` must not take it."""
         if self.proxy is not None:
             return port_of(self.proxy.text)
         try:
@@ -55,7 +55,7 @@ class _Draft:
 
 
 def indented(section: MapNode, found: Findings) -> MapNode:
-    """Return the models; keys of a model that stand among them are errors, and read as those of the model above."""
+    """Return the section with keys that are not indented enough moved into the model above; each is an error."""
     entries: dict[str, Node] = {}
     for name, node in section.entries.items():
         above = next(reversed(entries), None)
@@ -70,7 +70,7 @@ def indented(section: MapNode, found: Findings) -> MapNode:
 
 
 def _is_key(name: str, node: Node) -> bool:
-    """Whether what stands among the models cannot be one, but a key of one."""
+    """Whether an entry of `models` is not a model, but a key that belongs in one."""
     is_model = isinstance(node, MapNode) and not {"cmd", "proxy"}.isdisjoint(node.entries)
     return name in _KEYS and not node.is_null and not is_model
 
@@ -85,9 +85,9 @@ def _with(model: Node, name: str, node: Node) -> Node:
 def read_models(
     section: MapNode, top: Mapping[str, Any], scope: Scope, ports: Mapping[str, int]
 ) -> dict[str, ModelConfig]:
-    """Return the models by id; what is wrong with them goes to the findings of `scope`.
+    """Return the models by id; problems go to the findings of `scope`.
 
-    `top` holds the values of the top-level keys, which models fall back to; `ports` what `${PORT}` was before, by id.
+    `top` has the values of the top-level keys, which models fall back to; `ports` the former `${PORT}` of each id.
     """
     drafts = [draft for name, node in section.entries.items() if (draft := _draft(name, node, scope)) is not None]
     taken = {port for draft in drafts if (port := draft.fixed_port)}
@@ -96,7 +96,7 @@ def read_models(
 
 
 def read_aliases(section: MapNode, models: Mapping[str, ModelConfig], found: Findings) -> dict[str, str]:
-    """Return the id for every name of a model, ids included; a name with two meanings is an error."""
+    """Return the id for every id and alias; a name with two meanings is an error."""
     ids = {name: name for name in section.entries}
     owners = dict(ids)
     for model in models.values():
@@ -150,16 +150,16 @@ def _text(node: MapNode, key: str, found: Findings) -> Scalar | None:
 
 
 def _names_port(env: Node | None, scope: Scope) -> bool:
-    """Whether the command learns its port from a variable, such as LLAMA_ARG_PORT."""
+    """Whether the server gets its port from an environment variable, such as LLAMA_ARG_PORT."""
     scope, items = scope.leaving_unknown(), env.items if isinstance(env, ListNode) else []
     return any(_PORT in scope.text(item).text for item in items if isinstance(item, Scalar))
 
 
 def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelConfig:
-    """Return the model; where an error was found, it is good for nothing but finding more of them."""
+    """Return the model; after an error it only serves to find further errors."""
     found = draft.scope.found
     scope = draft.scope if port is None else draft.scope.giving(PORT=str(port))
-    env = draft.node.entries.get("env")  # where ${NAME} is often meant for a shell, which never sees it
+    env = draft.node.entries.get("env")  # here ${NAME} is often meant for a shell, although none runs
     values = read_keys(
         draft.node, MODEL, lambda node: (scope.leaving_unknown() if node is env else scope).expand(node), found, AT_TOP
     )
@@ -170,28 +170,28 @@ def _finished(draft: _Draft, port: int | None, top: Mapping[str, Any]) -> ModelC
     values["cmd"], values["proxy"] = cmd, _proxy(draft, port, cmd)
     values["cmd_stop"] = _stop_command(draft, scope.giving(PID=PID))
     values["filters"] = filters = read_filters(values["filters"], scope)
-    if filters is not None:  # names with parameters of their own are names
+    if filters is not None:  # the names in setParamsByID become aliases
         others = (name for name in filters.set_params_by_id if name != draft.id)
         values["aliases"] = tuple(dict.fromkeys((*values["aliases"], *others)))
     if values["send_loading_state"] is None:
         values["send_loading_state"] = top["send_loading_state"]
     values["ttl"] = top["global_ttl"] if values["ttl"] < 0 else values["ttl"]
     values["unload_timeout"] = values["unload_timeout"] or top["unload_timeout"]
-    if draft.id == COMFYUI_MODEL:  # each open page asks for much at a time, and keeps a WebSocket open
+    if draft.id == COMFYUI_MODEL:  # each open page sends many requests at a time, and keeps a WebSocket open
         values["concurrency_limit"] = max(values["concurrency_limit"], COMFYUI_REQUESTS)
         values["compat"] = Compat(ignore_websockets=True)
     return ModelConfig(id=draft.id, port=port, **values)
 
 
 def _command(draft: _Draft, port: int | None) -> tuple[str, ...]:
-    """Return the argument vector; () where there is none, which only a model with a `proxy` of its own can do with."""
+    """Return the argument vector; () if there is none, which is an error unless the model has a `proxy`."""
     found, written = draft.scope.found, draft.written
     if written is not None and draft.cmd.strip():
         return read_command(written, draft.cmd.replace(_PORT, str(port)), found)
     if written is not None:
         message = "is empty; write what starts the model's server"
     elif "cmd" in draft.node.entries:
-        return ()  # not even text, which has been told
+        return ()  # it is not text, which `_text` has reported
     elif alike := next((key for key in draft.node.entries if meant(key, MODEL) == "cmd"), None):
         message = f"has no `cmd`; rename `{alike}` to it"
     else:
@@ -212,7 +212,7 @@ def _stop_command(draft: _Draft, scope: Scope) -> tuple[str, ...]:
 
 
 def _proxy(draft: _Draft, port: int | None, cmd: tuple[str, ...]) -> str:
-    """Return the base URL of the model's server; "" where there is none that can be used."""
+    """Return the base URL of the model's server; "" after an error."""
     found = draft.scope.found
     if draft.proxy is None:
         port = _port_in_command(draft, cmd) if port is None else port
@@ -244,7 +244,7 @@ def _port_in_command(draft: _Draft, cmd: tuple[str, ...]) -> int | None:
 
 
 def _compare_ports(draft: _Draft, written: Scalar, url: str, cmd: tuple[str, ...]) -> None:
-    """Warn where the command's port is not the proxy's, unless the command may map one to the other."""
+    """Warn if the command's port differs from that of `proxy`, unless it mentions the latter: it may map ports."""
     (host, there), here = address_of(url), port_option(cmd)
     if not leads_to_this_machine(host) or there == here or _mentions(draft, str(there)):
         return
@@ -258,7 +258,7 @@ def _compare_ports(draft: _Draft, written: Scalar, url: str, cmd: tuple[str, ...
 
 
 def _mentions(draft: _Draft, number: str) -> bool:
-    """Whether the command, or a variable that it is given, has this number."""
+    """Whether the command, or a variable in its `env`, contains this number."""
     env = draft.node.entries.get("env")
     items = env.items if isinstance(env, ListNode) else []
     texts = [draft.cmd, *(item.text for item in items if isinstance(item, Scalar))]

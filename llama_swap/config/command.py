@@ -1,8 +1,8 @@
-r"""From the text of `cmd` to an argument vector, without a shell.
+r"""Splits the text of `cmd` into an argument vector, without a shell.
 
-The rules, in this order: a line that begins with `#` is a comment, a `\` at the end of a line joins it
-with the next, even if blanks follow it, and the rest is split as POSIX shells split words. Variables, globs,
-pipes and redirections mean nothing here.
+The rules, in this order: a line that begins with `#` is a comment; a `\` at the end of a line, even before trailing
+blanks, joins it with the next; the rest is split into words as in a POSIX shell.  Variables, globs, pipes and
+redirections have no meaning here.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from llama_swap.config.macros import is_comment
 from llama_swap.config.shell import wishes
 from llama_swap.config.tree import Findings, Scalar
 
-_WORD = re.compile(r"[^ \t\r\n]+")  # str.split would take more as blanks
+_WORD = re.compile(r"[^ \t\r\n]+")  # str.split would also split at Unicode's blanks
 _PIECE = re.compile(
     r"""(?P<blanks>[ \t\r\n]+)|(?P<plain>[^ \t\r\n\\'"]+)|\\(?P<escaped>.)"""
     r"""|'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)\"""",
     re.DOTALL,
 )
 _ESCAPED = re.compile(r"""\\([$`"\\])""")
-"""What a `\\` takes its meaning from within double quotes (POSIX 2.2.3)."""
+"""The characters that a `\\` escapes within double quotes (POSIX Shell Command Language, 2.2.3)."""
 _CONTINUED = re.compile(r"\\[ \t]*\n|(?<!\\)\\[ \t]*\Z")
 _MISSPELT_PORT = re.compile(r"\$PORT\b|(?<!\$)\{PORT\}")
 _TYPOGRAPHIC = {"\u2013": "dash", "\u2014": "dash", "\u2212": "minus sign", "\u201c": "quote", "\u2018": "quote"}
-"""What web pages and word processors make of `-`, `--` and quotes, none of which means anything to a program."""
+"""What web pages and word processors turn `-`, `--` and quotes into; programs do not understand it."""
 _BLANK = re.compile(r"\s")
 _BARE_HASH = re.compile(r"(?<!\S)#(?!\S)")
 _PORT_OPTION = re.compile(r"(?:^|\s)--port[=\s]+([0-9]{1,5})(?!\S)")
 
 
 def without_comments(text: str) -> str:
-    """Return the lines that are no comments."""
+    """Return `text` without the lines that are comments."""
     if "#" not in text:
         return text
     return "\n".join(line for line in text.split("\n") if not is_comment(line))
@@ -42,7 +42,7 @@ def split(text: str) -> list[str]:
     """Return the words of `text`; raises ValueError for an unclosed quote."""
     text = _CONTINUED.sub(" ", without_comments(text))
     if not any(quote in text for quote in "\\'\""):
-        return _WORD.findall(text)  # most commands; faster by far
+        return _WORD.findall(text)  # most commands, and much faster
     return _unquoted(text)
 
 
@@ -65,7 +65,7 @@ def _unquoted(text: str) -> list[str]:
 
 
 def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]:
-    """Return the argument vector of a `cmd` whose macros are expanded to `text`, which has words."""
+    """Return the argument vector of `text`, which is `written` with its macros expanded, and not blank; () on error."""
     warn_misspelt_port(written, found)
     try:
         words = split(text)
@@ -87,13 +87,13 @@ def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]
 
 
 def _doubts(words: Sequence[str], text: str) -> Iterator[str]:
-    """Yield what is most likely not meant as it is written in `text`."""
+    """Yield a warning for each thing in `text` that is most likely a mistake."""
     for word in words:
         if word.startswith(" -"):
             yield f"the argument {word!r} begins with a blank: lines of a `>` block end without \\, those of `|` may"
             break
     for word in words:
-        if word[:1] in _TYPOGRAPHIC and not _BLANK.search(word):  # else somebody has put real quotes around prose
+        if word[:1] in _TYPOGRAPHIC and not _BLANK.search(word):  # with a blank, it is prose within proper quotes
             yield f"the argument {word!r} begins with a {_TYPOGRAPHIC[word[0]]}; type plain - and quotes"
             break
     if "#" in words and _BARE_HASH.search(text):
@@ -101,7 +101,7 @@ def _doubts(words: Sequence[str], text: str) -> Iterator[str]:
 
 
 def warn_misspelt_port(written: Scalar, found: Findings) -> None:
-    """Warn about `$PORT` and `{PORT}`, which are passed on as they are."""
+    """Warn about `$PORT` and `{PORT}`, which are not expanded."""
     if misspelt := _MISSPELT_PORT.search(without_comments(written.text)):
         found.warn(written, f"{misspelt[0]} is passed on as it is; write ${{PORT}} for the model's port")
 
@@ -113,7 +113,7 @@ def port_option(words: Sequence[str]) -> int | None:
 
 
 def _unclosed_quote(text: str) -> tuple[str, int]:
-    """Return the quote that is open at the end of `text`, "" for none, and its line from 0."""
+    """Return the quote that is still open at the end of `text` ("": none), and its line, counted from 0."""
     quote, opened, escaped = "", 0, False
     for number, line in enumerate(text.split("\n")):
         for character in "" if is_comment(line) else f"{line}\n":

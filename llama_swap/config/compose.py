@@ -1,7 +1,7 @@
-"""From YAML text to `tree` nodes.
+"""Composes `tree` nodes from YAML text.
 
-PyYAML's parser does the reading; its composer is not used, because it refuses repeated anchors, says
-nothing about equal keys, and recurses in C as deep as a file nests.
+The events come from PyYAML's parser; its composer is not used, because it refuses repeated anchors, accepts duplicate
+keys silently, and recurses in C as deep as a file nests.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 from llama_swap.errors import ConfigError
 
 MAX_NODES: Final = 100_000
-"""With aliases and merge keys written out.  1,000 models have about 20,000, a merge bomb has millions."""
+"""The limit with aliases and merge keys expanded.  1,000 models have about 20,000 nodes, a merge bomb millions."""
 MAX_DEPTH: Final = 50
-"""Of lists and mappings in each other; honest files have about 6."""
+"""The limit for nested lists and mappings; real files have about 6 levels."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
 _TYPED = frozenset(_CORE + name for name in ("int", "float", "bool", "null", "merge"))
 _TAGS = _TYPED | {None, "!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"}
-_HALF = re.compile(r"[\ud800-\udfff]")  # an escape can say it, but UTF-8 cannot, nor can what we write
+_HALF = re.compile(r"[\ud800-\udfff]")  # a lone surrogate: YAML can escape it, UTF-8 cannot encode it
 _LAYOUT = "check the indentation, and that quotes and brackets are closed"
 _BRACKETS = "; close the bracket, and quote values such as ${name} within brackets"
 _COLON = "; write `key: value`, with a blank behind the colon"
@@ -39,14 +39,15 @@ _HINTS = {
     "unexpected end of stream": "a quote is not closed",
     "unknown escape character": "write a \\ in single quotes, or without quotes",
 }
-"""Parts of the parser's messages, which name a symptom, and the cure."""
+"""What to do about a syntax error, by a part of the parser's message."""
 
 
 def compose(text: str, environ: Mapping[str, str], found: Findings) -> Node | None:
-    """Return the root of the first document, or None where there is none.
+    """Return the root of the first document, or None if there is none.
 
-    `${env.NAME}` is replaced by the variables of `environ`.  Duplicate keys, foreign tags and unset variables
-    go to `found`; a file that cannot be read to its end raises ConfigError.
+    `${env.NAME}` is replaced from `environ`.  Duplicate keys, foreign tags and unset variables go to `found`.
+
+    @raise ConfigError: the text cannot be read to its end, since it is not YAML or exceeds a limit.
     """
     text = mark_environment(text)
     try:
@@ -59,7 +60,7 @@ def compose(text: str, environ: Mapping[str, str], found: Findings) -> Node | No
 
 
 def _broken(error: Any, text: str, found: Findings) -> ConfigError:
-    """Say what the parser could not read, where it noticed, or where a bracket, a quote or a word was begun."""
+    """Return the parser's error with a hint, at the line where an unclosed bracket or quote was opened, if any."""
     noticed, began = error.problem_mark or error.context_mark, error.context_mark
     problem = str(error.problem or error.context)
     hint = next((f"; {hint}" for known, hint in _HINTS.items() if known in problem), "")

@@ -1,4 +1,4 @@
-"""How much there is in a configuration, in a few words."""
+"""Summarizes a configuration in a few words, for log lines: `2 models, 1 peer`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from llama_swap.config.model import Config
 
 
 def contents(config: Config) -> str:
-    """Return what there is of each kind."""
+    """Return the number of models, profiles, groups, selectors and peers as text."""
     numbers = counted(
         model=len(config.models),
         profile=len(config.profiles) + len(config.pin_profiles),
@@ -18,5 +18,5 @@ def contents(config: Config) -> str:
 
 
 def counted(**numbers: int) -> str:
-    """Return how many there are of what, without that of which there is none: `2 models, 1 peer`."""
+    """Return the numbers with their nouns, zeros left out: `2 models, 1 peer`."""
     return ", ".join(f"{number} {what}{'s' * (number > 1)}" for what, number in numbers.items() if number)

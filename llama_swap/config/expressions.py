@@ -4,8 +4,8 @@
     together     = part *( "&" part )
     part         = NAME | "+" NAME | "(" alternatives ")"
 
-A NAME is a model, and with `+` in front of it another expression.  What an expression stands for grows quickly with
-its length, so every combination that is made is counted against a budget.
+A NAME is a model; `+` and a NAME refer to another expression.  The number of combinations can grow exponentially with
+the length of an expression, so each that is made, intermediate results included, is counted against a budget.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Final
 from attrs import define, field, frozen
 
 MOST: Final = 20_000
-"""How many combinations may be made for one matrix, those of parts of expressions included."""
+"""The most combinations that may be made for one matrix, intermediate results included."""
 
 ModelSets = tuple[frozenset[str], ...]
-"""Sets of models that may run together, in the order of their definition; none is there twice."""
+"""Sets of models that may run together, in the order of their definition, without duplicates."""
 
 _TOKEN = re.compile(r"\s*([A-Za-z0-9._-]+|[&|()+])")
 _SIGNS = frozenset("&|()+")
 
 
 class ExpressionError(ValueError):
-    """What is wrong with an expression, and where."""
+    """An expression cannot be used; the message says why, and where."""
 
 
 @define
@@ -39,11 +39,14 @@ class Budget:
 
     @property
     def is_spent(self) -> bool:
-        """Whether more were made than there may be, so that there is no sense in going on."""
+        """Whether the limit was exceeded, so that no further expression need be read."""
         return self.left < 0
 
     def spend(self, combinations: int) -> None:
-        """@raise ExpressionError: that is more than there may be."""
+        """Count combinations that are about to be made.
+
+        @raise ExpressionError: that would exceed the limit.
+        """
         self.left -= combinations
         if self.is_spent:
             raise ExpressionError(f"the matrix stands for more than {MOST:,} combinations; use `|` more sparingly")
@@ -51,18 +54,18 @@ class Budget:
 
 @frozen
 class Meaning:
-    """What the names in an expression stand for; both may raise `ExpressionError`."""
+    """Resolves the names in an expression; both functions may raise `ExpressionError`."""
 
     model: Callable[[str], str]
     """From the name of a model to its id."""
     expression: Callable[[str], ModelSets]
-    """From the name of another expression to what it stands for."""
+    """From the name of another expression to its combinations."""
 
 
 def combinations(text: str, meaning: Meaning, budget: Budget) -> ModelSets:
-    """Return what an expression stands for.
+    """Return the combinations that an expression stands for.
 
-    @raise ExpressionError: it is not an expression, or one that stands for too much.
+    @raise ExpressionError: its syntax or a name is wrong, or the budget does not suffice.
     """
     reader = _Reader(text, meaning, budget)
     try:
@@ -76,15 +79,15 @@ def combinations(text: str, meaning: Meaning, budget: Budget) -> ModelSets:
 
 @define
 class _Reader:
-    """Reads an expression from left to right, one token ahead."""
+    """A recursive descent parser with one token of lookahead."""
 
     _text: str
     _meaning: Meaning
     _budget: Budget
     token: str = ""
-    """The one that comes next; empty at the end."""
+    """The next one; empty at the end."""
     _at: int = field(init=False, default=0)
-    """Where it begins."""
+    """The offset at which it begins."""
     _end: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:

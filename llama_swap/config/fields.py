@@ -1,4 +1,4 @@
-"""Keys of a configuration file: what one is, and how the values of a table of them are read and shown."""
+"""Tables of keys: what a key of the file is, and how the values of a table are read, shown and described."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MEANT: Final = {
     "url": ("proxy",),
     "health": ("checkEndpoint",),
 }
-"""What people write, as `_plain_name` gives it, for what they mean."""
+"""Other words that people use for keys, in the form of `_plain_name`."""
 _WHERE: Final = "to start the server in another directory, write `cmd: env -C DIR …`"
 _ADVICE: Final = {
     "timeout": ("healthCheckTimeout", "did you mean healthCheckTimeout, or timeouts inside a model?"),
@@ -38,14 +38,14 @@ _ADVICE: Final = {
     "workingdir": ("cmd", _WHERE),
     "workingdirectory": ("cmd", _WHERE),
 }
-"""What people write for what is no key of its own: beside which key this is said, and what."""
+"""Keys that do not exist, but for which there is other advice: a key whose table gets it, and the text."""
 _SHORT: Final = 5
-"""Up to so many letters, what looks like one of what is meant is more likely to be something else."""
+"""Words of `_MEANT` up to this length are not matched approximately: the result would mostly be wrong."""
 _TINY: Final = 3
-"""Up to so many letters, words look like each other by chance."""
+"""Words up to this length resemble each other by chance."""
 _TAILCAT: Final = "Tailcat is not spoken here"
 _LEFT_OUT: Final = {"tailcat": _TAILCAT, "tailcatKey": _TAILCAT}
-"""Keys of the original for what does not exist here."""
+"""Keys of the original llama-swap for features that do not exist here."""
 
 
 @frozen(eq=False)
@@ -56,7 +56,7 @@ class Key:
     kind: Kind
     doc: str
     attribute: str = field(init=False)
-    """The name of the value on our side: `globalTTL` is `global_ttl`."""
+    """The attribute that holds the value in `llama_swap.config.model`: `global_ttl` for `globalTTL`."""
 
     @attribute.default
     def _attribute(self) -> str:
@@ -66,7 +66,7 @@ class Key:
 
 @frozen
 class Nested:
-    """A mapping with keys of its own; its value has them as attributes."""
+    """A mapping with a table of keys of its own; they are attributes of its value, which `make` makes."""
 
     table: tuple[Key, ...]
     make: Callable[..., Any]
@@ -90,7 +90,7 @@ class Nested:
 
 
 def shown(table: Sequence[Key], values: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and values, as YAML would write them, of the keys that `values` has and that say something."""
+    """Yield name and value, as YAML would write it, of each key whose attribute `values` has and is not None."""
     for key in table:
         if hasattr(values, key.attribute) and not isinstance(key.kind, Section):
             value = key.kind.show(getattr(values, key.attribute))
@@ -99,7 +99,7 @@ def shown(table: Sequence[Key], values: Any) -> Iterator[tuple[str, Any]]:
 
 
 def section_schema(table: Sequence[Key], **forms: Schema) -> Schema:
-    """Return the JSON Schema of a section; `forms` has those of the sections in it."""
+    """Return the JSON Schema of a section; `forms` has those of its subsections."""
     return {
         "type": ["object", "null"],
         "properties": {key.name: {**_property(key), **forms.get(key.name, {})} for key in table},
@@ -116,12 +116,12 @@ def _property(key: Key) -> Schema:
 
 @frozen(eq=False)
 class Elsewhere:
-    """The keys of another place of the file, and where that is."""
+    """A table of keys that belong to another place in the file, for suggestions."""
 
     table: tuple[Key, ...]
     place: str
     is_inside: bool = False
-    """Whether that place is inside of the one that is read."""
+    """Whether that place is inside the section that is read."""
 
 
 def read_keys(
@@ -133,8 +133,8 @@ def read_keys(
 ) -> dict[str, Any]:
     """Return the value of every key of `table` by attribute; unknown keys are warnings.
 
-    Sections come as their nodes, with their macros still in them, since each has its own.  `elsewhere` are keys that
-    people put here, and belong to another place.
+    A key of kind `Section` gets its node with macros not yet expanded, since a section may define its own.
+    `elsewhere` has keys that people put here by mistake.
     """
     values = {key.attribute: _value(section.entries.get(key.name), key, expand, found) for key in table}
     known = {key.name for key in table}
@@ -165,7 +165,7 @@ def meant(name: str, table: Sequence[Key]) -> str | None:
 
 
 def _is_slip(written: str, word: str, *, is_key: bool) -> bool:
-    """Whether of two words that are not too different, one is most likely the other, misspelled."""
+    """Whether `written`, which resembles `word`, is most likely a misspelling of it."""
     if _is_mistyped(written, word):
         return True
     if not is_key or min(len(written), len(word)) <= _TINY:
@@ -176,16 +176,16 @@ def _is_slip(written: str, word: str, *, is_key: bool) -> bool:
 
 
 def _is_mistyped(written: str, word: str) -> bool:
-    """Whether the letters are the same, in another order or another of them twice, or one is missing or too many."""
+    """Whether the words have equal length and the same letters, or differ by one missing or additional letter."""
     shorter, longer = sorted((written, word), key=len)
     if len(longer) == len(shorter):
         return set(shorter) == set(longer)
     return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
 
 
-@lru_cache(maxsize=1024)  # difflib is slow, and what is in one model is often in all
+@lru_cache(maxsize=1024)  # difflib is slow, and an unknown key in one model is often in all
 def _ignored(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) -> str:
-    """Say that a key is unknown, and what may be meant."""
+    """Return the warning for an unknown key, with a suggestion if there is one."""
     if name in _LEFT_OUT:
         return f"not supported here: ignored; {_LEFT_OUT[name]}"
     return f"unknown key: ignored{_suggestion(name, table, elsewhere)}"

@@ -1,4 +1,4 @@
-"""`filters` of a model or a peer: what is taken out of requests, and put in."""
+"""Reads `filters` of a model or a peer: which parameters are removed from requests, and which are set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROTECTED: Final = "model"
 
 
 def read_filters(section: Node | None, scope: Scope) -> Filters | None:
-    """Return the filters of a model or a peer; None where it has none."""
+    """Return the filters of a model or a peer; None if it has none."""
     if section is None or section.is_empty:
         return None
     if not isinstance(section, MapNode):
@@ -39,7 +39,7 @@ def read_filters(section: Node | None, scope: Scope) -> Filters | None:
 
 
 def _stripped(node: Node | None, scope: Scope) -> list[str]:
-    """Return the names of a list, or of a text with commas."""
+    """Return the names in a list, or in text separated by commas."""
     if node is None or node.is_empty:
         return []
     node = scope.expand(node)
@@ -78,7 +78,7 @@ def _params(node: Node | None, scope: Scope) -> Mapping[str, Any]:
 
 
 def _mapping(node: Node | None, scope: Scope) -> dict[str, Node]:
-    """Return the entries of a mapping whose names may have macros in them."""
+    """Return the entries of a mapping with the macros in its keys expanded."""
     if node is None or node.is_empty:
         return {}
     if not isinstance(node, MapNode):

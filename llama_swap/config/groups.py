@@ -1,4 +1,4 @@
-"""Groups: models that take turns, or run side by side."""
+"""Reads `groups`: models that take turns, or run side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP: Final = (
 
 
 def read_groups(section: Node, known: Known, scope: Scope) -> dict[str, Group]:
-    """Return the groups of a section that is not null, by name."""
+    """Return the groups by name; `section` is not null."""
     if not isinstance(section, MapNode):
         scope.found.error(section, f"must be a mapping of group names to their settings, not {section.summary}")
         return {}
@@ -41,7 +41,7 @@ def read_groups(section: Node, known: Known, scope: Scope) -> dict[str, Group]:
 
 
 def _members(node: Node | None, group: str, known: Known, owners: dict[str, str], scope: Scope) -> tuple[str, ...]:
-    """Return the ids of a group's members; `owners` has the group of each model that was seen before."""
+    """Return the ids of a group's members; `owners` maps models to the group that already has them."""
     found, members = scope.found, []
     for member in read_names(scope.expand(node), found) if node is not None else []:
         model = known.names.get(member.text)

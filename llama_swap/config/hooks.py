@@ -1,4 +1,4 @@
-"""`hooks`: what is to happen by itself."""
+"""Reads `hooks`: what is done at startup."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HOOKS: Final = (Key("on_startup", Section({}), "What happens at the start."),)
 
 @frozen
 class Hooks:
-    """What happens at the start."""
+    """What `hooks.on_startup` asks for."""
 
     preload: tuple[str, ...] = ()
     """Ids of models; unknown ones are left out."""
@@ -31,7 +31,7 @@ class Hooks:
 
 
 def read_hooks(section: Node | None, known: Known, profiles: Collection[str], scope: Scope) -> Hooks:
-    """Return what a section says; `profiles` are those with pins."""
+    """Return what a section asks for; `profiles` has the names of the profiles with pins."""
     for table in (_HOOKS, _ON_STARTUP):
         if section is None or section.is_empty:
             return Hooks()

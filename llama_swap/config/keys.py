@@ -47,7 +47,7 @@ _TEXTS: Final = {"type": ["object", "null"], "additionalProperties": Text().sche
 
 
 def timeouts(response_header: float) -> Nested:
-    """Return what reads `timeouts`, where the head of an answer may take so many seconds unless the file says more."""
+    """Return the kind of `timeouts`, with `response_header` seconds as the default of `responseHeader`."""
     table = (
         Key("connect", Seconds(30.0), "Time to connect; 0: any."),
         Key("responseHeader", Seconds(response_header), "Time from the request to the head of the answer; 0: any."),

@@ -1,7 +1,7 @@
-"""What kinds of values the keys take: how each is read from the file, shown, and described to an editor.
+"""Kinds of values: how each is read from the file, rendered as YAML, and described in the JSON Schema.
 
-`read` gets a node that is not null and whose macros are expanded. It returns the value, or reports what
-is wrong and returns the default, so that reading goes on and finds the rest.
+`read` gets a node that is not null, with macros expanded.  It returns the value, or reports an error and returns the
+default, so that one run finds all errors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llama_swap.net.syntax import TOKEN
 Schema = dict[str, Any]
 
 MACRO: Final = {"type": "string", "pattern": r"\$\{.+\}"}
-"""The schema of a macro, which may stand where a number or a flag belongs."""
+"""The schema of a macro, which may stand for a number or a flag."""
 
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _VARIABLE = re.compile(r"[^=\0]+")
@@ -33,10 +33,10 @@ class Kind(Protocol):
 
     @property
     def default(self) -> Any:
-        """The value where the key is absent or null."""
+        """The value if the key is absent or null."""
 
     def read(self, node: Node, found: Findings, /) -> Any:
-        """Return what `node` says; where that is nothing usable, report it and return the default."""
+        """Return the value of `node`; if it is not valid, report it to `found` and return the default."""
 
     def show(self, value: Any) -> Any:
         """Return `value` as YAML would write it."""
@@ -46,14 +46,14 @@ class Kind(Protocol):
 
 
 class Plain:
-    """A value that YAML writes as it is."""
+    """Rendered as it is: what YAML can write."""
 
     def show(self, value: Any) -> Any:
         return value
 
 
 class Several:
-    """Texts, which YAML writes as a list."""
+    """Rendered as a list of texts."""
 
     def show(self, value: tuple[str, ...]) -> list[str]:
         return list(value)
@@ -61,7 +61,7 @@ class Several:
 
 @frozen
 class Text(Plain):
-    """Any text; numbers and words such as `no` are text as typed."""
+    """Any text; numbers and words such as `no` are kept as typed."""
 
     default: str | None = ""
 
@@ -77,7 +77,7 @@ class Text(Plain):
 
 @frozen
 class Flag(Plain):
-    """`true` or `false`, also by YAML's other names for them."""
+    """`true` or `false`, in any spelling of YAML 1.1, such as `yes` or `off`."""
 
     default: bool | None = False
 
@@ -131,7 +131,7 @@ class NameList(Several):
 
 @frozen
 class Headers(NameList):
-    """A list of header names, which differ by more than upper and lower case."""
+    """A list of header names; of those that differ only in case, the first is kept."""
 
     def read(self, node: Node, found: Findings) -> tuple[str, ...]:
         names: dict[str, str] = {}
@@ -144,7 +144,7 @@ class Headers(NameList):
 
 
 def read_names(node: Node, found: Findings) -> list[Scalar]:
-    """Return the names of a list with their places, without those that are no names."""
+    """Return the valid names of a list as nodes; the others are reported."""
     if not isinstance(node, ListNode):
         example = f"; write `[{masked_text(node.text)}]`" if isinstance(node, Scalar) else ""
         found.error(node, f"must be a list of names, not {node.summary}{example}")
@@ -163,15 +163,16 @@ def read_names(node: Node, found: Findings) -> list[Scalar]:
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a model: ids appear in log lines and headers, so no control characters.
+    """Whether `text` can name a model.
 
-    Nor half of a surrogate pair, which JSON can say, but UTF-8 cannot.
+    Names appear in log lines and headers, so they have no control characters; nor lone surrogates, which JSON can
+    spell, but UTF-8 cannot encode.
     """
     return bool(text.strip()) and not _NOT_IN_NAMES.search(text)
 
 
 def named_settings(section: Node | None, kind: str, needs: str, found: Findings) -> Iterator[tuple[str, MapNode]]:
-    """Yield the entries of a section that maps names to settings; what is no `kind` of entry is told."""
+    """Yield the valid entries of a section that maps names to settings; report the others, which are no `kind`."""
     if section is None or section.is_empty:
         return
     if not isinstance(section, MapNode):
@@ -221,7 +222,7 @@ class Assignments:
 
 @frozen
 class CheckPath:
-    """A path to ask for health, or `none`, which reads as None.  An empty one is `/`."""
+    """The path of a health check, or `none`, which becomes None.  An empty one means `/`."""
 
     default: str | None = "/health"
 
@@ -247,7 +248,7 @@ class CheckPath:
 
 @frozen
 class FilePath(Plain):
-    """The path of a file.  Whether it can be used shows when it is."""
+    """The path of a file; whether the file can be used is not checked here."""
 
     default: str | None = None
 
@@ -264,9 +265,9 @@ class FilePath(Plain):
 
 @frozen
 class ListenAddress(Plain):
-    """Where to listen.  Only the door that opens it can tell whether an endpoint string is right.
+    """An address to listen on, or an endpoint string of Twisted, which is checked when the port is opened.
 
-    The original ignores the key, so that it never keeps a file from being used.
+    Wrong values are warnings only: the original llama-swap ignores the key, so files that work there must work here.
     """
 
     default: str | None = None
@@ -287,7 +288,7 @@ class ListenAddress(Plain):
 
 @frozen
 class Section(Plain):
-    """A part of the file that has code of its own to read it; the value is its node, or None."""
+    """A part of the file that other code reads; its value is the node, or None.  `form` is its JSON Schema."""
 
     form: Schema
     default: None = None

@@ -1,4 +1,4 @@
-"""A configuration file, from its path or text to a `Config`, or to every problem in it at once."""
+"""Loads configuration files: from paths or text to a `Config`, or to an error with every problem in them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from llama_swap.config.tree import Findings, MapNode
 from llama_swap.errors import ConfigError, Problem
 
 MAX_BYTES: Final = 1024 * 1024
-"""Of the file; the largest seen in the wild has 85 kB."""
+"""The largest file that is read; the largest seen in the wild has 85 kB."""
 
 _NONE: Final[Mapping[str, int]] = {}
 _HERE: Final = Path()
@@ -37,28 +37,28 @@ _FIELDS: Final = frozenset(fields_dict(Config))
 
 @frozen
 class Loaded:
-    """A configuration that can be used, and what is to be said about it."""
+    """A valid configuration, and what to tell its author about it."""
 
     config: Config
     warnings: tuple[Problem, ...] = ()
-    """What its author most likely did not mean, in the order of the file."""
+    """What is most likely a mistake, in the order of the file."""
     notes: tuple[Problem, ...] = ()
-    """Decisions that were left to us, such as a port taken from `cmd`."""
+    """Decisions made for the author, such as a port taken from `cmd`."""
     _places: Mapping[str, Problem] = field(factory=dict, alias="places", eq=False, repr=False)
 
     def at(self, path: str, message: str) -> Problem:
-        """Return what is to be said of a key of the top level, or of `models.ID.cmd`, with its place in the file."""
+        """Return a problem with `message` at a top-level key, or at `models.ID.cmd`, with its place in the file."""
         return evolve(self._places.get(path, Problem(None, path, "")), message=message)
 
 
 def load_config(
     *paths: str, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE, base: Path = _HERE
 ) -> Loaded:
-    """Read the files at `paths`, which are those from `base` on; each adds to those before it.
+    """Read the files at `paths`, relative to `base`, and merge them in this order.
 
-    `environ` fills `${env.NAME}`; `ports` is what `${PORT}` stood for, by model, when the files were read before.
+    `${env.NAME}` is filled from `environ`; `ports` has the former `${PORT}` of each model, kept where possible.
 
-    @raise ConfigError: they cannot be used; with every problem in them.
+    @raise ConfigError: they cannot be used; it has every problem that was found.
     """
     contents = {path: _content(path, base) for path in paths}
     loaded = _loaded({path: content for path, (content, _) in contents.items()}, environ, ports)
@@ -75,12 +75,12 @@ def load_config(
 def parse_config(
     text: str | bytes, *, filename: str, environ: Mapping[str, str], ports: Mapping[str, int] = _NONE
 ) -> Loaded:
-    """Read `text`, which messages call `filename`; otherwise as `load_config`."""
+    """Read `text` as `load_config` reads a file; messages name it `filename`."""
     return _loaded({filename: text}, environ, ports)
 
 
 def _content(path: str, base: Path) -> tuple[bytes, bool]:
-    """Return what is in a file, as far as it is wanted, and whether everybody may read it."""
+    """Return the content of a file, up to one byte more than allowed, and whether it is world-readable."""
     try:
         with (base / path).open("rb") as file:
             return file.read(MAX_BYTES + 1), bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
@@ -90,14 +90,14 @@ def _content(path: str, base: Path) -> tuple[bytes, bool]:
 
 
 def _line_of_key(content: bytes, config: Config) -> int | None:
-    """Return the first line that has one of the `apiKeys`."""
+    """Return the first line that contains one of the `apiKeys`, from 1."""
     found = (content.find(key.encode()) for key in config.api_keys)
     first = min((position for position in found if position >= 0), default=None)
     return None if first is None else content.count(b"\n", 0, first) + 1
 
 
 def _loaded(texts: Mapping[str, str | bytes], environ: Mapping[str, str], ports: Mapping[str, int]) -> Loaded:
-    """Return what texts say together, by the names of their files."""
+    """Return the configuration of several texts, given by file name, merged in this order."""
     first = next(iter(texts))
     found = Findings(first)
     roots: list[MapNode] = []
@@ -122,7 +122,7 @@ def _loaded(texts: Mapping[str, str | bytes], environ: Mapping[str, str], ports:
 
 
 def _places(root: MapNode) -> Iterator[tuple[str, Problem]]:
-    """Yield where things stand of which something may be said that the file alone does not tell."""
+    """Yield the places of keys that may turn out wrong after loading: see `Loaded.at`."""
     models = root.entries.get("models")
     commands = {
         f"models.{name}.cmd": model.entries["cmd"]
@@ -143,7 +143,10 @@ def _root(text: str | bytes, environ: Mapping[str, str], found: Findings) -> Map
 
 
 def _decoded(text: str | bytes, found: Findings) -> str:
-    """Return the text without a byte order mark, if it has a reasonable size and is UTF-8."""
+    """Return the text without a byte order mark.
+
+    @raise ConfigError: it is too large, or not UTF-8.
+    """
     content = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     if len(content) > MAX_BYTES:
         raise found.refusal(f"the file is larger than {MAX_BYTES // 1024} KiB")
@@ -155,7 +158,7 @@ def _decoded(text: str | bytes, found: Findings) -> str:
 
 
 def _config(root: MapNode, found: Findings, ports: Mapping[str, int]) -> Config:
-    """Return the configuration; where an error was found, it is not to be used."""
+    """Return the configuration, which must not be used if `found` has errors."""
     scope = Scope(found).defining(root.entries.get("macros"))
     top = read_keys(root, TOP, scope.expand, found, IN_MODELS)
     if (keys := root.entries.get("apiKeys")) is not None:

@@ -1,10 +1,9 @@
-"""Text that stands for other text: `${env.NAME}`, the user's macros, and what each model is given.
+"""Expands `${…}`: environment variables, the user's macros, and those that llama-swap provides.
 
-The environment comes first, on every scalar of the file. It is marked before YAML is read, so that
-`[${env.NAME}]` is a list, but put in afterwards, so that no variable can be more than a text. User macros
-are expanded into each other where they are defined, so each may use those above it only, and nothing can
-go round in circles.
-`${MODEL_ID}`, `${PORT}` and `${PID}` come last, because their values differ from model to model.
+`${env.NAME}` comes first, in every scalar of the file.  It is marked before YAML is parsed, so that `[${env.NAME}]` is
+a list, but replaced afterwards, so that a variable cannot inject YAML.  User macros are expanded where they are
+defined: each may use only those above it, so there are no cycles.  `${MODEL_ID}`, `${PORT}` and `${PID}` come last,
+because their values differ from model to model.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from llama_swap.config.quantities import integer
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 
 MAX_TEXT: Final = 128 * 1024
-"""Longest text that macros may make: what Linux allows for one argument of a command."""
+"""The longest text that macros may expand to: what Linux allows for one argument of a command (MAX_ARG_STRLEN)."""
 
 _ENVIRONMENT = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
-_MARKED = re.compile("\ufdd0([A-Za-z_][A-Za-z0-9_]*)\ufdd1")  # never characters, but nothing to YAML
+_MARKED = re.compile("\ufdd0([A-Za-z_][A-Za-z0-9_]*)\ufdd1")  # Unicode noncharacters, without meaning in YAML
 _MACRO = re.compile(r"\$\{([A-Za-z0-9_-]+)\}")
 _UNFIT = re.compile(r"[\n\0\ud800-\udfff]")  # surrogates: bytes that Python could not decode
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
@@ -35,17 +34,17 @@ _GIVEN = {
 
 
 def mark_environment(text: str) -> str:
-    """Return YAML with each `${env.NAME}` written so that its braces mean nothing to YAML."""
+    """Return YAML with each `${env.NAME}` marked in a way that has no meaning in YAML, unlike its braces."""
     return _ENVIRONMENT.sub("\ufdd0\\1\ufdd1", text)
 
 
 def unmarked(text: str) -> str:
-    """Return what was written where there are marks."""
+    """Return `text` with the marks turned back into `${env.NAME}`."""
     return _MARKED.sub(r"${env.\1}", text)
 
 
 def expand_environment(node: Scalar, environ: Mapping[str, str], found: Findings) -> str:
-    """Return the text of `node` with each marked `${env.NAME}` replaced; lines that begin with `#` are comments."""
+    """Return the text of `node` with each marked `${env.NAME}` replaced, except in lines that are comments."""
     if "\ufdd0" not in node.text:
         return node.text
 
@@ -68,36 +67,36 @@ def expand_environment(node: Scalar, environ: Mapping[str, str], found: Findings
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line of a block is a comment to us, though YAML sees text."""
+    """Whether a line of a block scalar is a comment of a command; to YAML it is text."""
     return line.lstrip().startswith("#")
 
 
 @frozen
 class Scope:
-    """The macros that hold for a part of the file: the top level, or one model."""
+    """The macros that are defined in a part of the file: at the top level, or in one model."""
 
     found: Findings
     macros: Mapping[str, Scalar] = field(factory=dict)
-    """The user's, as they were written."""
+    """The user's macros as written."""
     expanded: Mapping[str, Scalar] = field(factory=dict)
-    """The same with earlier macros already put into later ones."""
+    """The same with the macros in them expanded."""
     given: Mapping[str, str] = field(factory=dict)
-    """What we provide here, by name; see `_GIVEN`."""
+    """The values of llama-swap's own macros; see `_GIVEN`."""
     leaves_unknown: bool = False
-    """Macros that do not exist are passed on, with a warning."""
+    """Unknown macros are left in place with a warning, instead of an error."""
 
     def giving(self, **given: str) -> Scope:
-        """Return this scope with values for some of our own macros."""
+        """Return this scope with values for some of llama-swap's own macros."""
         return evolve(self, given={**self.given, **given})
 
     def leaving_unknown(self) -> Scope:
-        """Return this scope for values that may hold what another program replaces, or nobody."""
+        """Return this scope for values in which `${…}` may be meant for another program."""
         return evolve(self, leaves_unknown=True)
 
     def defining(self, section: Node | None) -> Scope:
         """Return this scope with the macros of a `macros` section added.
 
-        A name that exists already is replaced where it stands, so that macros below it see the new value.
+        A name that is already defined is redefined in place, so that macros below it see the new value.
         """
         if section is None or section.is_empty:
             return self
@@ -113,7 +112,7 @@ class Scope:
         return evolve(self, macros=macros, expanded=expanded)
 
     def _macro(self, name: str, node: Node) -> Scalar | None:
-        """Return a macro, which is as it was written, or as commands read numbers and flags."""
+        """Return the value of a macro, numbers and flags in the spelling that commands expect; None after an error."""
         if not _NAME.fullmatch(name):
             self.found.error(node, "a macro's name has 1 to 63 letters, digits, - and _")
         elif name in _GIVEN:
@@ -136,7 +135,7 @@ class Scope:
         return MapNode(node.line, node.parent, node.key, entries)
 
     def text(self, node: Scalar) -> Scalar:
-        """Return `node` with every macro replaced; what cannot be replaced is reported."""
+        """Return `node` with every macro expanded; unknown ones are reported."""
         if "${" not in node.text:
             return node
         node = self._with_macros(node, self.expanded)
@@ -176,7 +175,7 @@ class Scope:
 
 
 def _spelled(text: str) -> str:
-    """Return what YAML reads as a whole number or a flag in the one spelling of it that all programs know."""
+    """Return a whole number of YAML in decimal, a flag in lower case, and any other text unchanged."""
     number = integer(text)
     return text.lower() if text in {"True", "TRUE", "False", "FALSE"} else text if number is None else str(number)
 
@@ -184,7 +183,7 @@ def _spelled(text: str) -> str:
 def _replace(
     pattern: re.Pattern[str], text: str, lookup: Callable[[str], str | None], node: Scalar, found: Findings
 ) -> str:
-    """Replace each match for whose name `lookup` has a text; stop where the result gets out of hand."""
+    """Replace each match whose name `lookup` knows; report an error if the result exceeds `MAX_TEXT`."""
     room = MAX_TEXT
 
     def replacement(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Keeps secrets in commands, variables and URLs from being shown."""
+"""Masks what looks like a secret in commands, environment variables, JSON and URLs, before they are shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECRET_PARAMETER = re.compile(rf".*(?:{_ENDS}|auth)", re.IGNORECASE)
 
 
 def masked(words: Sequence[str]) -> list[str]:
-    """Return an argument vector with what looks like a secret replaced by `***`."""
+    """Return an argument vector, or a list of `NAME=value`, with what looks like a secret replaced by `***`."""
     result: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         if _SECRET_OPTION.fullmatch(before):
@@ -34,14 +34,14 @@ def masked(words: Sequence[str]) -> list[str]:
 
 
 def masked_text(text: str) -> str:
-    """Return a piece of text with what looks like a secret replaced."""
+    """Return text with what looks like a secret replaced by `***`."""
     for pattern in (_WITHIN, _AUTHORIZATION, _USERINFO):
         text = pattern.sub(rf"\1{MASK}", text)
     return text
 
 
 def masked_members(value: Any, name: str = "") -> Any:
-    """Return what stands in a JSON document under `name`, with text replaced whose name looks like that of a secret."""
+    """Return a JSON value, whose key is `name`, with strings masked where the key looks like that of a secret."""
     if isinstance(value, Mapping):
         return {key: masked_members(member, key) for key, member in value.items()}
     if isinstance(value, list | tuple):
@@ -50,7 +50,7 @@ def masked_members(value: Any, name: str = "") -> Any:
 
 
 def masked_query(target: str) -> str:
-    """Return the target of a request with the values of parameters replaced whose names look like that of a secret."""
+    """Return the target of a request with parameters of its query masked whose names look like that of a secret."""
 
     def hide(parameter: re.Match[str]) -> str:
         is_secret = _SECRET_PARAMETER.fullmatch(unquote(parameter[1]))

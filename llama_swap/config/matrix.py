@@ -1,4 +1,4 @@
-"""The matrix: which models may run together, as expressions, and what it costs to unload them."""
+"""Reads the matrix: expressions that say which models may run together, and the costs of unloading models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MATRIX: Final = (
 
 
 def read_matrix(section: Node, known: Known, scope: Scope) -> Matrix:
-    """Return what a section says that is not null."""
+    """Return the matrix; `section` is not null."""
     found = scope.found
     if not isinstance(section, MapNode):
         found.error(section, f"must be a mapping with `sets`, not {section.summary}")
@@ -52,7 +52,7 @@ def read_matrix(section: Node, known: Known, scope: Scope) -> Matrix:
 
 
 def _entries(section: Node | None, scope: Scope) -> dict[str, Node]:
-    """Return what is in a mapping by name, with its macros expanded."""
+    """Return the entries of a mapping by name, with macros expanded."""
     if section is None or section.is_empty:
         return {}
     if isinstance(section, MapNode):
@@ -83,18 +83,18 @@ def _costs(nodes: Mapping[str, Node], names: Mapping[str, str], known: Known, fo
 
 @define
 class _Sets:
-    """The expressions, and what each of them stands for."""
+    """The expressions by name, each evaluated once, when it is first needed."""
 
     nodes: Mapping[str, Node]
     _names: Mapping[str, str]
-    """Variables, ids and aliases, to ids."""
+    """From variables, ids and aliases to ids."""
     _found: Findings
     _budget: Budget = field(factory=Budget)
     _read: dict[str, ModelSets] = field(factory=dict)
     _reading: list[str] = field(factory=list)
 
     def combinations(self, name: str) -> ModelSets:
-        """Return what the set `name` stands for; report what is wrong with it, once."""
+        """Return the combinations that the set `name` stands for; report an error in it once."""
         if name not in self._read:
             self._reading.append(name)
             try:

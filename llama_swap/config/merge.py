@@ -1,6 +1,6 @@
-"""Several files as one: what each says is added to what was said before, and nothing is said twice.
+"""Merges several files: mappings and lists are joined; two different values for one key are an error.
 
-Everything keeps the place where it was written, so that messages name the file.
+Nodes keep the place where they were written, so that messages name the right file.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ NAMES: Final = frozenset(
         "routing.router.settings.matrix",
     }
 )
-"""Sections whose keys are names: what goes by one name comes from one file."""
+"""Sections whose keys are names; an entry must not be split among files."""
 
 
 def merge(roots: Sequence[MapNode], found: Findings) -> MapNode:
-    """Return what these files say together.  What they contradict each other about goes to `found`."""
+    """Return the root of all files; contradictions between them go to `found`."""
     return reduce(lambda first, second: _merged_maps(first, second, found), roots)
 
 

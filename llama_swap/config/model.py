@@ -1,7 +1,6 @@
-"""What a configuration file says, as values.
+"""The values of a configuration, as `llama_swap.config.load` makes them from YAML.
 
-`llama_swap.config.load` makes these from YAML; nothing here reads files or knows defaults of the machine.
-Times are in seconds, sizes in bytes, unless a name says otherwise.
+`docs/configuration.md` explains the keys.  Times are in seconds, sizes in bytes, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -16,24 +15,24 @@ from llama_swap.config.sections import PerformanceConfig, SecurityConfig, StoreC
 from llama_swap.net.loopback import leads_to_this_machine
 
 PID = "${PID}"
-"""Stands in `cmd_stop` for what is known when the model runs."""
+"""The placeholder for the process id in `cmd_stop`, which is replaced when the model is stopped."""
 COMFYUI_MODEL = "comfyui_auto"
-"""The model that is served at `/comfyui/`, where browsers leave pages open that ask and ask."""
+"""The model that is served at `/comfyui/`, whose pages, once open in a browser, keep sending requests."""
 IF_ABSENT = "?"
-"""Stands behind the path of a parameter that is put only into requests that have nothing there."""
+"""The suffix of the path of a parameter that is only set in requests that do not have it."""
 
 
 @frozen(kw_only=True)
 class Capabilities:
-    """`capabilities` of a model, for those who ask."""
+    """`capabilities` of a model, which clients see in the list of models."""
 
     in_: tuple[str, ...] = ()
-    """What it reads: text, audio, image, video."""
+    """Modalities of its input: text, audio, image, video."""
     out: tuple[str, ...] = ()
     tools: bool = False
     reranker: bool = False
     context: int = 0
-    """In tokens; 0: not told."""
+    """In tokens; 0: unknown."""
     disable_auto: bool = False
     """Without effect: servers are not asked what their models can do."""
 
@@ -44,24 +43,24 @@ class Timeouts:
 
     connect: float = 30.0
     response_header: float = 0.0
-    """From the request to the head of the answer; 0: any."""
+    """From the request to the head of the answer; 0: no limit."""
     tls_handshake: float = 10.0
     keepalive: float = 30.0
-    """Of silence, until the server's machine is asked whether it is still there."""
+    """Idle time before the first TCP keepalive probe."""
     expect_continue: float = 1.0
     idle_conn: float = 90.0
 
 
 @frozen(kw_only=True)
 class Filters:
-    """`filters` of a model or a peer.  Paths are names with dots between them: see `llama_swap.bodies.filters`."""
+    """`filters` of a model or a peer.  Paths are names separated by dots: see `llama_swap.bodies.filters`."""
 
     strip_params: tuple[str, ...] = ()
-    """Paths that are taken out of requests."""
+    """Paths that are removed from requests, first of all."""
     set_params: Mapping[str, Any] = field(factory=dict)
-    """By path, what is put into them then; only where nothing stands there, if `IF_ABSENT` is behind the path."""
+    """Values to set, by path; with `IF_ABSENT` at the end of the path, only if there is none."""
     set_params_by_id: Mapping[str, Mapping[str, Any]] = field(factory=dict)
-    """By the name that was asked for, or the peer's own name for the model, what is put in last."""
+    """Values to set last, by the name that was asked for, or by the peer's own name for the model."""
 
 
 @frozen(kw_only=True)
@@ -69,7 +68,7 @@ class Compat:
     """`compat` of a model."""
 
     ignore_websockets: bool = False
-    """Upgraded connections neither count as in flight, nor as use of the model."""
+    """WebSockets count neither as requests in flight, nor as use of the model."""
 
 
 @frozen(kw_only=True)
@@ -78,44 +77,44 @@ class ModelConfig:
 
     id: str
     cmd: tuple[str, ...]
-    """The argument vector; () for a model that cannot be started, since the file does not say how."""
+    """The argument vector; (): the file has none, so the model cannot be started."""
     cmd_stop: tuple[str, ...] = ()
-    """The argument vector of what stops it, with `PID` where the process id belongs; (): a signal does."""
+    """The argument vector of the command that stops it, with `PID` as placeholder; (): SIGTERM stops it."""
     proxy: str
     """Base URL of the server that `cmd` starts, without a trailing slash."""
     port: int | None = field(default=None, eq=False)
-    """What `${PORT}` stands for; None where the model does not use it.  Its other values have it already."""
+    """The value of `${PORT}`, already expanded in the other attributes; None if the model does not use it."""
     aliases: tuple[str, ...] = ()
     env: Mapping[str, str] = field(factory=dict)
     """Added to the inherited environment."""
     check_endpoint: str | None = "/health"
-    """Path that answers 200 once the model is ready; None: take it as ready when it listens."""
+    """Path that answers 200 once the model is ready; None: it is ready when it accepts connections."""
     ttl: int = 0
-    """Unload after this long without a request; 0: never."""
+    """Unload after this time without a request; 0: never."""
     unload_timeout: int = 10
-    """How long the process may take to leave after SIGTERM, before SIGKILL."""
+    """From SIGTERM, or `cmd_stop`, to SIGKILL."""
     unlisted: bool = False
     use_model_name: str | None = None
-    """The `model` that the upstream is told, instead of what the client wrote."""
+    """The `model` that is sent upstream instead of the client's."""
     concurrency_limit: int = 10
-    """Requests in flight, queued and waiting together; one more is refused with 429."""
+    """The most requests in flight and queued, together; one more is refused with 429."""
     name: str = ""
     description: str = ""
     metadata: Mapping[str, Any] = field(factory=dict)
-    """Told to clients as it is."""
+    """Passed on to clients unchanged."""
     capabilities: Capabilities = Capabilities()
     timeouts: Timeouts = Timeouts()
     disable_keep_alives: bool = False
-    """Without effect: the pool finds out by itself what can be kept."""
+    """Without effect: the pool keeps connections alive whenever the server allows it."""
     compat: Compat = Compat()
     filters: Filters | None = None
-    """What is changed in the JSON of requests."""
+    """Changes to the parameters of requests."""
     send_loading_state: bool = False
-    """Whether streamed chats say at once that the model is being loaded."""
+    """Whether streamed chats begin at once with a message that the model is being loaded."""
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port where the server listens, one for all names of one address."""
+        """Host and port where the server listens; equal for all usual names of this machine."""
         return address_of(self.proxy)
 
     @property
@@ -143,13 +142,13 @@ class Matrix:
     """The section `matrix`."""
 
     variables: Mapping[str, str] = field(factory=dict)
-    """Short names of models, to ids."""
+    """From short names of models to ids."""
     evict_costs: Mapping[str, int] = field(factory=dict)
-    """What unloading a model costs; 1 for those that are not here."""
+    """The cost of unloading a model, by id; 1 if it is not here."""
     sets: Mapping[str, str] = field(factory=dict)
     """Expressions by name, as written."""
     combinations: tuple[frozenset[str], ...] = ()
-    """What these stand for: models that may run together, in the order of their definition."""
+    """The sets of models that may run together, in the order of their definition."""
 
 
 @frozen(kw_only=True)
@@ -157,11 +156,11 @@ class Routing:
     """Which models may run together, and whose requests go first."""
 
     groups: Mapping[str, Group] = field(factory=dict)
-    """By name.  Models in none of them are a group of their own."""
+    """By name.  Models in none of them form a group together."""
     matrix: Matrix | None = None
-    """Instead of groups."""
+    """None: groups are used."""
     priority: Mapping[str, int] = field(factory=dict)
-    """By model; the higher goes first; 0 for those that are not here."""
+    """By id; higher ones go first; 0 if a model is not here."""
 
 
 @frozen(kw_only=True)
@@ -171,14 +170,14 @@ class Selector:
     strategy: str
     """`warm`, `pin` or `spillover`."""
     targets: tuple[str, ...]
-    """What a request could name instead; the preferred one comes first."""
+    """Names of models, the preferred one first."""
     spillover: int = 1
-    """How many requests the targets in use have at a time, each of them, before the next one is woken."""
+    """The number of requests at each running target from which on the next target is loaded."""
     name: str = ""
     description: str = ""
     unlisted: bool = False
     metadata: Mapping[str, Any] = field(factory=dict)
-    """What clients are told about it, besides."""
+    """Passed on to clients unchanged."""
 
 
 @frozen(kw_only=True)
@@ -188,73 +187,73 @@ class Peer:
     proxy: str
     """Its base URL, without a trailing slash."""
     models: tuple[str, ...] | None = None
-    """What it has; None: it is asked."""
+    """Its own names of its models; None: it is asked for them."""
     api_key: str | None = field(default=None, repr=False)
-    """What it wants to be shown."""
+    """The key that is sent to it."""
     filters: Filters | None = None
-    """What is changed in the JSON of requests."""
+    """Changes to the parameters of requests."""
     timeouts: Timeouts = Timeouts(response_header=60.0)
 
 
 @frozen(kw_only=True)
 class PinProfile:
-    """One entry of `profiles` with `pins`: what names stand for while it is the active one."""
+    """One entry of `profiles` with `pins`, which redirect names while the profile is active."""
 
     description: str = ""
     pins: Mapping[str, str | None] = field(factory=dict)
-    """What else a request could name; None: the name is refused."""
+    """From a name to the model or selector that serves it; None: the name is refused."""
 
 
 @frozen(kw_only=True)
 class Config:
-    """A whole file."""
+    """A whole configuration: one file, or several that were merged."""
 
     models: Mapping[str, ModelConfig]
     """By id, in the order of the file."""
     profiles: Mapping[str, tuple[str, ...]] = field(factory=dict)
     """List profiles: name to the ids of its members (aliases already resolved)."""
     pin_profiles: Mapping[str, PinProfile] = field(factory=dict)
-    """The other kind of profiles, by name."""
+    """Profiles with pins, by name."""
     selectors: Mapping[str, Selector] = field(factory=dict)
     """By name."""
     peers: Mapping[str, Peer] = field(factory=dict)
     """By name."""
     routing: Routing = Routing()
     health_check_timeout: int = 120
-    """How long a model may take from start to its first healthy answer."""
+    """The longest time from the start of a model to its first healthy answer."""
     log_requests: bool = False
     listen: str | None = None
-    """`listen:` of the file; a flag wins over it."""
+    """The address to listen on, unless `--listen` is given."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
-    """Keys of which every client must show one; empty: nobody is asked."""
+    """Every client must send one of these keys; empty: no key is needed."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of pages that may use the proxy besides those of this machine; `*` stands for all."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names by which the proxy may be addressed, besides those of this machine, if it listens only to that."""
+    """Host names by which a proxy that listens only on loopback may be addressed, besides those of this machine."""
     global_concurrency_limit: int = 0
-    """Inferences under way, of all models and peers together; 0: any number."""
+    """The most inference requests at a time, for all models and peers together; 0: no limit."""
     security: SecurityConfig = field(factory=SecurityConfig)
     max_wait: float = 10.0
-    """How long a queued request lets busier models go first."""
+    """The longest time for which a queued request may be overtaken by requests for busier models."""
     max_request_body: int = 256 * 1024 * 1024
     read_ahead: bool = True
-    """Whether the files of the next model are read into memory while the one before it stops."""
+    """Whether the files of the next model are read into the page cache while the model before it stops."""
     metrics_max_in_memory: int = 1000
-    """Entries of the activity, where there is no `store`."""
+    """The most entries of the activity that are kept without a `store`."""
     capture_buffer: int = 5
-    """Megabytes of requests and answers that are kept to be looked at."""
+    """Megabytes of captured requests and answers that are kept."""
     log_level: str = "info"
     """debug, info, warn or error."""
     log_time_format: str = ""
-    """The name of one of Go's layouts, in lower case; empty: our own."""
+    """The name of a layout in Go's package `time`, in lower case; empty: llama-swap's own format."""
     log_to_stdout: str = "proxy"
     """Whose lines are printed: proxy, upstream, both or none."""
     include_aliases_in_list: bool = False
     upstream: UpstreamConfig = field(factory=UpstreamConfig)
     preload: tuple[str, ...] = ()
-    """Ids of the models that are loaded at the start, one after the other."""
+    """Ids of the models that are loaded at startup, one after the other."""
     startup_profile: str | None = None
-    """Which of `pin_profiles` is the active one until somebody says otherwise."""
+    """Which of `pin_profiles` is active after startup and after a reload; None: none is."""
     store: StoreConfig = field(factory=StoreConfig)
     ui: UIConfig = field(factory=UIConfig)
     performance: PerformanceConfig = field(factory=PerformanceConfig)

@@ -1,7 +1,7 @@
 """Regular expressions as Go writes them (https://github.com/google/re2/wiki/Syntax), for Python's `re`.  Pure.
 
-They are only searched for in paths, which are printable ASCII: where the two languages differ in what a digit or the
-end of a line is, that cannot be seen.  What only Python knows is left to it.
+They are only matched against paths, which are printable ASCII, so differences in what counts as a digit or as the end
+of a line do not matter.  Syntax that only Python has is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -45,12 +45,15 @@ _NAMED_SETS: Final = {
     "word": "0-9A-Za-z_",
     "xdigit": "0-9A-Fa-f",
 }
-"""Those of POSIX, as they stand within brackets."""
+"""The POSIX character classes, as the contents of a set."""
 
 
 @cache
 def compiled(text: str) -> re.Pattern[str]:
-    """Return what searches for a regular expression; a ValueError says what is wrong with it."""
+    """Return a regular expression of Go, compiled.
+
+    @raise ValueError: it is not valid; the message says why.
+    """
     try:
         return re.compile(_translated(text))
     except (re.error, OverflowError, RecursionError) as error:
@@ -60,11 +63,11 @@ def compiled(text: str) -> re.Pattern[str]:
 def _translated(text: str) -> str:
     """Return a regular expression of Go as one of Python.
 
-    In Go, flags such as `(?i)` hold from where they stand to the end of the group, its other alternatives included; in
-    Python only within parentheses of their own.
+    In Go, flags such as `(?i)` apply up to the end of the group, its other alternatives included; Python only has them
+    for a group of their own, `(?i:…)`, so such groups are opened, and closed at the end of each alternative.
     """
     parts: list[str] = []
-    open_groups: list[list[str]] = [[]]  # what opened the parentheses for the flags, for each
+    open_groups: list[list[str]] = [[]]  # for each open group, the flag groups opened within it
     for token in _TOKEN.finditer(text):
         part, flags = token[0], open_groups[-1]
         match token.lastgroup:
@@ -87,7 +90,7 @@ def _translated(text: str) -> str:
 
 
 def _by_itself(token: re.Match[str]) -> str:
-    """Return what a token that has to do with no group is to Python."""
+    """Return the Python form of a token that does not open or close a group."""
     match token.lastgroup:
         case "quoted":
             return re.escape(token["quoted"])

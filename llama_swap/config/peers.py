@@ -1,4 +1,4 @@
-"""Peers: other servers whose models can be asked for here."""
+"""Reads `peers`: other servers, whose models can be asked for here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llama_swap.config.ports import base_url
 from llama_swap.config.tree import Findings, MapNode, Node
 
 NOWHERE: Final = "http://tailcat.invalid"
-"""No such host can be (RFC 6761)."""
+"""A host that never exists: `.invalid` is reserved (RFC 6761)."""
 PEER: Final = (
     Key("proxy", Text(None), "The URL of the other server."),
     Key("models", Section(NameList().schema()), "Its models; without them, it is asked what it has."),

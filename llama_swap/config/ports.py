@@ -1,4 +1,4 @@
-"""Where each model's server listens: base URLs, and the ports that `${PORT}` gives."""
+"""Where each model's server listens: base URLs, and the assignment of `${PORT}`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MOST = 65535
 
 
 def assign_ports(ids: Iterable[str], start: int, taken: Set[int], kept: Mapping[str, int]) -> dict[str, int]:
-    """Return a port for each id: the one of `kept`, or in sorted order the next from `start` that nobody has.
+    """Return a port for each id: that of `kept`, or else the next free one from `start` on, in the order of the ids.
 
-    `taken` are ports that must not be given to anybody.  Ids for which no port is left are not in the result.
+    Ports in `taken` are not assigned.  Ids for which no port is left are not in the result.
     """
     wanted = sorted(ids)
     ports = {name: kept[name] for name in wanted if name in kept and kept[name] not in taken}
@@ -24,7 +24,10 @@ def assign_ports(ids: Iterable[str], start: int, taken: Set[int], kept: Mapping[
 
 
 def base_url(text: str) -> str:
-    """Return `text` as a base URL without a trailing slash; a ValueError says what is wrong with it."""
+    """Return `text` as a base URL without a trailing slash.
+
+    @raise ValueError: it is not a base URL; the message says why, and continues a sentence that begins with the key.
+    """
     if any(not "!" <= character <= "~" for character in text):
         raise ValueError(f"is not a URL: {masked_text(text)!r} contains a blank or a character outside ASCII")
     try:
@@ -46,8 +49,8 @@ def base_url(text: str) -> str:
 
 
 def _unfit_for_tls(host: str) -> str | None:
-    """Return why no certificate can be asked for in the name of `host` (RFC 5891), as it must be for https, if so."""
-    import idna  # large, and TLS needs it anyway
+    """Return why `host` is not a valid name for TLS (IDNA, RFC 5891), or None if it is."""
+    import idna  # large; only https needs it
 
     try:
         if ":" not in host:  # else it is an IPv6 address
@@ -58,7 +61,7 @@ def _unfit_for_tls(host: str) -> str | None:
 
 
 def address_of(url: str) -> tuple[str, int]:
-    """Return host and port of a base URL; the usual ones of this machine are one, its other addresses are not."""
+    """Return host and port of a base URL; the usual names of this machine's loopback all become 127.0.0.1."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -66,7 +69,7 @@ def address_of(url: str) -> tuple[str, int]:
 
 
 def port_of(text: str) -> int | None:
-    """Return the port that a URL names, or None where it names none or cannot be read."""
+    """Return the port in a URL, or None if it has none or is not valid."""
     try:
         return urlsplit(text).port
     except ValueError:

@@ -1,4 +1,4 @@
-"""Profiles of two kinds: lists of models that run side by side, and pins, which give names another meaning."""
+"""Reads both kinds of `profiles`: lists of models that run side by side, and pins, which redirect names."""
 
 from __future__ import annotations
 

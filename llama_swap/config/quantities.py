@@ -25,9 +25,9 @@ _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def integer(text: str) -> int | None:
-    """Return the number that YAML reads where `text` stands without quotes, if that is a whole one.
+    """Return the integer that YAML reads from `text`, or None if it is none.
 
-    YAML has separators and other bases.  What begins with 0 is none: that may be 8 or 10 to whoever wrote `010`.
+    Separators and other bases are accepted, but not `010`, which is octal in YAML 1.1 and decimal in YAML 1.2.
     """
     if len(text) > MOST_DIGITS or not _INTEGER.fullmatch(text):
         return None
@@ -44,7 +44,7 @@ class Whole(Plain):
     least: int = 0
     most: int = _MOST
     raise_to: int | None = None
-    """Lower values are raised to this, or taken as the default if 0 is, with a warning."""
+    """Lower values become this, or the default if `zero_is_default`, with a warning."""
     zero_is_default: bool = False
 
     def read(self, node: Node, found: Findings) -> int:
@@ -85,7 +85,7 @@ class Whole(Plain):
 
 @frozen
 class Seconds(Plain):
-    """A time that may have decimals."""
+    """A time in seconds, with or without decimals."""
 
     default: float
 
@@ -102,7 +102,7 @@ class Seconds(Plain):
 
 @frozen
 class Duration:
-    """A time as Go writes it, such as `500ms`, `5s` or `1m30s`; a plain number is taken as seconds, 0 as absent."""
+    """A duration of Go, such as `500ms`, `5s` or `1m30s`, or a number of seconds; 0 means the default."""
 
     default: float
     least: float = 0.0
@@ -132,7 +132,7 @@ class Duration:
 
 @frozen
 class Size(Plain):
-    """A number of bytes, also as `64M` or `256MiB`; the units are powers of 1024."""
+    """A number of bytes, also with a unit, as in `64M` or `256MiB`; all units are powers of 1024."""
 
     default: int
 

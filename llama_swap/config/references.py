@@ -1,4 +1,4 @@
-"""Names of models, where other parts of the file refer to them."""
+"""Resolves the names of models to which other parts of the file refer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Known:
 
     models: Mapping[str, ModelConfig]
     names: Mapping[str, str]
-    """Ids and aliases, to ids."""
+    """From ids and aliases to ids."""
     peers: Mapping[str, Peer] = field(factory=dict)
 
     def reaches(self, name: str) -> bool:
-        """Whether a request for `name` reaches a model, here or at a peer.
+        """Whether a request for `name` reaches a model, here or, as `peer/model`, at a peer.
 
-        What a peer has without saying so counts; a peer's model without the name of the peer does not.
+        A peer whose models are not listed may have any.
         """
         if name in self.names:
             return True
@@ -36,7 +36,7 @@ class Known:
         return False
 
     def unknown(self, name: str) -> str:
-        """Say that there is no model `name`, and which one may be meant."""
+        """Return the message that there is no model `name`, with a suggestion if there is one."""
         close = get_close_matches(name, self.names, n=1)
         meant = f" (did you mean {close[0]!r}?)" if close else ""
         return f"there is no model or alias {name!r}{meant}"
@@ -52,15 +52,15 @@ class Known:
 
     @cached_property
     def _shared(self) -> dict[str, tuple[str, int]]:
-        """The addresses of those models that do not have them for themselves."""
+        """The addresses, by id, of models that share theirs with another."""
         addresses = {model.id: model.address for model in self.models.values()}
         models = Counter(addresses.values())
         return {model: address for model, address in addresses.items() if models[address] > 1}
 
     def warn_of_shared_addresses(self, together: Iterable[str], at: Node, found: Findings) -> None:
-        """Warn about models that are to run at the same time, and cannot."""
+        """Warn about models that should run side by side, but cannot, since they have the same address."""
         if found.errors:
-            return  # perhaps about an address
+            return  # the addresses may be wrong
         sharing: dict[tuple[str, int], list[str]] = {}
         for model in sorted(self._shared.keys() & set(together)):
             sharing.setdefault(self._shared[model], []).append(model)

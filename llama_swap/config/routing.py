@@ -1,4 +1,4 @@
-"""Which models may run together, and whose turn comes first: `routing`, and the older `groups` and `matrix`."""
+"""Reads which models may run together, and whose requests go first: `routing`, or the older `groups` and `matrix`."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ _PRIORITY: Final = Whole(0, least=-(2**31))
 
 @frozen
 class _Written:
-    """Where the file has groups or a matrix."""
+    """The sections with groups and a matrix that one place of the file has."""
 
     groups: Node | None
     matrix: Node | None
 
     @property
     def any(self) -> Node | None:
-        """One of them, if there is one."""
+        """Either of them, or None."""
         return self.groups or self.matrix
 
 
 def read_routing(top: Mapping[str, Any], known: Known, scope: Scope) -> Routing:
-    """Return what the sections `routing`, `groups` and `matrix` of the top level say."""
+    """Return the result of the sections `routing`, `groups` and `matrix`; `top` has the nodes of the top level."""
     routing = _values(top["routing"], ROUTING, scope)
     written = _choice(top, routing["router"], scope)
     return Routing(
@@ -66,7 +66,7 @@ def read_routing(top: Mapping[str, Any], known: Known, scope: Scope) -> Routing:
 
 
 def _choice(top: Mapping[str, Any], router: Node | None, scope: Scope) -> _Written:
-    """Return where the file has the one kind of rules that it uses."""
+    """Return the sections that are used; conflicts between them are errors."""
     values = _values(router, ROUTER, scope)
     settings = _values(values["settings"], ROUTER_SETTINGS, scope)
     old = _Written(_present(top["groups"]), _present(top["matrix"]))
@@ -91,7 +91,7 @@ def _choice(top: Mapping[str, Any], router: Node | None, scope: Scope) -> _Writt
 
 
 def _used(new: _Written, use: str | None, scope: Scope) -> _Written:
-    """Return what is used of both that may stand in `routing.router.settings`: groups, unless `use` says otherwise."""
+    """Return which of groups and matrix in `routing.router.settings` is used: groups, unless `use` is matrix."""
     if use == "matrix":
         return _Written(None, new.matrix)
     if new.matrix:
@@ -116,17 +116,17 @@ def _priority(scheduler: Node | None, known: Known, scope: Scope) -> dict[str, i
 
 
 def _present(node: Node | None) -> Node | None:
-    """Return a section that says something."""
+    """Return a section, or None if it is empty."""
     return None if node is None or node.is_empty else node
 
 
 def _at(section: Node, key: str) -> Node:
-    """Return the value of `key`, for a message about it."""
+    """Return the node of `key`, or else the section, for a message about it."""
     return section.entries.get(key, section) if isinstance(section, MapNode) else section
 
 
 def _values(section: Node | None, table: tuple[Key, ...], scope: Scope) -> dict[str, Any]:
-    """Return the values of a section by attribute; where there is none, the defaults."""
+    """Return the values of a section by attribute; the defaults if there is no section."""
     if section is not None and not section.is_empty and not isinstance(section, MapNode):
         keys = ", ".join(f"`{key.name}`" for key in table)
         scope.found.error(section, f"must be a mapping with {keys}, not {section.summary}")

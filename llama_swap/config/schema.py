@@ -1,4 +1,4 @@
-"""The JSON Schema of a configuration file, made from the key tables, so that editors complete and check it.
+"""The JSON Schema of a configuration file, made from the key tables, with which editors complete and check it.
 
 `python -m llama_swap.config.schema` writes it to `docs/config-schema.json`.
 """
@@ -22,7 +22,7 @@ PATH = Path(__file__).parents[2] / "docs" / "config-schema.json"
 
 
 def schema() -> Schema:
-    """Return the schema, in the draft that most editors know."""
+    """Return the schema in draft 7, which most editors support."""
     top = section_schema(TOP)
     model = {**section_schema(MODEL), "type": "object", "required": ["cmd"]}
     forms = {
@@ -62,7 +62,7 @@ def render() -> str:
 
 
 def _routing() -> Schema:
-    """Return the form of `routing`, whose sections stand in each other."""
+    """Return the schema of `routing`, with its nested sections."""
     groups = _named({"$ref": "#/definitions/group"})
     priority = _named({"type": "integer"})
     settings = section_schema(ROUTER_SETTINGS, groups=groups, matrix={"$ref": "#/definitions/matrix"})
@@ -73,7 +73,7 @@ def _routing() -> Schema:
 
 
 def _named(form: Schema) -> Schema:
-    """Return the form of a mapping of names to values of `form`."""
+    """Return the schema of a mapping of names to values that match `form`."""
     return {"type": ["object", "null"], "additionalProperties": form}
 
 

@@ -1,4 +1,4 @@
-"""What the smaller sections at the top of a configuration file say, as values.  See `llama_swap.config.model`."""
+"""The values of smaller top-level sections.  See `llama_swap.config.model`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from attrs import field, frozen
 from llama_swap.config.patterns import compiled
 
 IGNORED_PATHS = (r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$",)
-"""What browsers ask for by themselves, long after the page that needed it was closed."""
+"""Files that browsers fetch on their own, for example when tabs are restored."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""What pages may do that may do anything."""
+"""The methods that pages of an allowed origin may use by default."""
 
 
 @frozen(kw_only=True)
@@ -17,30 +17,30 @@ class UpstreamConfig:
     """`upstream`."""
 
     ignore_paths: tuple[str, ...] = IGNORED_PATHS
-    """Regular expressions of Go."""
+    """Regular expressions in Go's syntax."""
 
     def ignores(self, path: str) -> bool:
-        """Whether no model is to be loaded for the sake of `path`."""
+        """Whether a request for `path` must not load a model."""
         return any(compiled(pattern).search(path) for pattern in self.ignore_paths)
 
 
 @frozen(kw_only=True)
 class CorsConfig:
-    """`security.cors`: what browsers are told, of what the pages of other sites may do."""
+    """`security.cors`: the CORS policy for pages of other sites (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
 
     allowed_origins: tuple[str, ...] = ()
-    """Origins of pages that may use the proxy, and read whatever it answers; `*` stands for all."""
+    """Origins of pages that may use the proxy and read its answers; `*` stands for all."""
     allow_credentials: bool = False
-    """Whether those may send cookies and the like."""
+    """Whether their requests may carry credentials, such as cookies."""
     allow_private_network: bool = False
-    """Whether those of the public network may reach a private one (https://wicg.github.io/private-network-access/)."""
+    """Whether public pages may reach a private network (https://wicg.github.io/private-network-access/)."""
     allowed_methods: tuple[str, ...] = METHODS
     allowed_headers: tuple[str, ...] = ()
-    """Of requests; none: what the browser asks for."""
+    """Request headers; none: those that the preflight request asks for."""
     exposed_headers: tuple[str, ...] = ()
-    """Of answers, that those pages may read besides the usual ones."""
+    """Response headers that pages may read besides those that are always readable."""
     max_age: int = 86400
-    """How long browsers may remember what they were told."""
+    """How long browsers may cache the result of a preflight request, in seconds."""
 
 
 @frozen(kw_only=True)
@@ -55,12 +55,12 @@ class StoreConfig:
     """`store`."""
 
     path: str | None = None
-    """A file of SQLite for the activity; None: it is kept in memory."""
+    """The SQLite database for the activity; None: it is kept in memory."""
 
 
 @frozen(kw_only=True)
 class PerformanceConfig:
-    """`performance`: how the hardware is watched."""
+    """`performance`: how often the hardware is read, in seconds."""
 
     disabled: bool = False
     every: float = 5.0
@@ -71,7 +71,7 @@ class UIActivityConfig:
     """`ui.activity`."""
 
     session_id: tuple[str, ...] = ("X-Session-ID", "X-Litellm-Session-Id")
-    """Names of headers; the first that a request has says to which session of a client it belongs."""
+    """Names of headers; the first that a request has is its session id."""
 
 
 @frozen(kw_only=True)

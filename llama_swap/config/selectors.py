@@ -1,4 +1,4 @@
-"""Selectors: names that stand for one of several models, chosen anew for each request."""
+"""Reads `selectors`: names that stand for one of several models, chosen anew for each request."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _selector(node: MapNode, known: Known, selectors: Set[str], routing: Routing
 
 
 def _may_run_together(models: Collection[str], routing: Routing) -> bool:
-    """Whether one group or one combination has them all, so that all can be in use at the same time."""
+    """Whether one group or one combination contains all of `models`, so that they can be loaded at the same time."""
     if len(models) < 2:
         return True
     if routing.matrix is not None:

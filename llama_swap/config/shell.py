@@ -1,6 +1,6 @@
-"""What a command wants of a shell, which does not run it.
+"""Warnings about commands that expect a shell, although none runs them.
 
-People write commands as they would type them.  Here `~`, `$HOME`, `|` and `cd` are words like all others.
+People write commands as they would type them, but here `~`, `$HOME`, `|` and `cd` are words like all others.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "f
 _BUILT_IN: Final = frozenset(
     {"cd", "exec", "source", ".", "export", "set", "unset", "ulimit", "umask", "eval", "alias", "if", "for", "while"}
 )
-"""What shells do themselves.  Some are programs as well, which change nothing for the server."""
+"""Shell built-ins.  Some exist as programs, too, but as such do nothing for the server."""
 _CALL_A_SHELL: Final = frozenset({"ssh", "autossh", "nix-shell"})
-"""They pass on what stands behind them to a shell."""
+"""Programs that pass their arguments to a shell."""
 _CALL_WITH_OPTION: Final = SHELLS | {"su", "runuser"}
 _COMMAND_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 _BLANK = re.compile(r"\s")
@@ -29,7 +29,7 @@ _VARIABLE = re.compile(r"(?:^|[=:,/])\$(?!PORT\b)([A-Z_][A-Z0-9_]*)(?!\w)")
 
 
 def wishes(words: Sequence[str]) -> Iterator[str]:
-    """Yield what this argument vector would have a shell do, and nobody does; each with what to write instead."""
+    """Yield a warning for each thing that a shell would have to do for this command, with what to write instead."""
     variables = _assigned(words)
     words = words[len(variables) :]
     if variables:
@@ -48,13 +48,13 @@ def wishes(words: Sequence[str]) -> Iterator[str]:
 
 
 def _assigned(words: Sequence[str]) -> list[str]:
-    """Return the variables that stand before the program, as `A=1 B=2 program` sets them."""
+    """Return the variables that are assigned before the program, as in `A=1 B=2 program`."""
     assignments = takewhile(bool, map(_ASSIGNMENT.match, words))
     return [assignment[1] for assignment in assignments if assignment]
 
 
 def _has_shell(words: Sequence[str]) -> bool:
-    """Whether a shell, here or elsewhere, gets to see these words; in doubt, one does."""
+    """Whether the command itself passes words to a shell, here or on another machine; if in doubt, True."""
     for place, word in enumerate(words):
         name = PurePath(word.removeprefix("--entrypoint=")).name
         if name in _CALL_A_SHELL:
@@ -65,7 +65,7 @@ def _has_shell(words: Sequence[str]) -> bool:
 
 
 def _instead(words: Sequence[str], signs: Sequence[str]) -> str:
-    """Say what to write instead of words with these signs for a shell."""
+    """Return what to write instead of a command with these signs of shell syntax."""
     idle = [*(word for word in words[:1] if word == "exec"), *(word for word in words[-1:] if word == "&")]
     if len(idle) == len(signs):
         return f"leave {'it' if len(idle) == 1 else 'them'} out"
@@ -74,7 +74,7 @@ def _instead(words: Sequence[str], signs: Sequence[str]) -> str:
 
 
 def _signs(word: str) -> Iterator[str]:
-    """Yield the signs in a word that are meant for a shell."""
+    """Yield the operators and substitutions of a shell in a word."""
     if operator := _OPERATOR.fullmatch(word):
         yield operator[1] or operator[2]
     if substitution := _SUBSTITUTION.search(word):
@@ -86,6 +86,6 @@ def _unheard(what: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Return names, each once, as a sentence lists them."""
+    """Return names, without duplicates, as an enumeration: `a, b and c`."""
     *others, last = dict.fromkeys(names) or [""]
     return f"{', '.join(others)} and {last}" if others else last

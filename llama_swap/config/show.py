@@ -1,7 +1,6 @@
-"""The effective configuration as YAML: macros expanded, ports given, secrets masked.
+"""Renders the effective configuration as YAML: macros expanded, ports assigned, secrets masked.
 
-It can be loaded again, and then says the same, but for what is masked.  Where defaults are shown, they stand below the
-rest, and below a comment.
+Apart from what is masked, loading the result yields the same configuration.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _What = TypeVar("_What")
 _Entries: TypeAlias = dict[str, Any]
 _Arrange: TypeAlias = Callable[[_Entries, _Entries], _Entries]
-"""Gets the entries of a section, and those that it has if it says nothing; returns those to show."""
+"""From the entries of a section and their defaults to the entries to show."""
 _MARK: Final = "# defaults:"
 
 
 def render_effective(config: Config, *, with_defaults: bool = False) -> str:
-    """Return `config` as YAML, for people to read and to compare; what is as it is by default only if wanted."""
+    """Return `config` as YAML; values that equal the default only `with_defaults`, then below a comment."""
     arrange = _defaults_last if with_defaults else _without_defaults
     document = arrange(_document(config, arrange), _document(Config(models={}), arrange))
     text = str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000))
@@ -66,7 +65,7 @@ def _document(config: Config, arrange: _Arrange) -> _Entries:
 
 
 def _each(named: Mapping[str, _What], show: Callable[[_What], _Entries], nothing: _What, arrange: _Arrange) -> _Entries:
-    """Return each of a section's entries; `nothing` is one that says nothing."""
+    """Return the entries of a section by name; `nothing` is an entry with all defaults."""
     defaults = show(nothing)
     return {name: arrange(show(what), defaults) for name, what in named.items()}
 

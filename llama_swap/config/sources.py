@@ -1,4 +1,4 @@
-"""Where a configuration is written: a file, the files of a directory, or both."""
+"""Where the configuration is read from: a file, the files of a directory, or both."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from llama_swap.errors import ConfigError, Problem
 ENDINGS: Final = {".yml", ".yaml"}
 
 Stamp: TypeAlias = tuple[int, ...]
-"""What of a file is another when it was written: its time, size, and place on the disk."""
+"""What changes when a file is written: modification time in ns, size, inode and device."""
 
 
 @frozen
 class Sources:
-    """What `--config` and `--config-dir` say."""
+    """The values of `--config` and `--config-dir`."""
 
     file: str | None = None
     directory: str | None = None
     base: Path = Path()
-    """Paths are those from there on."""
+    """The directory to which paths are relative."""
 
     def __str__(self) -> str:
         return self.file or self.directory or ""
 
     @property
     def named(self) -> str:
-        """Both, as the user names them."""
+        """Both, as the user wrote them, for messages."""
         return " and ".join(filter(None, (self.file, self.directory)))
 
     def paths(self) -> list[str]:
         """Return the files in the order in which they are read: the single one, then those of the directory by name.
 
-        They are named as the user does, from `base` on.
+        Paths are as the user wrote them, relative to `base`.
 
-        @raise ConfigError: there is none, or one twice.
+        @raise ConfigError: there is no file, one is there twice, or the directory cannot be read.
         """
         if self.file is None and self.directory is None:
             raise ConfigError("", [Problem(None, "", "at least one of --config and --config-dir must be given")])
@@ -57,7 +57,7 @@ class Sources:
         return [self.file, *found]
 
     def stamps(self) -> dict[str, Stamp]:
-        """Return what can be told of each file that is there, as `stamps_of` does, by its path with `base`."""
+        """Return the stamp of each file that exists, by its path joined to `base`."""
         try:
             paths = self._in_directory()
         except OSError:
@@ -67,8 +67,8 @@ class Sources:
     def _in_directory(self) -> list[str]:
         if self.directory is None:
             return []
-        # Hidden are the files of editors and disks, such as Emacs' `.#a.yaml` and macOS' `._a.yaml`: no YAML in them.
-        directory = self.directory and self.base / self.directory  # the empty name is none, and not that of `base`
+        # Hidden files are those of editors and file systems, such as `.#a.yaml` of Emacs and `._a.yaml` of macOS.
+        directory = self.directory and self.base / self.directory  # an empty name must fail, and not mean `base`
         names = sorted(name for name in os.listdir(directory) if not name.startswith("."))  # noqa: PTH208
         paths = [os.path.join(self.directory, name) for name in names if Path(name).suffix in ENDINGS]  # noqa: PTH118
         return [path for path in paths if not (self.base / path).is_dir()]
@@ -78,7 +78,7 @@ class Sources:
 
 
 def stamps_of(paths: Iterable[str]) -> dict[str, Stamp]:
-    """Return what can be told of each file that is there, without reading it; symbolic links are followed."""
+    """Return the stamp of each file that exists, by path; symbolic links are followed."""
     stamps: dict[str, Stamp] = {}
     for path in paths:
         try:

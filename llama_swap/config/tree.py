@@ -1,7 +1,7 @@
-"""A YAML document as a tree: names are what was typed, and every node knows where it stands.
+"""A YAML document as a tree of nodes that know their place in the file; and what is found wrong with it.
 
-YAML's own types are of no use here: it would read the model `3.10` as 3.1 and `no` as False. So a scalar
-stays text until a key's kind (`llama_swap.config.kinds`) says what that text means.
+YAML's own types are not used: they would turn a model `3.10` into 3.1, and `no` into False.  A scalar stays text until
+the kind of its key (`llama_swap.config.kinds`) interprets it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 @define(eq=False)
 class Place:
-    """Where something stands in the file."""
+    """A place in the file."""
 
     line: int
-    """Where to point a reader: the line of the value's key, or of the list item, from 1."""
+    """The line for messages, from 1: that of the key, or of the list item."""
     parent: Place | None
     key: str | int | None
-    """Under which name or index `parent` holds this."""
+    """The name or index in `parent`; None for the root."""
 
     @property
     def path(self) -> str:
@@ -49,7 +49,7 @@ class Place:
         return getattr(place, "origin", None)
 
     def placed(self, line: int, parent: Place | None, key: str | int | None) -> Self:
-        """Return a copy that stands where an alias names it; what it contains stays where it was written."""
+        """Return a copy at the place of a YAML alias; the nodes within it keep their places."""
         twin = copy(self)
         twin.line, twin.parent, twin.key = line, parent, key
         return twin
@@ -57,50 +57,50 @@ class Place:
 
 @define(eq=False)
 class Scalar(Place):
-    """A piece of text."""
+    """A YAML scalar, as text."""
 
     text: str
     plain: bool = True
     """Written without quotes, so that `null` may mean null."""
     first_line: int | None = None
-    """Line of the first line of a literal block (`|`); None where lines were folded or escaped."""
+    """The line of the file at which a literal block (`|`) begins; None for other scalars, whose lines may be folded."""
     size: int = 1
-    """How many nodes this stands for."""
+    """The number of nodes, this one included."""
     is_filled: bool = False
-    """Variables of the environment stand in it, so that null may be what nobody wrote."""
+    """It contained `${env.NAME}`, so that nobody may have meant it to be null."""
 
     @property
     def is_null(self) -> bool:
-        """Whether this is one of YAML's spellings of null, so that a default holds."""
+        """Whether this is one of YAML's spellings of null, which means the default."""
         return self.plain and self.text in NULLS
 
     @property
     def is_empty(self) -> bool:
-        """Whether this says nothing."""
+        """Whether this is null."""
         return self.is_null
 
     @property
     def summary(self) -> str:
-        """What this is, for a message that says that something else belongs here."""
+        """A short description for messages of the form `must be …, not …`; secrets are masked."""
         text = masked_text(self.text)
         return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
     def line_of(self, offset: int) -> int:
-        """Return the file's line of the text's line `offset`, as near as can be known."""
+        """Return the line of the file for line `offset` (from 0) of the text, as precisely as is known."""
         return self.line if self.first_line is None else self.first_line + offset
 
     def saying(self, text: str, *, plain: bool) -> Scalar:
-        """Return this place with another text."""
+        """Return a scalar with another text at this place."""
         return Scalar(self.line, self.parent, self.key, text, plain, self.first_line)
 
 
 @define(eq=False)
 class ListNode(Place):
-    """A YAML sequence; the attributes that are not explained are those of `Scalar`."""
+    """A YAML sequence; for its other attributes see `Scalar`."""
 
     items: list[Node] = field(factory=list)
     size: int = 0
-    """With aliases written out; 0 while it is being read."""
+    """The number of nodes with aliases expanded, this one included; 0 while it is being read."""
     is_null: ClassVar = False
     summary: ClassVar = "a list"
 
@@ -130,38 +130,41 @@ Node: TypeAlias = Scalar | ListNode | MapNode
 
 @define
 class Findings:
-    """What is to be said about a configuration.  Each thing is said once, however often an alias repeats it."""
+    """Collects errors, warnings and notes about a configuration, each once, however often an alias repeats it."""
 
     filename: str
     """The file that is being read."""
     most: int = 500
-    """After so many errors, reading ends: whatever this is, it was not written as a configuration."""
+    """The number of errors after which reading ends: such a file is hardly a configuration."""
     _errors: dict[Problem, None] = field(factory=dict, init=False)
     _warnings: dict[Problem, None] = field(factory=dict, init=False)
     _notes: dict[Problem, None] = field(factory=dict, init=False)
     _unknown: set[str] = field(factory=set, init=False)
 
     def error(self, at: Place, message: str, *, line: int | None = None) -> None:
-        """The file cannot be used because of this; `line` where it is known better than by the node."""
+        """Report what makes the file unusable; `line` if it is known more precisely than by `at`.
+
+        @raise ConfigError: there are too many errors.
+        """
         self._errors[Problem(line or at.line, at.path, message, at.file)] = None
         if len(self._errors) >= self.most:
             raise self.refusal("too many errors; reading ends here")
 
     def unknown(self, at: Place, written: str, message: str) -> None:
-        """`written` stands for a text that cannot be had, and stays where it is."""
+        """Report an error about `written`, such as `${env.NAME}`, which is left in the text unexpanded."""
         self._unknown.add(written)
         self.error(at, message)
 
     def knows(self, text: str) -> bool:
-        """Whether `text` is all there; if not, that has been told, and there is no sense in judging it."""
+        """Whether `text` is fully expanded; if not, that has been reported, and checking it is pointless."""
         return not any(written in text for written in self._unknown)
 
     def warn(self, at: Place, message: str) -> None:
-        """The file can be used, but this is likely not what its author meant."""
+        """Report what is valid, but most likely a mistake."""
         self._warnings[Problem(at.line, at.path, message, at.file)] = None
 
     def note(self, at: Place, message: str) -> None:
-        """Nothing is wrong, but a decision was made that its author may want to know."""
+        """Report a decision that the author of the file may want to know about."""
         self._notes[Problem(at.line, at.path, message, at.file)] = None
 
     @property
@@ -177,7 +180,7 @@ class Findings:
         return _by_line(self._notes)
 
     def refusal(self, message: str, *, line: int | None = None, path: str = "") -> ConfigError:
-        """Return the error for something that makes reading on pointless, with all that was found before."""
+        """Return the error for a problem after which reading cannot go on, with all that was found before."""
         return ConfigError(self.filename, (*self.errors, Problem(line, path, message, self.filename)), self.warnings)
 
 

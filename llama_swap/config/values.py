@@ -1,4 +1,4 @@
-"""Kinds of values that are lists of a few words or patterns, or anything at all.  See `llama_swap.config.kinds`."""
+"""Kinds of values that are lists of words or patterns, or arbitrary YAML.  See `llama_swap.config.kinds`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 @frozen
 class Words(Several):
-    """A list of words of which there are only a few."""
+    """A list of words from a fixed set; a single word is a list of one."""
 
     options: tuple[str, ...]
     default: tuple[str, ...] = ()
@@ -39,9 +39,9 @@ class Words(Several):
 
 @frozen
 class Logs(Plain):
-    """Whose lines are printed: `proxy`, `upstream`, `both` or `none`; or several words with commas between them.
+    """Whose log lines are printed: `proxy`, `upstream`, `both` or `none`, or several words separated by commas.
 
-    Newer releases of the original have `http` for the lines of requests, which are part of `proxy` here.
+    Newer releases of the original llama-swap have `http` for the access log, which is part of `proxy` here.
     """
 
     default: str = "proxy"
@@ -66,7 +66,7 @@ class Logs(Plain):
 
 @frozen
 class Patterns(Several):
-    """A list of regular expressions of Go; none is the default."""
+    """A list of regular expressions in Go's syntax; an empty one means the default."""
 
     default: tuple[str, ...]
 
@@ -92,7 +92,7 @@ class Patterns(Several):
 
 @frozen
 class Values(Plain):
-    """A mapping of anything, with the types that YAML 1.2 gives to what is written."""
+    """A mapping to arbitrary values, with the types that YAML 1.2 gives them."""
 
     default: Mapping[str, Any] = field(factory=dict)
 
@@ -110,7 +110,7 @@ class Values(Plain):
 
 
 def plain_value(node: Node) -> Any:
-    """Return what a node says in Python's own types, as JSON could write them."""
+    """Return a node as values that JSON can represent."""
     if isinstance(node, MapNode):
         return {name: plain_value(value) for name, value in node.entries.items()}
     if isinstance(node, ListNode):
