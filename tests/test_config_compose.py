@@ -106,6 +106,8 @@ class TextTests(FindingsTestCase):
             ("a: b: c\n", 1, "quote a value that contains ': '"),
             ("a:\n  b: c\n  d:1\n", 3, "with a blank behind the colon"),
             ("a:\n  b: c\n  d:1\n  e: 2\n", 3, "with a blank behind the colon"),
+            ("a:\n  b:c\n  d: 1\n", 3, "a blank behind the colon in the line above"),
+            ("a:\n  b: x\n    http://y\n   d: 1\n", 4, "indent this key as far as the one above it"),
         ):
             self.assert_errors(text, (line, "", told))
 

@@ -30,7 +30,9 @@ _LAYOUT = "check the indentation, and that quotes and brackets are closed"
 _BRACKETS = "; close the bracket, and quote values such as ${name} within brackets"
 _COLON = "; write `key: value`, with a blank behind the colon"
 _INDENTED = "; indent this key as far as the one above it, or quote the value above, if it is to go on here"
+_COLON_ABOVE = "; write a blank behind the colon in the line above"
 _LONE_KEY = re.compile(r"\s+[\w-]+\s*")
+_NO_BLANK = re.compile(r"\s*[\w-]+:[^\s/]")
 _HINTS = {
     "mapping values are not allowed": "quote a value that contains ': ', or write it as a block with `|`",
     "cannot start any token": "indent with spaces, not tabs, and quote values that begin with @, ` or %",
@@ -69,8 +71,10 @@ def _broken(error: Any, text: str, found: Findings) -> ConfigError:
         hint = _BRACKETS if "flow" in error.context else hint
     elif began and "simple key" in str(error.context):
         noticed, hint = began, _COLON
-    elif "mapping values" in problem and _LONE_KEY.fullmatch(text.splitlines()[noticed.line][: noticed.column]):
-        hint = _INDENTED
+    elif "mapping values" in problem:
+        above, line = ["", *text.splitlines()][noticed.line : noticed.line + 2]
+        if _LONE_KEY.fullmatch(line[: noticed.column]):
+            hint = _COLON_ABOVE if _NO_BLANK.match(above) else _INDENTED
     return found.refusal(f"not valid YAML: {problem}{hint}", line=noticed.line + 1 if noticed else None)
 
 
