@@ -62,7 +62,7 @@ function part(title, fields, body) {
 function block(title, text) {
   if (!text) return [];
   const rest = text.length > MOST_SHOWN ? `\n… ${bytes(text.length - MOST_SHOWN)} more` : "";
-  return [make("h3", {}, title), make("pre", { tabIndex: 0, "aria-label": title }, text.slice(0, MOST_SHOWN) + rest)];
+  return [make("h3", {}, title), make("pre", { tabIndex: 0, role: "group", "aria-label": title }, text.slice(0, MOST_SHOWN) + rest)];
 }
 
 function valueOf(fields, wanted) {
