@@ -14,9 +14,9 @@ LONGEST_PAUSE = 60.0
 
 @define(eq=False)
 class Backoff:
-    """One model's failures in a row, and how long its next start has to wait for them.
+    """One model's failed starts in a row, and for how long the next one is refused.
 
-    One failure may be bad luck: the next request tries again at once.  From then on the pauses double.
+    After one failure, the next request tries again at once.  From the second on, there are pauses, which double.
     """
 
     _failures: int = 0
@@ -33,13 +33,13 @@ class Backoff:
             self._until = now + self._pause
 
     def reset(self) -> None:
-        """The model became ready, or was stopped because somebody wanted that."""
+        """The model became ready, or was stopped on purpose."""
         self._failures = 0
         self._pause = self._until = 0.0
         self._error = None
 
     def refusal(self, now: float) -> Unavailable | None:
-        """Return what to tell a request that would start the model now, or None if it may."""
+        """Return the error for a request that would start the model now; None if it may."""
         if now >= self._until:
             return None
         seconds = ceil(self._until - now)

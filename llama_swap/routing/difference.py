@@ -1,4 +1,4 @@
-"""What another configuration means for the models that run.  Pure."""
+"""What a changed configuration means for the models that run.  Pure."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LIVE: Final = (
     "filters",
     "send_loading_state",
 )
-"""What can change under a running model.  Its process knows nothing of these."""
+"""What can change while a model runs: its process does not depend on these."""
 
 
 @frozen
 class Difference:
-    """The ids of the models that make one configuration another."""
+    """The ids of the models in which two configurations differ."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -40,7 +40,7 @@ class Difference:
 
     @classmethod
     def between(cls, old: Config, new: Config) -> Difference:
-        """Compare model by model; ids come in the order of their file."""
+        """Compare model by model; ids are in the order of their file."""
         return cls(
             added=tuple(model for model in new.models if model not in old.models),
             changed=tuple(
@@ -55,7 +55,7 @@ class Difference:
 
 
 def stale(running: Iterable[ModelConfig], config: Config) -> frozenset[str]:
-    """Return the ids of those models whose process `config` has no more use for."""
+    """Return the ids of the running models that `config` does not have, or whose process would be another."""
     return frozenset(model.id for model in running if _needs_restart(model, config.models.get(model.id)))
 
 
@@ -64,6 +64,6 @@ def _needs_restart(running: ModelConfig, wanted: ModelConfig | None) -> bool:
 
 
 def is_served(target: Target, config: Config) -> bool:
-    """Whether there still is what a request asked for."""
+    """Whether `config` still has what a request asked for."""
     members = config.models if target.profile is None else config.profiles.get(target.profile, ())
     return target.model in members

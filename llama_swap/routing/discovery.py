@@ -1,6 +1,6 @@
-"""Finds out whether the peers answer, and what those have of which the configuration does not say it.
+"""Finds out whether the peers answer, and which models they have where the configuration does not say so.
 
-They are asked from time to time, beside all requests, which neither wait for that nor are refused for it.
+They are asked from time to time, independently of requests, which neither wait for that nor are refused because of it.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from llama_swap.relay.headers import Fields
 from llama_swap.routing.peers import UNSEEN, Peers, Seen, with_key
 
 EVERY = 60.0
-"""Seconds from one question to the next, while the peer answers."""
+"""Seconds between two questions to a peer that answers."""
 AGAIN = 10.0
-"""The same while it does not."""
+"""The same for one that does not."""
 AT_LEAST = 5.0
-"""The same where requests fare otherwise than the last answer lets expect."""
+"""The same where the outcome of a request contradicts the last answer."""
 PATIENCE = 10.0
-"""Seconds that the whole answer may take."""
+"""Seconds for the whole answer."""
 
 GATEWAY_ERRORS = frozenset({502, 503, 504})
-"""What stands before a server says so, if it is not there itself."""
+"""With these, a gateway in front of a server says that the server itself is not there."""
 
 Fetch = Callable[[str, Fields], Deferred[bytes]]
-"""Gets what is at a URL, asked for with header fields; fails if that is not to be had; may be cancelled."""
+"""Returns the body at a URL, requested with header fields; fails if there is none; may be cancelled."""
 Probe = Callable[[str, Fields], Deferred[int]]
-"""Does the same, but gets no more than the status."""
+"""The same for the status alone."""
 
 
 def models_in(body: bytes) -> tuple[str, ...]:
-    """Return the ids in an answer of `/v1/models`, each once, in their order.
+    """Return the ids in the body of an answer to `/v1/models`, each once, in their order.
 
-    What a llama-swap has from peers of its own is left out, or two that are peers of each other would find names
-    without end.
+    Models that a llama-swap has from its own peers are left out: two that are peers of each other would find ever
+    longer names.
 
-    @raise UpstreamError: the body is something else.
+    @raise UpstreamError: the body is no such answer.
     """
     try:
         entries = json.loads(body)["data"]
@@ -59,9 +59,9 @@ def models_in(body: bytes) -> tuple[str, ...]:
 
 
 def judge(status: int) -> None:
-    """Accept what a server answers whose models are known: also that it refuses the question.
+    """Accept the status of a server whose models are known, even if it refuses the question.
 
-    @raise UpstreamError: it is not there.
+    @raise UpstreamError: the status says that the server is not there.
     """
     if status in GATEWAY_ERRORS:
         raise UpstreamError(f"it answers with status {status}")
@@ -74,9 +74,9 @@ def _is_of_a_peer(entry: Any) -> bool:
 
 
 class Discovery(Service):
-    """Asks each peer, at the start and from then on, for what it has; only whether it answers, if that is known.
+    """Asks each peer, from the start on, for its models; if the configuration has these, only whether it answers.
 
-    What came last stays known while a peer does not answer.
+    While a peer does not answer, its last answer still counts.
     """
 
     def __init__(self, peers: Peers, clock: IReactorTime, fetch: Fetch, probe: Probe) -> None:
@@ -93,14 +93,14 @@ class Discovery(Service):
         self.follow()
 
     def stopService(self) -> None:
-        """Ask no more; an answer that is under way is not waited for."""
+        """Ask no more, and drop the questions under way."""
         super().stopService()
         for inquiry in self._inquiries.values():
             inquiry.stop()
         self._inquiries.clear()
 
     def follow(self) -> None:
-        """Ask those peers that are configured now; those that are asked as before go on undisturbed."""
+        """Ask the peers that are configured now; questions to unchanged ones go on."""
         if not self.running:
             return
         wanted = self._peers.configured
@@ -115,7 +115,7 @@ class Discovery(Service):
                 self._inquiries[name] = _Inquiry(name, peer, self._clock, partial(self._ask, peer), tell)
 
     def _ask(self, peer: Peer) -> Deferred[tuple[str, ...] | None]:
-        """Ask for the models of a peer, or, if they are known, for nothing but an answer."""
+        """Ask for the models of a peer; if they are configured, only for an answer, with None."""
         url, fields = f"{peer.proxy}/v1/models", with_key(peer, ())
         if peer.models is None:
             return maybeDeferred(self._fetch, url, fields).addCallback(models_in)
@@ -128,7 +128,7 @@ class Discovery(Service):
 
 @define(eq=False)
 class _Inquiry:
-    """Asks one peer, at once and again and again."""
+    """Asks one peer, at once and then periodically."""
 
     name: str
     peer: Peer
@@ -140,7 +140,7 @@ class _Inquiry:
     """When it was asked last, in seconds of the clock."""
     _next: IDelayedCall | None = None
     _answer: Deferred[Any] | None = None
-    """What is under way, if anything is."""
+    """The question under way, if any."""
     _stopped: bool = False
 
     _log: ClassVar[Logger] = Logger()
@@ -149,11 +149,11 @@ class _Inquiry:
         self._begin()
 
     def is_of(self, peer: Peer | None) -> bool:
-        """Whether `peer` is to be asked in the same way as the one that is asked."""
+        """Whether `peer` is asked in the same way as the one that this asks."""
         return peer is not None and _way(peer) == _way(self.peer)
 
     def hasten(self) -> None:
-        """Ask the next time as soon as may be."""
+        """Ask again as soon as `AT_LEAST` allows."""
         if self._next is not None:
             soonest = max(0.0, self._asked + AT_LEAST - self._clock.seconds())
             if self._clock.seconds() + soonest < self._next.getTime():
@@ -176,14 +176,14 @@ class _Inquiry:
 
     def _found(self, models: tuple[str, ...] | None) -> None:
         if self._stopped:
-            return  # what is cancelled may have been answered
+            return  # stopped after the answer had come
         if not self._seen.answers:
             self._log.info("peer {name} answers again", name=self.name)
         self._see(Seen(models, answers=True))
 
     def _failed(self, failure: Failure) -> None:
         if self._stopped:
-            return  # nobody wants to know any more
+            return  # stopped
         if self._seen.answers:
             late = failure.check(DeferredTimeout)
             self._log.warn(
@@ -203,5 +203,5 @@ class _Inquiry:
 
 
 def _way(peer: Peer) -> tuple[str, str | None, bool]:
-    """Return all that the way to ask a peer depends on."""
+    """Return everything that decides how a peer is asked."""
     return peer.proxy, peer.api_key, peer.models is None

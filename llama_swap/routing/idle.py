@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 @define(eq=False)
 class IdleTimer:
-    """Runs while a ready model is not in use, from when it became ready or its last answer ended."""
+    """Runs while a ready model is not in use: since it became ready, or since its last answer ended."""
 
     _clock: IReactorTime
     _ttl: float
@@ -30,7 +30,7 @@ class IdleTimer:
         self._last_use = self._clock.seconds()
 
     def resume(self) -> None:
-        """The model is not in use, nor was it since `used`: of its time, the rest is left."""
+        """The model is not in use, and what there was since `used` does not count: go on with the time left then."""
         self.stop()
         self._unused = True
         if self._ttl > 0:
@@ -38,7 +38,7 @@ class IdleTimer:
             self._call = self._clock.callLater(max(0.0, left), self._expire)
 
     def set_ttl(self, ttl: float) -> None:
-        """Another time holds; a model that is not in use has all of it from now on."""
+        """Set another `ttl`; if the timer runs, it starts anew."""
         if ttl != self._ttl:
             self._ttl = ttl
             if self._unused:

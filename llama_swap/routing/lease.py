@@ -22,7 +22,7 @@ class Lease:
     def release(self, *, used: bool = True) -> None:
         """The request is over, however it ended.  Only the first call counts.
 
-        If it is not to count as use of the model, its `ttl` runs on as if there had been no request.
+        If not `used`, the model's `ttl` runs on as if there had been no request.
         """
         if not self._released:
             self._released = True

@@ -1,4 +1,4 @@
-"""From the name that a client writes to the model that serves it."""
+"""From the name in a request to the model that serves it."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from llama_swap.routing.selection import Usage, choose
 from llama_swap.scheduling.commands import Target
 
 LONGEST_SLIP = 100
-"""What is longer was not meant to be any model's name."""
+"""Characters; a longer name is no slip, and gets no suggestion."""
 MOST_COMPARED = 300
-"""Names whose letters a wrong one is compared with, which takes a few µs each."""
+"""The most names whose letters are compared with an unknown one's, at a few µs each."""
 MOST_LIKELY = 8
-"""Names that are then compared as a whole, which takes up to a millisecond each."""
+"""The most names that are then compared as a whole, at up to a millisecond each."""
 
 
 @frozen
 class Resolved:
-    """What a request for a model comes to."""
+    """Where a request goes, and under which name."""
 
     target: Target | PeerModel
     name: str
-    """What the upstream is told as `model`."""
+    """The `model` that the upstream gets."""
 
 
 @frozen
 class Names:
-    """Everything a client may call a model.
+    """All names by which clients may call models.
 
     A name is looked up in this order: the pins of the active profile; selectors; ids and aliases; `PROFILE:MODEL`;
-    `PEER/MODEL`, or a peer's model alone, as far as it is known at that moment what peers have.
+    `PEER/MODEL`, or a peer's model alone, as far as the models of peers are known at that moment.
     """
 
     config: Config
     active: str | None = Factory(lambda names: names.config.startup_profile, takes_self=True)
-    """The profile whose pins hold."""
+    """The profile whose pins apply; None for none."""
     _usage: Callable[[Target | PeerModel], Usage] = lambda target: Usage()
     peers: Peers = Factory(lambda names: Peers(names.config.peers), takes_self=True)
     _ids: Mapping[str, str] = field(init=False)
     pins: Mapping[str, str | None] = field(init=False)
-    """Those of the active profile."""
+    """The pins of the active profile: the name that each name stands for; None: it is refused."""
     _turns: Iterator[int] = field(factory=count, init=False)
     _resolved: dict[str, Resolved] = field(factory=dict, init=False)
-    """What does not change from one request to the next."""
+    """Cache of the names that resolve the same way for every request."""
 
     @_ids.default
     def _(self) -> dict[str, str]:
@@ -71,9 +71,9 @@ class Names:
         return frozenset(name for name, pinned in self.pins.items() if pinned is None)
 
     def pinned(self, name: str) -> str:
-        """Return what the active profile makes of `name`.
+        """Return the name that `name` stands for in the active profile.
 
-        @raise NotFound: it refuses that name.
+        @raise NotFound: the profile refuses it.
         """
         pinned = self.pins.get(name, name)
         if pinned is None:
@@ -81,7 +81,7 @@ class Names:
         return pinned
 
     def find(self, name: str) -> Target | PeerModel | None:
-        """Return what `name` asks for, apart from pins and selectors; None if nothing goes by that name.
+        """Return what `name` asks for, without pins and selectors; None if there is no such name.
 
         @raise NotFound: it names a profile, but no member of it.
         """
@@ -99,7 +99,7 @@ class Names:
     def resolve(self, name: str) -> Resolved:
         """Return what `name` asks for.
 
-        @raise NotFound: nothing goes by that name.
+        @raise NotFound: there is no such name.
         """
         return self._resolved.get(name) or self._resolve(name)
 
@@ -120,13 +120,13 @@ class Names:
         return self.find(name) or self.peers.unlisted(name)
 
     def _remedy(self, name: str) -> str:
-        """Say what to do where nothing goes by `name`."""
+        """Say what to do where there is no such name."""
         if owners := self.peers.owners(name):
             return f"several peers have it, so ask for {' or '.join(f'{peer}/{name}' for peer in owners)}"
         return f"{self._meant(name)}GET /v1/models lists what there is"
 
     def _meant(self, name: str) -> str:
-        """Ask for a model with a name much like this one, if there is any that everybody may know."""
+        """Suggest a listed name that is much like `name`, if there is one."""
         if len(name) > LONGEST_SLIP:
             return ""
         known = (known for known, model in self._ids.items() if not self.config.models[model].unlisted)
@@ -145,7 +145,7 @@ class Names:
         return Usage() if target is None else self._usage(target)
 
     def _upstream_name(self, name: str, target: Target | PeerModel) -> str:
-        """Return what the upstream of `target` is told as `model`, where somebody wrote `name`."""
+        """Return the `model` for the upstream of `target`, where the client wrote `name`."""
         if isinstance(target, PeerModel):
             return target.model
         return self.config.models[target.model].use_model_name or (

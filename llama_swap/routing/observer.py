@@ -1,4 +1,4 @@
-"""Who sees what becomes of models, and has no say in it."""
+"""Who is told what happens to models, without influence on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Is told before anything follows from it."""
+    """Is told of each event before anything else follows from it."""
 
     def dropped(self, model: str) -> None:
         """It will not be started, although others have stopped for it."""
@@ -15,22 +15,22 @@ class Observer(Protocol):
         """Its process is about to be started."""
 
     def ready(self, model: str) -> None:
-        """It answers."""
+        """It has passed its health check."""
 
     def failed(self, model: str) -> None:
         """It will not become ready."""
 
     def stopping(self, model: str, successor: str | None) -> None:
-        """It is told to stop, for the sake of `successor` if there is one."""
+        """It is told to stop, to make room for `successor` if there is one."""
 
     def gone(self, model: str) -> None:
-        """Nothing of it is left."""
+        """None of its processes is left."""
 
 
 class Unobserved:
-    """Nobody looks."""
+    """An `Observer` that ignores everything."""
 
     def _ignore(self, model: str, successor: str | None = None) -> None:
-        """That concerns nobody."""
+        """Do nothing."""
 
     dropped = starting = ready = failed = stopping = gone = _ignore

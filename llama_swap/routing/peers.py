@@ -25,7 +25,7 @@ def with_key(peer: Peer, fields: Fields) -> Fields:
 
 @frozen
 class PeerModel:
-    """What a request names, resolved: a model of a peer."""
+    """A resolved name: a model of a peer."""
 
     peer: str
     model: str
@@ -37,10 +37,10 @@ class PeerModel:
 
 @frozen
 class Seen:
-    """How a peer was found when it was last asked."""
+    """What came of the last question to a peer."""
 
     models: tuple[str, ...] | None = None
-    """Those of its last good answer; None if it never said, or was not asked, since the configuration says it."""
+    """Those of its last good answer; None if there was none, or if the configuration has its models."""
     answers: bool = True
 
 
@@ -49,22 +49,22 @@ UNSEEN = Seen()
 
 @define
 class Peers:
-    """The peers, what they have, whether they answer, and how many requests their models have from here.
+    """The peers, their models, whether they answer, and how many requests are under way to them.
 
-    That a peer did not answer when it was last asked keeps no request from it: it may be back.  A request that fares
-    otherwise than what was seen lets expect is a reason to ask anew.
+    Requests are sent even to a peer that did not answer when it was last asked: it may be back.  A request whose
+    outcome contradicts the last answer is a reason to ask again.
     """
 
     configured: Mapping[str, Peer]
     """By name."""
     _quiet: Callable[[], None] = lambda: None
-    """Told when no request is under way any more."""
+    """Called when no request is under way any more."""
     doubt: Callable[[str], None] = lambda peer: None
-    """Told which peer fares otherwise than it was seen."""
+    """Called with a peer whose last answer a request has contradicted."""
     closed: bool = False
-    """Whether nothing new is to be sent, since the proxy shuts down."""
+    """Whether nothing new may be sent, because the proxy shuts down."""
     seen: Mapping[str, Seen] = field(factory=dict)
-    """By name, those that were asked; another mapping whenever it changes."""
+    """By name, those that were asked; replaced, not changed, by each new answer."""
     _requests: Counter[PeerModel] = field(factory=Counter)
     _names: Mapping[str, PeerModel] = field(init=False)
 
@@ -77,38 +77,38 @@ class Peers:
         self._names = self._by_name()
 
     def saw(self, peer: str, seen: Seen) -> None:
-        """A peer was asked."""
+        """Note what came of a question to a peer."""
         if self.seen.get(peer) != seen:
             self.seen = {**self.seen, peer: seen}
             self._names = self._by_name()
 
     def forget(self, peer: str) -> None:
-        """What a peer said does not count any more."""
+        """Drop what a peer has answered."""
         self.seen = {name: seen for name, seen in self.seen.items() if name != peer}
         self._names = self._by_name()
 
     # -- what they have ---------------------------------------------------------------------------------------
 
     def models(self) -> list[PeerModel]:
-        """Return what the peers have, as far as it is known."""
+        """Return the models of the peers, as far as they are known."""
         return [PeerModel(name, model) for name in self.configured for model in self._models_of(name)]
 
     def find(self, name: str) -> PeerModel | None:
-        """Return what goes by `name`: `peer/model`, or `model` where only one peer has it.
+        """Return the model for `name`: `peer/model`, or `model` where only one peer has it.
 
-        What the configuration says of peers counts before what they say: no peer can take such a name from another.
+        Configured models come before discovered ones: no peer can take such a name from another.
         """
         return self._names.get(name)
 
     def unlisted(self, name: str) -> PeerModel | None:
-        """Return the model of a peer that does not say what it has, if `name` begins with that peer's name."""
+        """Return the model for a name that begins with that of a peer whose models are not known."""
         for peer, model in self._split(name):
             if self.configured[peer].models is None:
                 return PeerModel(peer, model)
         return None
 
     def silent(self, name: str) -> str | None:
-        """Return the peer that `name` begins with, if it is not known what that has, because it has not said it yet."""
+        """Return the peer that `name` begins with, if its models are not known because it has not answered yet."""
         peers = (peer for peer, _ in self._split(name) if self.configured[peer].models is None)
         return next((peer for peer in peers if self.seen.get(peer, UNSEEN).models is None), None)
 
@@ -119,8 +119,8 @@ class Peers:
     def counted_as(self, model: PeerModel) -> str:
         """Return the name under which requests for `model` are counted.
 
-        It is one for all those of which neither the configuration nor the peer says that there are any: else clients
-        could make up names without end.
+        All models that neither the configuration nor the peer names share one: otherwise clients could make up any
+        number of names.
         """
         is_known = self._names.get(str(model)) == model
         return str(model) if is_known else f"{model.peer}/*"
@@ -139,7 +139,7 @@ class Peers:
         return bare | _by_full_name(said) | _unique(told) | _by_full_name(told)
 
     def _split(self, name: str) -> Iterable[tuple[str, str]]:
-        """Yield each way to read `name` as that of a peer and something behind it."""
+        """Yield each way to split `name` into that of a peer and the rest."""
         for peer in self.configured:
             model = name.removeprefix(f"{peer}/")
             if model not in ("", name):
@@ -148,7 +148,7 @@ class Peers:
     # -- how they do ------------------------------------------------------------------------------------------
 
     def answers(self, peer: str) -> bool:
-        """Whether a peer was there when it was last asked; who never was is trusted to be."""
+        """Whether a peer answered when it was last asked; true for one that was not asked yet."""
         return self.seen.get(peer, UNSEEN).answers
 
     def begin(self, model: PeerModel) -> None:
@@ -156,7 +156,7 @@ class Peers:
         self._requests[model] += 1
 
     def end(self, model: PeerModel, error: SwapError | None = None) -> None:
-        """It is over, with `error` if not as it should."""
+        """The request is over, with `error` if it failed."""
         self._requests[model] -= 1
         if not self._requests[model]:
             del self._requests[model]
@@ -172,7 +172,7 @@ class Peers:
         return bool(self._requests)
 
     def requests(self, model: PeerModel) -> int:
-        """How many are under way."""
+        """How many requests for `model` are under way."""
         return self._requests[model]
 
 
@@ -181,7 +181,7 @@ def _by_full_name(models: Iterable[PeerModel]) -> dict[str, PeerModel]:
 
 
 def _unique(models: Iterable[PeerModel]) -> dict[str, PeerModel]:
-    """Return those that no two peers have, by their own names."""
+    """Return the models that only one peer has, by their own names."""
     known = list(models)
     owners = Counter(found.model for found in known)
     return {found.model: found for found in known if owners[found.model] == 1}

@@ -15,7 +15,7 @@ from llama_swap.scheduling.commands import Target
 
 
 class Preload(Service):
-    """Asks for a lease on each model in turn, and gives it back; what fails is said, and the next is loaded."""
+    """Asks for a lease on each model in turn, and releases it; failures are logged, and the next model is loaded."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -25,7 +25,7 @@ class Preload(Service):
         self._next: list[str] = []
 
     def startService(self) -> None:
-        """Load what the configuration names."""
+        """Load the models that the configuration names."""
         super().startService()
         self.load(self._router.config.preload)
 
@@ -37,7 +37,7 @@ class Preload(Service):
             self._loading.cancel()
 
     def load(self, models: Iterable[str]) -> None:
-        """Load these models, after those that are to be loaded already; none once this was stopped."""
+        """Load `models`, after those that were asked for before; nothing once this was stopped."""
         if self.running:
             self._next += models
         if self._loading is None and self._next:

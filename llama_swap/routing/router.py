@@ -1,7 +1,7 @@
 """Carries out what the scheduler decides, and hands out leases.
 
-The scheduler speaks in commands, processes answer with events; both meet here.  Which processes there are, and whether
-they still are what is configured, is known to `upstreams`.
+The scheduler's commands and the processes' events meet here.  Which processes there are, and whether they still match
+the configuration, is kept in `upstreams`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Router:
         *,
         observer: Observer | None = None,
     ) -> None:
-        """`read_ahead` does what can be done for a model whose place is still taken."""
+        """`read_ahead` may prepare the start of a model while another one still stops for it."""
         self.config = config
         self.peers = Peers(config.peers, self._notice_quiet)
         self.names = Names(config, usage=self._usage, peers=self.peers)
@@ -76,11 +76,11 @@ class Router:
         return self._upstreams.states()
 
     def ready_since(self) -> dict[str, float]:
-        """Return since when each model that is ready is so, in seconds of the clock."""
+        """Return since when each ready model is ready, in seconds of the clock."""
         return self._upstreams.ready_since()
 
     def mishaps(self) -> dict[str, Mishap]:
-        """Return why models have stopped that nobody wanted to stop, until they are started again."""
+        """Return the last failures, by model, until the models are started again."""
         return self._upstreams.mishaps()
 
     def running(self) -> list[tuple[ModelConfig, str]]:
@@ -92,11 +92,11 @@ class Router:
         return self._scheduler.waiting()
 
     def ports(self) -> dict[str, int]:
-        """Return the port that `${PORT}` stands for, by model: of those configured, and of those that still run."""
+        """Return the value of `${PORT}` by model, for those that are configured and those that still run."""
         return self._upstreams.ports()
 
     def activate(self, profile: str | None) -> None:
-        """Have the pins of a profile hold from now on, or none.
+        """Apply the pins of a profile from now on, or none.
 
         @raise NotFound: there is no such profile.
         """
@@ -112,14 +112,14 @@ class Router:
         return Usage(self._upstreams[model].state, scheduler.in_flight(model) + scheduler.waiting(model))
 
     def acquire_now(self, target: Target) -> Lease | None:
-        """Return a lease if there is nothing to wait for; else None, and nothing has happened."""
+        """Return a lease if there is nothing to wait for; else None, without any effect."""
         ticket = Ticket(target, self.clock.seconds())
         return self._lease(ticket) if not self._execute.busy and self._scheduler.try_serve(ticket) else None
 
     def acquire(self, target: Target) -> Deferred[Lease]:
-        """Wait for the right to send a request to `target`; whatever that takes starts now.
+        """Fire with a lease on `target`, once it is ready; what must stop and start for that begins now.
 
-        Fails with the SwapError that the client is to see.  Cancel it when the client leaves.
+        Fails with the SwapError for the client.  Cancel it when the client leaves.
         """
         now = self.clock.seconds()
         if target.model not in self.config.models:
@@ -134,16 +134,16 @@ class Router:
         return granted
 
     def acquire_again(self, lease: Lease, target: Target, error: SwapError) -> Deferred[Lease]:
-        """Like `acquire`, for a request that was sent with `lease`, and that nobody heard, by `error`.
+        """Do the same for a request that was sent with `lease`, and failed with `error` before anything heard it.
 
-        If the model has crashed since, which may show a little later than by the request, it is started again;
+        If the model has crashed, of which we may hear a little later than of the failed request, it is started again;
         else this fails with `error`.
         """
         upstream = self._upstreams.get(target.model)
         if upstream is None or upstream.crashes != lease.crashes:
             return self.acquire(target)
         if upstream.state != "ready":
-            return fail(error)  # it was stopped, and whoever wanted that does not want it back
+            return fail(error)  # it was stopped on purpose
 
         def not_crashed(failure: Failure) -> Failure:
             return failure if failure.check(CancelledError) else Failure(error)
@@ -151,11 +151,11 @@ class Router:
         return upstream.next_crash(self.clock).addCallbacks(lambda _: self.acquire(target), not_crashed)
 
     def unload(self, models: Iterable[str]) -> Deferred[None]:
-        """Stop `models`, whoever uses them.  Fires when nothing of them is left."""
+        """Stop `models`, even if they are in use.  Fires when none of their processes is left."""
         unwanted = {model: self._upstreams[model] for model in models}
         for upstream in unwanted.values():
             upstream.backoff.reset()
-        ends = [upstream.end() for upstream in unwanted.values()]  # those of now, whatever starts once they stop
+        ends = [upstream.end() for upstream in unwanted.values()]  # before anything stops: others may start then
         self._execute(self._scheduler.unloaded(*unwanted))
         return gatherResults(ends, consumeErrors=True).addCallback(lambda _: None)
 
@@ -164,13 +164,13 @@ class Router:
         return self.unload(tuple(self._upstreams))
 
     def kill_all(self) -> None:
-        """Make every model that is still there leave at once."""
+        """Kill every model that is still there."""
         self._upstreams.kill_all()
 
     def follow(self, config: Config) -> Difference:
-        """Serve what `config` says from now on; what is the same in it goes on undisturbed.
+        """Serve `config` from now on; unchanged models go on undisturbed.
 
-        A model that must be started anew, or not again, first ends its answers, for a time at most.
+        A model that was changed or removed may finish its answers, for `RETIREMENT` seconds at most.
         """
         difference = Difference.between(self.config, config)
         self.config = config
@@ -183,7 +183,7 @@ class Router:
         return difference
 
     def close(self) -> Deferred[None]:
-        """Take no more requests, end loads and idle models.  Fires when the last answer has ended."""
+        """Take no more requests, and stop models that load or are idle.  Fires when the last answer has ended."""
         self.peers.closed = True
         self._execute(self._scheduler.closed())
         quiet: Deferred[None] = Deferred()
@@ -242,7 +242,7 @@ class Router:
                 self._observer.dropped(model)
 
     def _start(self, model: str) -> None:
-        """Start a model, unless it has failed too often of late: a profile wants its members with every request."""
+        """Start a model, unless its backoff refuses: a profile starts all of its members with every request."""
         upstream = self._upstreams[model]
         if refusal := upstream.backoff.refusal(self.clock.seconds()):
             self._observer.dropped(model)
@@ -284,7 +284,7 @@ class Router:
         if commands:
             self._log.info("{model}: not used for {ttl} s (ttl), unloading", model=model, ttl=upstream.core.model.ttl)
         else:
-            upstream.idle.start()  # somebody waits for it, and may leave without having used it
+            upstream.idle.start()  # a request waits for it, and may leave without using it
         self._execute(commands)
 
     def _overdue(self, model: str) -> None:

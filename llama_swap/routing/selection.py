@@ -1,4 +1,4 @@
-"""Which of its targets a selector stands for at the moment.  Pure."""
+"""Chooses the target of a selector for a request.  Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from attrs import frozen
 from llama_swap.config.model import Selector
 
 UP: Final = frozenset({"starting", "ready"})
-"""The states of a model that serves, or will.  One that stops is as good as gone: who wants it must start it again."""
+"""The states of a model that serves or will serve; one that stops would have to be started again."""
 
 
 @frozen
 class Usage:
-    """How a target is doing."""
+    """The state and load of a target."""
 
     state: str = "stopped"
     """As `Router.states` has it."""
     requests: int = 0
-    """Those in flight, and those that wait for it."""
+    """Requests in flight, and requests that wait for it."""
 
     @property
     def is_active(self) -> bool:
@@ -29,7 +29,7 @@ class Usage:
 
 
 def choose(selector: Selector, usage: Callable[[str], Usage], turn: int) -> str:
-    """Return a target of `selector`; `turn` is another number each time, and decides between equally busy ones."""
+    """Return a target of `selector`; `turn`, which differs from call to call, decides between equally busy ones."""
     if selector.strategy == "pin":
         return selector.targets[0]
     now = {target: usage(target) for target in selector.targets}

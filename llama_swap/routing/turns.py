@@ -1,4 +1,4 @@
-"""Commands are carried out one at a time: one may cause an event at once, which must not overtake those before it."""
+"""Carries out commands one at a time: one may cause events, and so commands, that must not overtake those before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llama_swap.scheduling.commands import Command
 
 
 class InTurn:
-    """Called with commands, gives each to `carry_out`: after those that are under way already."""
+    """Called with commands, passes each to `carry_out`, after those that came before."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -30,6 +30,6 @@ class InTurn:
             command = self._commands.popleft()
             try:
                 self._carry_out(command)
-            except Exception:  # noqa: BLE001 -- what goes wrong with one model must not keep others from their turn
+            except Exception:  # noqa: BLE001 -- the other models' commands must be carried out nevertheless
                 self._log.failure("cannot carry out {command}", command=command)
         self.busy = False

@@ -1,4 +1,4 @@
-"""One model as the router has it."""
+"""One model, as the router sees it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from llama_swap.upstream.launcher import ExitStatus
 from llama_swap.upstream.machine import Core, Process
 
 CRASH_SHOWS = 1.0
-"""Within so many seconds of a refused connection we hear of the end of the model that refused it."""
+"""Seconds after a refused connection within which the end of the model's process is reported, if it has crashed."""
 
 
 @frozen
 class Mishap:
-    """Why a model has stopped that nobody wanted to stop."""
+    """A failed start or a crash of a model."""
 
     why: str
     at: float
@@ -29,20 +29,20 @@ class Mishap:
 
 @define(eq=False)
 class Upstream:
-    """One model's process, the timer that ends it when nobody uses it, and what is known of its failures."""
+    """One model's process, its idle timer, and its failures."""
 
     core: Core
     process: Process
     idle: IdleTimer
     backoff: Backoff = field(factory=Backoff)
     crashes: int = 0
-    """How often it has ended by itself when it was ready."""
+    """How often it has ended by itself while it was ready."""
     ready_since: float = 0.0
-    """When it became ready for the last time, in seconds of the clock."""
+    """When it last became ready, in seconds of the clock."""
     mishap: Mishap | None = None
-    """That of its last start, until the next."""
+    """The failure of its last start, until the next one."""
     deadline: IDelayedCall | None = None
-    """When the last answers are cut of a process that is no longer configured."""
+    """When the last answers of a process that is no longer configured are cut."""
     _awaiting_crash: list[Deferred[None]] = field(factory=list, init=False)
     _awaiting_end: list[Deferred[None]] = field(factory=list, init=False)
 
@@ -52,12 +52,12 @@ class Upstream:
         return self.core.state
 
     def start(self) -> None:
-        """Be ready, soon."""
+        """Start the process."""
         self.mishap = None
         self.process.start()
 
     def ready(self, now: float) -> None:
-        """It is ready, and not used yet."""
+        """It has become ready, and is not in use yet."""
         self.ready_since = now
         self.backoff.reset()
         self.idle.start()
@@ -68,7 +68,7 @@ class Upstream:
         self.mishap = Mishap(str(error), now)
 
     def crashed(self, status: ExitStatus, now: float) -> None:
-        """It has ended by itself when it was ready."""
+        """It has ended by itself while it was ready."""
         self.idle.stop()
         self.mishap = Mishap(f"model {self.core.model.id} ended by itself with {status.unasked()}", now)
         self.crashes += 1
@@ -76,7 +76,7 @@ class Upstream:
             self._awaiting_crash[0].callback(None)
 
     def next_crash(self, clock: IReactorTime) -> Deferred[None]:
-        """Return what fires when it crashes, or fails if nothing is heard of that within `CRASH_SHOWS`."""
+        """Fire when it crashes; fail if that does not happen within `CRASH_SHOWS` seconds."""
         crash: Deferred[None] = Deferred()
         self._awaiting_crash.append(crash)
 
@@ -87,13 +87,13 @@ class Upstream:
         return crash.addBoth(awaited_no_more).addTimeout(CRASH_SHOWS, clock)
 
     def ended(self) -> None:
-        """Nothing of its process is left."""
+        """None of its processes is left."""
         waiting, self._awaiting_end = self._awaiting_end, []
         for end in waiting:
             end.callback(None)
 
     def end(self) -> Deferred[None]:
-        """Return what fires when nothing of its process is left, which may be so already."""
+        """Return what fires when none of its processes is left; at once if that is so already."""
         end: Deferred[None] = Deferred()
         if self.state == "stopped":
             end.callback(None)
@@ -102,7 +102,7 @@ class Upstream:
         return end
 
     def adopt(self, model: ModelConfig) -> None:
-        """Go on with another configuration, whose process would be the same."""
+        """Go on with another configuration that needs no other process."""
         self.core.model = model
         self.idle.set_ttl(model.ttl)
 

@@ -1,6 +1,6 @@
 """All models: as they are configured, and as they run.
 
-The two differ after the configuration has changed, for as long as a process stands for what its model was before.
+The two differ after the configuration has changed, for as long as a process of the previous one runs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from llama_swap.routing.difference import stale
 from llama_swap.routing.upstream import Mishap, Upstream
 
 RETIREMENT = 30.0
-"""Seconds that answers may still take from a model whose configuration has changed."""
+"""Seconds for which a model whose configuration has changed may finish its answers."""
 
 
 class Upstreams:
-    """The models that are configured, and those that still run though they are not, by id."""
+    """The configured models, and those that still run though they are no longer configured, by id."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Upstreams:
         make: Callable[[ModelConfig], Upstream],
         overdue: Callable[[str], None],
     ) -> None:
-        """`overdue` is told of each model that `RETIREMENT` has passed for."""
+        """`overdue` is called with each model whose `RETIREMENT` has passed."""
         self._config = config
         self._clock = clock
         self._make = make
@@ -49,11 +49,11 @@ class Upstreams:
         return {name: upstream.state for name, upstream in self._by_id.items() if upstream.state != "stopped"}
 
     def ready_since(self) -> dict[str, float]:
-        """Return since when each model that is ready is so, in seconds of the clock."""
+        """Return since when each ready model is ready, in seconds of the clock."""
         return {name: upstream.ready_since for name, upstream in self._by_id.items() if upstream.state == "ready"}
 
     def mishaps(self) -> dict[str, Mishap]:
-        """Return why models have stopped that nobody wanted to stop, until they are started again."""
+        """Return the last failures, by model, until the models are started again."""
         return {name: upstream.mishap for name, upstream in self._by_id.items() if upstream.mishap is not None}
 
     def running(self) -> list[tuple[ModelConfig, str]]:
@@ -61,18 +61,18 @@ class Upstreams:
         return [(self._by_id[name].core.model, state) for name, state in sorted(self.states().items())]
 
     def ports(self) -> dict[str, int]:
-        """Return the port that `${PORT}` stands for, by model: of those configured, and of those that still run."""
+        """Return the value of `${PORT}` by model, for those that are configured and those that still run."""
         models = [upstream.core.model for upstream in self._by_id.values()]
         return {model.id: model.port for model in models if model.port is not None}
 
     def kill_all(self) -> None:
-        """Make every process that is still there leave at once."""
+        """Kill every process that is still there."""
         for upstream in self._by_id.values():
             if upstream.core.child is not None:
                 upstream.core.child.kill()
 
     def leaving(self, address: tuple[str, int]) -> Upstream | None:
-        """Return one that has a process at `address`, and either stops or is to end."""
+        """Return a model that has a process at `address`, and stops or must end."""
         for upstream in self._by_id.values():
             running = upstream.core.model
             is_there = upstream.core.child is not None and running.address == address
@@ -81,7 +81,7 @@ class Upstreams:
         return None
 
     def follow(self, config: Config) -> frozenset[str]:
-        """Have what `config` says; return the ids of the models that run for another one, and are to end."""
+        """Use `config`; return the ids of the models that run for the previous one, and must end."""
         self._config = config
         retiring = stale([model for model, _ in self.running()], config)
         for model in {*self._by_id, *config.models}:
@@ -89,7 +89,7 @@ class Upstreams:
         return retiring
 
     def renew(self, model: str) -> None:
-        """Have a model as it is configured now, unless a process stands for what it was."""
+        """Use a model as it is configured now, unless a process of its previous configuration runs."""
         config, upstream = self._config.models.get(model), self._by_id.get(model)
         if upstream is not None and upstream.state != "stopped":
             if config is not None and not stale([upstream.core.model], self._config):
@@ -100,7 +100,7 @@ class Upstreams:
             self._by_id[model] = self._make(config)
 
     def set_deadlines(self, retiring: frozenset[str]) -> None:
-        """Give those that retire, and answer somebody, the time that is left to them; and all others any time."""
+        """Set the deadline of those models in `retiring` that have answers under way; cancel all others."""
         for model, upstream in self._by_id.items():
             if model not in retiring or upstream.state != "ready":
                 upstream.cancel_deadline()

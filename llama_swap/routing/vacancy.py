@@ -1,7 +1,7 @@
-"""Lets a model go to an address only when none of ours is left there.
+"""Lets a model start at an address only when none of our other models is left there.
 
-By the configuration no two that may run together share an address.  But after a change of it, a process may still be
-leaving the address that another model has by now: under the name that this one had before, for instance.
+In one configuration, no two models that may run together share an address.  But after a reload, a process may still be
+leaving an address that now belongs to another model, for example to the same one under a new name.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from llama_swap.upstream.machine import Readiness
 
 @frozen
 class Vacancy:
-    """A `Readiness` that waits for our own processes to leave before it looks for strangers.
+    """A `Readiness` that waits for our own processes to leave an address before it looks for strangers there.
 
-    It waits for none that may stay: that has an end, and a process that stays is told of as a stranger would be.
+    It waits only for processes that are leaving; one that stays is reported like a stranger.
     """
 
     _readiness: Readiness
     _leaving: Callable[[tuple[str, int]], Upstream | None]
-    """Gives one of ours that has a process at an address, and is to leave."""
+    """Returns a model of ours that has a process at an address, and must leave."""
 
     def address_free(self, model: ModelConfig) -> Deferred[None]:
         """See `Readiness.address_free`."""

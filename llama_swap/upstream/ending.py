@@ -1,4 +1,4 @@
-"""How a model's processes are brought to their end: asked, waited for, and killed if that is what it takes."""
+"""Ends a model's processes: asks them to leave, waits, and kills them if they do not."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from llama_swap.upstream.group import ProcessGroup, signal_all
 from llama_swap.upstream.stop_command import StopCommand
 
 POLL = 0.02
-"""Pause between looks at processes whose exit nobody reports: they are other people's children."""
+"""Seconds between looks at processes whose exit is not reported to us, since they are not our children."""
 LEFTOVER_GRACE = 1.0
-"""What is left of a model has between SIGTERM and SIGKILL, when its leader left unasked or `cmdStop` did not help."""
+"""Seconds from SIGTERM to SIGKILL for what is left of a model after its leader left unasked or `cmdStop` failed."""
 KILLED_PATIENCE = 15.0
-"""After SIGKILL it may take the kernel seconds to free a large process; one that it is stuck with is not waited for."""
+"""Seconds to wait after SIGKILL: the kernel may need some to free a large process, and may never end a stuck one."""
 
 
 @define(eq=False)
 class Ending:
-    """The end of one model.  `over` is called once: when nobody is left, or nothing more can be done.
+    """The end of one model.  `over` is called once: when no process is left, or nothing more can be done.
 
-    It is asked to leave by `cmdStop`, if it has one, else by SIGTERM.  Whoever has left the group is asked when the
-    group is gone: until then it may be of use, as the network of a container is.
+    The model is asked to leave by `cmdStop`, if it has one, else by SIGTERM.  Processes that have left its group are
+    asked once the group is gone: until then it may need them, such as a container's network.
     """
 
     _clock: IReactorTime
@@ -34,7 +34,7 @@ class Ending:
     _group: ProcessGroup
     _stop_command: StopCommand | None
     _stop_command_grace: float
-    """For `cmdStop`, when the leader has left unasked."""
+    """Seconds for `cmdStop` where the leader has left unasked."""
     _over: Callable[[], None]
     _begun: bool = field(default=False, init=False)
     _asking: bool = field(default=False, init=False)
@@ -49,7 +49,7 @@ class Ending:
     _log: ClassVar[Logger] = Logger()
 
     def begin(self, grace: float) -> None:
-        """Ask the model to leave; after `grace` seconds it is made to.  Only the first call counts."""
+        """Ask the model to leave; after `grace` seconds it is killed.  Only the first call counts."""
         if self._begun:
             return
         self._begun = True
@@ -71,7 +71,7 @@ class Ending:
         self._look()
 
     def kill(self) -> None:
-        """Make everybody leave now."""
+        """Kill all of its processes now."""
         if self._killed or self._is_over:
             return
         self._begun = self._killed = True
@@ -82,21 +82,21 @@ class Ending:
         signal_all(self._strays, signal.SIGKILL)
 
     def _asked(self, succeeded: bool) -> None:
-        """`cmdStop` has ended.  If it is of no help, or what it stopped has left others behind, a signal may do."""
+        """`cmdStop` has ended.  If it failed, or processes are left, signals follow."""
         self._asking = False
         if not succeeded or not self._group.leader_lives:
             self._terminate()
         self._look()
 
     def _insist(self) -> None:
-        """`cmdStop` had its time."""
+        """`cmdStop` has taken too long."""
         self._log.warn("{model} is still there in spite of cmdStop: SIGTERM", model=self._model)
         self._later(LEFTOVER_GRACE, self.kill)
         self._end_stop_command()
         self._terminate()
 
     def _terminate(self) -> None:
-        """Send SIGTERM, once: to many servers a second one means to drop what they are finishing."""
+        """Send SIGTERM, once: at a second one, many servers drop what they are finishing."""
         if not self._terminated:
             self._terminated = True
             self._group.signal(signal.SIGTERM)
@@ -106,7 +106,7 @@ class Ending:
             self._stop_command.kill()
 
     def _look(self) -> None:
-        """See whether anybody is left, and look again if so.  Exits of the leader and of `cmdStop` are reported."""
+        """End if no process is left, else look again.  Only exits of the leader and of `cmdStop` are reported to us."""
         if self._asking or self._group.leader_lives or self._is_over:
             return
         call_off(self._next_look)
@@ -118,7 +118,7 @@ class Ending:
     def _anybody_runs(self) -> bool:
         try:
             return self._group.runs() or self._strays_run()
-        except OSError:  # there may be no file descriptor to look with, which says nothing of them
+        except OSError:  # no file descriptor to look with: they may still be there
             return True
 
     def _strays_run(self) -> bool:
@@ -131,7 +131,7 @@ class Ending:
         return bool(strays)
 
     def _give_up(self) -> None:
-        """Not even SIGKILL helps: the kernel is stuck with it, or it is somebody else's."""
+        """SIGKILL did not help: the process is stuck in the kernel, or runs as another user."""
         self._log.error("{model} cannot be ended: it goes on, although killed", model=self._model)
         self._finish()
 
@@ -147,6 +147,6 @@ class Ending:
 
 
 def call_off(call: IDelayedCall | None) -> None:
-    """Cancel what may have been called already."""
+    """Cancel a call unless it is over already."""
     if call is not None and call.active():
         call.cancel()

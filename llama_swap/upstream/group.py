@@ -1,7 +1,7 @@
 """The processes of one model, as the kernel knows them.
 
 A wrapper (`sh -c`, `nice`, a container client) may leave children behind, so signals go to a whole process group.
-Whoever left the group, for a session of its own or by way of a container, is known by a mark in its environment.
+Processes that left the group, for a session of their own or a container, are found by a mark in their environment.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from attrs import define, field
 
 @define(eq=False)
 class ProcessGroup:
-    """The group that `leader` leads, or is about to lead, and the strays that carry `mark` outside of it."""
+    """The group that `leader` leads, or is about to lead, and the strays: processes with `mark` outside of it."""
 
     mark: bytes
-    """`NAME=value`, as it stands in their environment."""
+    """`NAME=value`, as in their environment."""
     leader: int = 0
     """Its pid; known once it is spawned."""
     leader_lives: bool = True
-    """To be set to False once its exit was collected: its number may then be somebody else's."""
+    """Must be set to False once its exit was collected: its pid may then be reused."""
     _known: set[int] = field(factory=set)
 
     def signal(self, number: int) -> bool:
-        """Send a signal to the group, and return whether there is one.  0 only asks."""
+        """Send a signal to the group, and return whether the group exists.  0 only asks that."""
         try:
             os.killpg(self.leader, number)
         except ProcessLookupError:
             if not self.leader_lives:
                 return False
-            os.kill(self.leader, number)  # it has not come to lead a group yet
+            os.kill(self.leader, number)  # it does not lead its group yet
         except PermissionError:
-            pass  # it runs as somebody else by now
+            pass  # it runs as another user by now
         return True
 
     def runs(self) -> bool:
-        """Whether somebody of the group runs, whose leader has left.
+        """Whether any process of the group runs, once its leader has exited.
 
-        The dead do not count: where process 1 waits for nobody, as in many containers, they are there for ever.
+        Zombies do not count: where process 1 collects none, as in many containers, they stay for ever.
 
-        @raise OSError: that is not to be known now.
+        @raise OSError: that cannot be known now.
         """
         if not self.signal(0):
             return False
@@ -54,11 +54,11 @@ class ProcessGroup:
         return bool(self._known)
 
     def strays(self, among: Iterable[int] = ()) -> set[int]:
-        """Return who carries the mark, of `among` if any of those does, else of all that can be.
+        """Return the processes with the mark: those in `among` if there are any, else all others.
 
-        Asked when the group is gone: until then its members are found as well.
+        To be called when the group is gone: until then its members are found as well.
 
-        @raise OSError: that is not to be known now.
+        @raise OSError: that cannot be known now.
         """
         return {pid for pid in among if self._is_marked(pid)} or {
             pid for pid in _pids_after(self.leader) if self._is_marked(pid)
@@ -69,7 +69,7 @@ class ProcessGroup:
 
 
 def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
-    """Send a signal to each of `pids` that is still there and is ours to signal."""
+    """Send a signal to each of `pids` that still exists and that we may signal."""
     for pid in pids:
         try:
             os.kill(pid, number)
@@ -85,13 +85,13 @@ def writers_to(pipes: Iterable[int]) -> list[int]:
 def holders_of(files: Collection[str], descriptors: Collection[int] = ()) -> list[int]:
     """Return the processes that have one of `files` open, as links in /proc/PID/fd name them.
 
-    To look at a few `descriptors` only, instead of at all of each process, is quick enough for the reactor's thread.
+    Looking at a few `descriptors` only, instead of at all of each process, is fast enough for the reactor's thread.
     """
     return [pid for pid in _all_pids() if any(file in files for file in _opened_by(pid, descriptors))]
 
 
 def _opened_by(pid: int, descriptors: Collection[int]) -> Iterator[str]:
-    """Yield what a process has open; nothing more once it has gone, or if it is none of our business."""
+    """Yield what a process has open; nothing if it has gone, or if we may not look."""
     with suppress(OSError):
         for descriptor in descriptors or os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 -- as below
             with suppress(OSError):  # just closed
@@ -103,9 +103,9 @@ def _all_pids() -> Iterable[int]:
 
 
 def _pids_after(pid: int) -> Iterable[int]:
-    """Return the processes that may have started after `pid`, which are few where there are many.
+    """Return the processes that may have started after `pid`: a few of all there are.
 
-    Numbers are given in turn, and the last one stands in /proc/loadavg; if that is lower, they have begun anew.
+    Pids are given in turn, and the last one is in /proc/loadavg; if it is lower than `pid`, they have wrapped around.
     With systemd's `ProcSubset=pid` there is no such file.
     """
     try:
@@ -122,9 +122,9 @@ def _runs_in(group: int, pid: int) -> bool:
 
 
 def _read(pid: int, name: str) -> bytes:
-    """Return a file of /proc/PID; nothing where the process has just gone, or is none of our business."""
+    """Return a file of /proc/PID; empty if the process has gone, or if we may not look."""
     try:
-        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 -- a Path costs more than to read
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 -- a Path costs more than reading
             return file.read()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""

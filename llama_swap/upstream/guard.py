@@ -1,8 +1,8 @@
-"""Ends the models when the proxy cannot: killed outright, it has no chance to stop them itself.
+"""Ends the models when the proxy cannot do so itself, because it was killed.
 
-A guard is a small shell that waits at the end of a pipe.  When the proxy is gone, however it went, the kernel closes
-the pipe, and the guard kills what is left: the process groups it was told of, and whatever else carries the mark of
-this proxy in its environment, which is how children are found that made themselves a session of their own.
+The guard is a small shell that waits at the end of a pipe.  When the proxy is gone, for whatever reason, the kernel
+closes the pipe, and the guard kills what is left: the process groups it was told of, and all processes with the mark of
+this proxy in their environment, which finds children that made a session of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 MARK = "LLAMA_SWAP_PROXY"
-"""Names the variable that marks the children of a proxy."""
+"""The environment variable that marks the children of a proxy."""
 
 _SCRIPT = """
 trap '' HUP INT TERM
@@ -45,7 +45,7 @@ done
 
 
 class Guard(ProcessProtocol):
-    """Runs the guard from the first model on.  If somebody kills it, the next model starts it again."""
+    """Runs the guard from the first model on.  If it is killed, the next model starts it again."""
 
     _log: ClassVar[Logger] = Logger()
     transport: Any
@@ -58,9 +58,9 @@ class Guard(ProcessProtocol):
         self._ended: Deferred[None] | None = None
 
     def mark(self) -> str:
-        """Return what `MARK` is to be in the environment of a model that is about to be launched, and of no other.
+        """Return the value of `MARK` for the environment of the model that is launched next, different for each.
 
-        By it the guard knows the model's children, and so can whoever stops the model.
+        By it, the guard and whoever stops the model find the model's children.
 
         @raise OSError: there is no guard, and none can be started.
         """
@@ -74,19 +74,19 @@ class Guard(ProcessProtocol):
         self.transport.write(b"+ %d\n" % group)
 
     def forget(self, group: int) -> None:
-        """`group` is gone, and its number may soon be somebody else's."""
+        """`group` is gone, and its number may be reused."""
         self._groups.remove(group)
         self.transport.write(b"- %d\n" % group)
 
     def stop(self) -> Deferred[None]:
-        """Let the guard go; fires when it has.  What it still watches dies."""
+        """End the guard; fires when it has exited.  What it still watches is killed."""
         if self._ended is None:
             return succeed(None)
         self.transport.closeStdin()
         return self._ended
 
     def processEnded(self, reason: Failure) -> None:
-        """The guard has gone, told or not."""
+        """The guard has exited, asked or not."""
         ended, self._ended = self._ended, None
         if ended is not None:
             ended.callback(None)
@@ -94,7 +94,7 @@ class Guard(ProcessProtocol):
     def _start(self) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         try:
-            # The mark stands in its arguments, not in its environment: it must not find itself.
+            # The mark is in its arguments, not in its environment: it must not find itself.
             self._reactor.spawnProcess(
                 self,
                 "setsid",

@@ -1,6 +1,6 @@
-"""What stands between a model and the machine that runs it.
+"""The interface between a model's state machine and what runs the model.
 
-Nothing above this may assume that a model is a process here: a launcher could as well start it on another host.
+Nothing above this may assume that a model is a local process: a launcher could as well start it on another host.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class ExitStatus:
     signal: int | None = None
 
     def unasked(self) -> str:
-        """Return it as text, where nobody of ours has ended the process.
+        """Return it as text, with the likely cause, for a process that we have not ended ourselves.
 
-        The kernel, in need of memory, sends SIGKILL; a shell or container around the server exits with 128 and that.
+        Out of memory, the kernel sends SIGKILL (9); a shell or container around the server then exits with 128 + 9.
         """
         if signal.SIGKILL not in {self.signal, (self.code or 0) - 128}:
             return str(self)
@@ -44,19 +44,19 @@ class Child(Protocol):
     """A model that was launched."""
 
     def stop(self, grace: float) -> None:
-        """Ask it to leave; make it leave after `grace` seconds.  May be called again, to no further effect.
+        """Ask it to leave; kill it after `grace` seconds.  Further calls have no effect.
 
-        What ends by itself is asked and made to leave as well, as far as it is still there.
+        Where it ends by itself, what it leaves behind is ended in the same way.
         """
 
     def kill(self) -> None:
-        """Make it leave now."""
+        """Kill it now."""
 
     def alive(self) -> bool:
-        """Whether it still runs, asked of the system this moment."""
+        """Whether it still runs, according to the system at this moment."""
 
     def last_output(self) -> str:
-        """Return its last few lines, to explain an end."""
+        """Return its last few lines of output, to explain how it ended."""
 
 
 class Launcher(Protocol):
@@ -65,8 +65,8 @@ class Launcher(Protocol):
     def launch(self, model: ModelConfig, ended: Callable[[ExitStatus], None], gone: Callable[[], None]) -> Child:
         """Start `model`.
 
-        `ended` is called when its own process has exited, which is the end of its use, and `gone`, later or at once,
-        when nothing of it is left: each at most once, and `gone` always.
+        `ended` is called when its own process has exited, after which it cannot be used, and `gone`, then or later,
+        when none of its processes is left: each at most once, and `gone` always.
 
         @raise StartFailed: it cannot be started; neither is called then.
         """

@@ -7,8 +7,8 @@
        │          gone                         ▼                   ▼
        └◀───────────────────────────────── stopping ◀──────────────┘
 
-Whether to start or stop is decided here, in the state that is, never from a copy of it.  Every input returns None, so
-it may arrive while another is being worked on: automat then runs it right after.
+Whether to start or stop is decided here, by the current state, never by a copy of it.  Every input returns None, so it
+may arrive while another one is handled: automat then runs it right after.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from llama_swap.upstream.launcher import Child, ExitStatus, Launcher
 
 
 class Listener(Protocol):
-    """Who is told what becomes of a model.  Each start ends in `gone`, once; `ready` or `failed` may come before."""
+    """Who is told what happens to a model.  Each start ends with one `gone`; `ready` or `failed` may come before."""
 
     def ready(self, model: str) -> None:
-        """It answers."""
+        """It has passed its health check."""
 
     def failed(self, model: str, error: SwapError) -> None:
         """It will not become ready; `gone` follows."""
@@ -45,10 +45,11 @@ class Listener(Protocol):
 
 
 class Readiness(Protocol):
-    """How to find out that a model answers.  Both Deferreds may be cancelled, and fail with SwapErrors."""
+    """How to find out that a model can start, and that it is ready.  Both Deferreds may be cancelled, and fail with
+    SwapErrors."""
 
     def address_free(self, model: ModelConfig) -> Deferred[None]:
-        """Fire when nobody listens where `model` is going to."""
+        """Fire when nobody listens at the address of `model`."""
 
     def healthy(self, model: ModelConfig) -> Deferred[None]:
         """Fire when `model` answers its health check."""
@@ -63,9 +64,10 @@ class Core:
     readiness: Readiness
     listener: Listener
     state: str = "stopped"
-    """As `/running` shows it: stopped, starting, ready, or stopping until nothing is left, also of what has crashed."""
+    """As `/running` shows it: stopped, starting, ready, or stopping, which lasts until no process is left, also after a
+    crash."""
     child: Child | None = None
-    """Set from launch until nothing of it is left."""
+    """Set from launch until none of its processes is left."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -75,22 +77,22 @@ class Core:
         self.state = state
 
     def end(self) -> None:
-        """Ask the child to leave, and make it leave after the model's grace."""
+        """Ask the child to leave; it is killed after the model's `unload_timeout`."""
         assert self.child is not None, "a model that is stopping has a child"
         self.enter("stopping")
         self.child.stop(self.model.unload_timeout)
 
     def crashed(self, status: ExitStatus) -> None:
-        """Say that the child ended by itself while it was of use."""
+        """Log that the child ended by itself while it was ready."""
         self._log.warn("{model} ended by itself with {status}", model=self.model.id, status=status.unasked())
         self.state = "stopping"
 
     def failed(self, error: SwapError) -> None:
-        """Say why the model will not become ready."""
-        self._log.error("{error}", error=" | ".join(str(error).splitlines()))  # a line of a log is one line
+        """Log why the model will not become ready."""
+        self._log.error("{error}", error=" | ".join(str(error).splitlines()))  # one line in the log
 
     def puzzled(self, failure: Failure) -> None:
-        """Say what went wrong that nobody foresaw."""
+        """Log an unexpected failure, with its traceback."""
         self._log.failure("{model} cannot start", failure, model=self.model.id)
 
     def gone(self) -> None:
@@ -101,19 +103,19 @@ class Core:
 
 
 class Process(Protocol):
-    """The inputs of the machine: the first two are for its owner, the others are what it then meets."""
+    """The inputs of the machine: the first two are for its owner, the others are events."""
 
     def start(self) -> None:
         """Be ready, soon."""
 
     def stop(self) -> None:
-        """Be gone: TERM, and KILL after the model's `unload_timeout`."""
+        """Stop: SIGTERM, and SIGKILL after the model's `unload_timeout`."""
 
     def address_free(self) -> None:
-        """Nobody listens where the model is going to."""
+        """Nobody listens at the model's address."""
 
     def cannot_start(self, error: SwapError) -> None:
-        """There is no process, and there will be none."""
+        """There is no process, and there will be none: the address is taken, or the launch failed."""
 
     def healthy(self) -> None:
         """The health check was answered."""
@@ -122,7 +124,7 @@ class Process(Protocol):
         """The health check was not answered in time."""
 
     def ended(self, status: ExitStatus) -> None:
-        """The process has exited, asked or not.  Others of its group may be there still."""
+        """The process has exited, asked or not.  Others of its group may still run."""
 
     def gone(self) -> None:
         """Nothing of it is left."""
@@ -131,7 +133,7 @@ class Process(Protocol):
 def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of transitions, not a path through code
     machine = TypeMachineBuilder(Process, Core)
 
-    # The data of a state is the thing to cancel on leaving it.
+    # The data of a state is what must be cancelled on leaving it.
 
     def clear(process: Process, core: Core) -> Deferred[None]:
         core.enter("starting")
@@ -142,7 +144,7 @@ def _build() -> Callable[[Core], Process]:  # noqa: C901, PLR0915 -- a table of 
     def launch(process: Process, core: Core) -> Deferred[None]:
         try:
             core.child = child = core.launcher.launch(core.model, process.ended, process.gone)
-        except Exception:  # noqa: BLE001 -- whatever it is, nobody may wait for ever for a process that is not there
+        except Exception:  # noqa: BLE001 -- requests must not wait for ever for a process that is not there
             process.cannot_start(_explained(core, Failure()))
             return Deferred()
         answered = core.readiness.healthy(core.model)
@@ -232,7 +234,7 @@ def _report(core: Core, watched: Deferred[None], done: Callable[[], None], faile
 
 
 def _explained(core: Core, failure: Failure) -> SwapError:
-    """Return the error as users may see it; what nobody foresaw is logged as well."""
+    """Return the error for users; an unexpected one is logged as well."""
     if isinstance(failure.value, SwapError):
         return failure.value
     core.puzzled(failure)
@@ -243,7 +245,7 @@ _LEFT_ALONE = ": `cmd` has to run for as long as its server does; leave out what
 
 
 def _with_reasons(core: Core, error: SwapError) -> SwapError:
-    """Return `error` with what may be why: what only a shell does, and what the child printed last."""
+    """Return `error` with what may explain it: syntax that needs a shell, and the child's last lines of output."""
     output = core.child.last_output() if core.child else ""
     said = f"its last output was:\n{output}" if output else "it printed nothing"
     error.args = ("; ".join([str(error), *_hints(core), said]),)
@@ -251,10 +253,10 @@ def _with_reasons(core: Core, error: SwapError) -> SwapError:
 
 
 def _hints(core: Core) -> list[str]:
-    """Return what a shell should have done.  Files are not looked for: they may be on disks that do not answer."""
+    """Return a hint if the command needs a shell.  Files are not checked: their disk may not answer."""
     try:
         return [*wishes(core.model.cmd)]
-    except Exception:  # noqa: BLE001 - whatever is wrong with a hint, that the start has failed must be told
+    except Exception:  # noqa: BLE001 - a defect in a hint must not hide that the start has failed
         core.puzzled(Failure())
         return []
 

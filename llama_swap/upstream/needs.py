@@ -1,7 +1,7 @@
-"""What the commands of models need of this machine, and do not find there.
+"""What the commands of models need on this machine, and do not find.
 
-None of it keeps a configuration from being used: a program or a file may come later, or the configuration be meant for
-another machine.  Looking may wait for disks.
+These are warnings: a program or file may come later, or the configuration may be meant for another machine.  Looking
+for them may wait for disks.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _CONTAINERS: Final = frozenset(
 )
 _OTHER_USERS: Final = frozenset({"sudo", "doas", "su", "runuser", "pkexec", "run0", "setpriv", "gosu"})
 _ELSEWHERE: Final = SHELLS | _CONTAINERS | _OTHER_USERS | {"nix-shell"}
-"""What stands behind them names files of a container, another machine or another user, or is not for us to read."""
+"""Arguments of these commands name files of a container, another machine or another user, or cannot be read here."""
 _MODEL_FILE: Final = ".gguf"
 _FILE_OPTIONS: Final = frozenset(
     {"-m", "--model", "-mm", "--mmproj", "-md", "--model-draft", "-mv", "--model-vocoder", "--chat-template-file"}
 )
 _OTHER_OPTIONS: Final = frozenset({"-a", "--alias", "--served-model-name", "--name", "--log-file", "-o", "--output"})
-"""What follows them may look like a model's file, and is none, or is made by the command."""
+"""The values of these options may look like a model's file, but are none, or are made by the command."""
 _NO_FILE = re.compile(r"^[~$]|://|[,*\s]")
-"""A shell's path, an address, several files, or a script."""
+"""What is not the path of one file: a path for a shell, a URL, several files, or a script."""
 _DIRECTORY = re.compile(r"-C|--(chdir|working-directory)\b")
-"""With these options (of `env` and its like), programs run in another directory than we do."""
+"""With these options (of `env` and the like), programs run in another directory than ours."""
 _DOWNLOAD = re.compile(r"(-hf|--hf-).*|-mu|--model-url|-dr|--docker-repo")
-"""With these options, files that are not there are fetched."""
+"""With these options, missing files are downloaded."""
 _SCRIPT = re.compile(rb"#![ \t]*([^ \t\n]+)")
 _OUT_OF_REACH: Final = "out of reach: this user may not pass a directory above it"
 
 
 def program_for(words: Sequence[str], path: str | None) -> str | None:
-    """Return the program of a command, as it is found on our own `PATH`, or else on `path`."""
+    """Return the program of a command, looked up on our own `PATH`, then on `path`."""
     return shutil.which(words[0]) or shutil.which(words[0], path=path)
 
 
@@ -60,7 +60,7 @@ def why_no_program(words: Sequence[str]) -> str:
 
 
 def missing(config: Config) -> dict[str, list[str]]:
-    """Return what commands need and do not find, each with ids of models.  Wishes for a shell have been told."""
+    """Return what commands need and do not find, each with ids of models.  A needed shell is reported elsewhere."""
     lacking: dict[str, list[str]] = {}
     for look in (_missing_program, _missing_files):
         for model in config.models.values():
@@ -70,7 +70,7 @@ def missing(config: Config) -> dict[str, list[str]]:
 
 
 def _missing_program(model: ModelConfig) -> Iterator[str]:
-    words = model.cmd  # where there are none, that has been told
+    words = model.cmd  # that it is empty is reported elsewhere
     if not words:
         return
     program = program_for(words, model.env.get("PATH"))
@@ -97,7 +97,7 @@ def _missing_files(model: ModelConfig) -> Iterator[str]:
 
 
 def _files(words: Sequence[str]) -> Iterator[str]:
-    """Yield the files that a command is sure to mean as files of this machine."""
+    """Yield the arguments of a command that are certainly files of this machine."""
     for word in words:
         if PurePath(word).name in _ELSEWHERE or _DOWNLOAD.fullmatch(word.partition("=")[0]):
             return
@@ -117,12 +117,12 @@ def _here() -> str:
     """Return the directory in which commands run."""
     try:
         return str(Path.cwd())
-    except OSError:  # somebody has removed it, or may not let us know
+    except OSError:  # it was removed, or we may not look
         return "the current directory"
 
 
 def _unfit(name: str) -> str:
-    """Say why what is at this path is no program for us, if that is more than that nothing is there."""
+    """Say why what is at this path cannot be run; empty if nothing is there."""
     try:
         is_directory = Path(name).is_dir()
     except PermissionError:
@@ -133,17 +133,17 @@ def _unfit(name: str) -> str:
 
 
 def _interpreter(program: str) -> str:
-    """Return what the first line of a script says is to run it; nothing of other programs."""
+    """Return the interpreter in the first line of a script; nothing for other programs."""
     try:
         with Path(program).open("rb") as file:
             found = _SCRIPT.match(file.read(256))
-    except OSError:  # a program may be run without being read
+    except OSError:  # a program may be executable without being readable
         return ""
     return os.fsdecode(found[1]) if found else ""
 
 
 def _is_there(name: str) -> bool:
-    """Whether it is there, as far as that is to be seen."""
+    """Whether it exists, as far as we may look."""
     try:
         Path(name).stat()
     except (FileNotFoundError, NotADirectoryError):

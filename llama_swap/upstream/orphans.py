@@ -1,6 +1,6 @@
-"""As process 1 of a container the proxy inherits everybody whose parent has died, and must collect their exits.
+"""As process 1 of a container, the proxy inherits all orphaned processes, and must collect their exits.
 
-Twisted collects the exits of what it has spawned, and of nobody else.
+Twisted collects only the exits of processes that it has spawned.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 PERIOD = 1.0
-"""Seconds.  A dead process costs an entry in the table of processes, and nothing else: there is no hurry."""
+"""Seconds between two collections.  A zombie costs only an entry in the process table, so there is no hurry."""
 
 
 def collect_as_process_one(clock: IReactorTime) -> None:
@@ -25,9 +25,9 @@ def collect_as_process_one(clock: IReactorTime) -> None:
 
 
 def collect() -> list[int]:
-    """Collect the exits of those dead children that nobody else will; return their pids.
+    """Collect the exits of dead children that Twisted does not collect; return their pids.
 
-    It ends at one of Twisted's own: that one is collected in this turn of the reactor, so the rest can wait.
+    It stops at a child of Twisted's, which Twisted collects in this turn of the reactor: the rest can wait.
     """
     collected = []
     while (pid := _dead_child()) is not None and pid not in process.reapProcessHandlers:
@@ -40,5 +40,5 @@ def _dead_child() -> int | None:
     try:
         dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return None  # there are no children at all
+        return None  # there are no children
     return None if dead is None else dead.si_pid

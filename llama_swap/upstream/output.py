@@ -1,4 +1,4 @@
-"""What a model's process prints: it goes to the logs, and its end is kept to explain an end."""
+"""What a model's process prints: it goes to the logs, and the last lines are kept for error messages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Output:
     def __init__(self, model: str, logs: Broadcaster) -> None:
         self._writers = {1: logs.writer(model), 2: logs.writer(model)}
         self._tail = b""
-        self._speaker = 0  # the file that the end of the tail came from
+        self._speaker = 0  # the file descriptor that the end of the tail came from
 
     def write(self, fd: int, data: bytes) -> None:
-        """Take what came from a file; each has lines of its own."""
+        """Take what came from a file descriptor; each has its own lines."""
         self._writers[fd].write(data)
         seam = b"" if fd == self._speaker or self._tail.endswith(b"\n") else b"\n"
         self._tail = (self._tail + seam + data[-LAST_LIMIT:])[-LAST_LIMIT:]

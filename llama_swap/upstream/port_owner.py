@@ -1,6 +1,6 @@
-"""Tells which program has a port of this machine, for a user who wonders.
+"""Tells which program listens on a port of this machine, for error messages.
 
-It is a hint: of other users' programs the kernel tells only root, and a container's port belongs to who forwards it.
+It is a hint: for other users' programs the kernel tells only root, and a container's port belongs to its forwarder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from llama_swap.upstream.group import holders_of
 
 _LISTENS = "0A"
-"""TCP_LISTEN, as https://docs.kernel.org/networking/proc_net_tcp.html shows it."""
+"""TCP_LISTEN in /proc/net/tcp: https://docs.kernel.org/networking/proc_net_tcp.html ."""
 
 
 def owner_of(reactor: Any, port: int) -> Deferred[str]:
@@ -24,13 +24,13 @@ def owner_of(reactor: Any, port: int) -> Deferred[str]:
 
 
 def who_listens(port: int) -> str:
-    """Return who listens on TCP `port`, as `pid 4711 (ollama)`; nothing if that is not to be known."""
+    """Return who listens on TCP `port`, as `pid 4711 (ollama)`; empty if that cannot be known."""
     sockets = {f"socket:[{inode}]" for inode in _listening_at(port)}
     return ", ".join(f"pid {pid} ({_name_of(pid)})" for pid in (holders_of(sockets) if sockets else ()))
 
 
 def _listening_at(port: int) -> Iterator[str]:
-    """Yield the inodes of the sockets that listen on `port`, at whatever address."""
+    """Yield the inodes of the sockets that listen on `port`, at any address."""
     for table in ("tcp", "tcp6"):
         try:
             _, *rows = Path("/proc/net", table).read_text().splitlines()

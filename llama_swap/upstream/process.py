@@ -1,7 +1,7 @@
 """Models as processes of this machine, each the leader of a process group of its own.
 
-A model counts as gone when nobody of its group runs, nor anybody who left the group: only then are its memory and its
-port free for the next.
+A model counts as gone when no process of its group runs, nor any that left the group: only then its memory and its port
+are free for the next one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from llama_swap.upstream.stop_command import StopCommand
 OWN_VARIABLES = frozenset(
     {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID"}
 )
-"""What the service manager told this process is not meant for models."""
+"""Variables from the service manager that are meant for this process, not for models."""
 
 
 class LocalLauncher:
@@ -51,7 +51,7 @@ class LocalLauncher:
         self._guard = guard
         self._environ = {name: value for name, value in environ.items() if name not in OWN_VARIABLES}
         self.secrets = secrets
-        """Keys of our clients: variables that hold one are not for models."""
+        """API keys of our clients: models do not get environment variables that contain one."""
 
     def launch(self, model: ModelConfig, ended: Callable[[ExitStatus], None], gone: Callable[[], None]) -> LocalChild:
         """See `Launcher.launch`."""
@@ -88,7 +88,7 @@ class LocalLauncher:
 
 
 class LocalChild(ProcessProtocol):
-    """A `Child` that is a process of this machine, and all that come of it."""
+    """A `Child` that is a process of this machine, with all its descendants."""
 
     _log: ClassVar[Logger] = Logger()
     transport: Any
@@ -148,25 +148,25 @@ class LocalChild(ProcessProtocol):
     # -- ProcessProtocol --------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Nobody types to a model."""
+        """Close the model's standard input."""
         self._group.leader = self.transport.pid
         self.transport.closeStdin()
         self._log.info("{model}: process {pid}", model=self._model.id, pid=self.pid)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Standard output and standard error go to the logs, each in lines of its own."""
+        """Pass standard output and standard error to the logs."""
         self._output.write(childFD, data)
 
     def processExited(self, reason: Failure) -> None:
-        """The leader is gone.  Its last words may be on their way still."""
+        """The leader has exited.  Its last output may not have been read yet."""
         if self._reported:
-            return  # it was given up, and there may be another process by now
+            return  # the child was given up, and there may be another process by now
         self._status = status_of(reason)
         self._tell_later = self._clock.callLater(OUTPUT_PATIENCE, self._tell)
         self._ending.leader_left()
 
     def processEnded(self, reason: Failure) -> None:
-        """The leader is gone, and all output was read."""
+        """The leader has exited, and all output was read."""
         self._output.end()
         self._output_read = True
         self._tell()
@@ -175,7 +175,7 @@ class LocalChild(ProcessProtocol):
     # -- the end ----------------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        """Say that the leader has ended, which is the end of the model's use; others may take longer."""
+        """Report that the leader has ended, after which the model cannot be used; other processes may take longer."""
         call_off(self._tell_later)
         if not self._told and self._status is not None:
             self._told = True
@@ -188,10 +188,10 @@ class LocalChild(ProcessProtocol):
         self._report_once_gone()
 
     def _close_output(self) -> None:
-        """Somebody unknown holds our pipes: close our end, which ends in `processEnded` if the leader has left."""
+        """An unknown process holds our pipes open: close them, which leads to `processEnded` if the leader is gone."""
         try:
             self._tell_who_holds_output()
-        finally:  # the model's end must not hang on what could not be told
+        finally:  # the model must end even if that could not be reported
             self.transport.loseConnection()
             if self._status is None:
                 self._output_read = True

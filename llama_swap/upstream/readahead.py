@@ -1,7 +1,6 @@
-"""Brings a model's files into memory while the model before it still stops.
+"""Reads a model's files into the page cache while the model before it still stops.
 
-Most of a load is reading, and nothing keeps that from beginning early: the kernel keeps what was read in its page
-cache, where the model's server then finds it.
+Most of a load is reading, which can begin early: the model's server then finds the files in memory.
 """
 
 from __future__ import annotations
@@ -17,31 +16,31 @@ from pathlib import Path
 from llama_swap.config.model import ModelConfig
 
 STEP = 128 * 1024
-"""Linux answers a wish for more than a device's own read-ahead (often no more than this) with just that much."""
+"""Bytes.  Of a request for more than a device's own read-ahead (often 128 KiB), Linux reads no more than that."""
 MAGIC = b"GGUF"
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
-"""llama.cpp is told the first file of a model that was split, and loads the others as well."""
+"""A split model: llama.cpp is told the first file, and loads the others as well."""
 
 
 class ReadAhead:
-    """Reads for one model at a time, the one that was wanted last.  All of it is a favour: nothing fails for it."""
+    """Reads for one model at a time, the latest.  It is an optimisation: where it fails, nothing else does."""
 
     def __init__(self, run_beside: Callable[[Callable[[], None]], None]) -> None:
-        """`run_beside` runs something that may wait for disks, without waiting for it."""
+        """`run_beside` runs a function that may wait for disks in another thread."""
         self._run_beside = run_beside
         self._lock = threading.Lock()
         self._wanted: ModelConfig | None = None
         self._is_reading = False
 
     def begin(self, model: ModelConfig) -> None:
-        """Read what `model` will load; what was being read for another one is left."""
+        """Read what `model` will load; stop reading for any other model."""
         with self._lock:
             self._wanted = model
             is_reading, self._is_reading = self._is_reading, True
         if not is_reading:
             try:
                 self._run_beside(self._read_on)
-            except RuntimeError:  # no thread can be started now; perhaps one can for the next model
+            except RuntimeError:  # no thread can be started now
                 self._is_reading = False
 
     def _read_on(self) -> None:
@@ -58,7 +57,7 @@ class ReadAhead:
     def _read(self, model: ModelConfig) -> None:
         files = model_files((*model.cmd, *model.env.values()))
         if sum(file.stat().st_size for file in files) > available_memory():
-            return  # what is read first would be gone when it is needed
+            return  # it does not fit: what is read first would be evicted before it is needed
         for file in files:
             descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -77,7 +76,7 @@ def model_files(words: Iterable[str]) -> list[Path]:
 
 
 def available_memory() -> int:
-    """Return how many bytes are to be had: https://man7.org/linux/man-pages/man5/proc_meminfo.5.html ."""
+    """Return how many bytes are available: https://man7.org/linux/man-pages/man5/proc_meminfo.5.html ."""
     with Path("/proc/meminfo").open() as lines:
         kilobytes = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), "0")
     return int(kilobytes) * 1024
@@ -95,7 +94,7 @@ def _with_siblings(name: str) -> Iterator[Path]:
 def _is_gguf(file: Path) -> bool:
     try:
         if not stat.S_ISREG(file.stat().st_mode):
-            return False  # to open a pipe or a device may wait, or do something
+            return False  # opening a pipe or a device may block, or have effects
         with file.open("rb", buffering=0) as opened:
             return opened.read(len(MAGIC)) == MAGIC
     except (OSError, ValueError):

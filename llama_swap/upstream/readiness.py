@@ -1,9 +1,8 @@
 """Finds out when a model's address is free, and when the model answers.
 
-The first probe goes out at once, the next follow every 20 ms, and as a load grows long they become rarer, so that a
-swap loses at most a hundredth of its load time to waiting for a probe.  Two things bring the next one forward: as long
-as a local address refuses connections, looking again costs next to nothing and reaches nobody; and a model that prints
-something may well be ready.
+The first probe goes out at once, the next ones every 20 ms, and fewer as a load grows long, so that waiting for a probe
+adds at most a hundredth to the load time.  Two things bring the next one forward: while a local address refuses
+connections, trying again costs next to nothing and reaches no server; and a model that prints something may be ready.
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ from llama_swap.logs.broadcaster import Broadcaster
 
 FIRST_PAUSE = 0.02
 QUICK_PAUSE = 0.003
-"""Where there is a hint that something may change, or where looking costs nothing."""
+"""Seconds until the next probe after output of the model, or after a refused connection."""
 LONGEST_QUICK_PAUSE = 0.01
-"""A local connection that is refused costs some 40 µs, so it may be tried so often for any time."""
+"""Seconds.  A refused local connection costs some 40 µs, so it can be tried this often for any time."""
 LONGEST_PAUSE = 0.25
 SHARE_OF_LOAD = 0.01
-"""Pauses between probes grow with the time that a load already took."""
+"""The pause between probes, as a fraction of the time that the load has taken so far."""
 PROBE_TIMEOUT = 5.0
-"""A probe that is accepted but never answered must not stand for the load."""
+"""Seconds for one probe: one that is accepted but never answered must not hold up the others."""
 LAST_PROBE_TIMEOUT = 0.5
 RELEASE_TIMEOUT = 5.0
-"""How long a port may take to be released where a model of ours was before: container runtimes take their time."""
+"""Seconds for a port to be released where a model of ours was before: container runtimes are slow."""
 STRANGER_TIMEOUT = 1.5
-"""The same where none of ours was yet.  What a llama-swap leaves behind that was killed is gone within a second."""
+"""The same where none of ours was yet.  What a killed llama-swap leaves behind is gone within a second."""
 NOT_YET = (CancelledError, ConnectingCancelledError, ConnectError, DNSLookupError, UpstreamError)
-"""How asking a server fails that is not there yet, or that is too slow for one probe."""
+"""The errors of a probe where the server is not there yet, or too slow for one probe."""
 NOBODY = (Refused, NobodyListens)
-"""How it fails where no server listens."""
+"""The errors of a probe where no server listens."""
 _IF_IT_LOADS = "if it needs longer to load, raise healthCheckTimeout"
 
 _T = TypeVar("_T")
@@ -51,33 +50,33 @@ _T = TypeVar("_T")
 
 @frozen
 class NotYet:
-    """What a probe found instead of what is waited for."""
+    """The outcome of a probe that did not find what is waited for."""
 
     words: str
-    """For users."""
+    """The outcome in words, for users."""
     nobody: bool = False
-    """Nobody listens."""
+    """Whether nobody listens."""
 
 
 @define(eq=False)
 class Prober:
-    """`Readiness` by connecting to a model's address and by asking its health endpoint."""
+    """A `Readiness` that connects to a model's address and requests its health endpoint."""
 
     clock: IReactorTime
     endpoint: Callable[[str], IStreamClientEndpoint]
-    """Gives the endpoint of a URL's host and port."""
+    """Returns the endpoint for a URL's host and port."""
     get_status: Callable[[str], Deferred[int]]
-    """Asks a URL for the status of its answer."""
+    """Requests a URL; fires with the status of the answer."""
     logs: Broadcaster
-    """Where models' lines pass."""
+    """Where models' output passes."""
     owner_of: Callable[[int], Deferred[str]]
-    """Names whoever has a port of this machine; empty if that is not to be known."""
+    """Names the program that listens on a port of this machine; empty if that cannot be known."""
     timeout: float
     """`healthCheckTimeout`: seconds from launch to the first healthy answer."""
     _had: set[tuple[str, int]] = field(factory=set, init=False)
-    """The addresses that were free for a model, when one was last to go there."""
+    """The addresses that were free when a model was last started there."""
     _misled: set[str] = field(factory=set, init=False)
-    """Models whose health check has been answered with something that is no sign of loading, since their start."""
+    """Models whose health check was answered, since their start, with a status that is no sign of loading."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -137,12 +136,12 @@ class Prober:
         return None if await self._accepted(url, patience) else NotYet("somebody listens")
 
     async def _accepted(self, url: str, patience: float) -> NotYet | None:
-        """Whether a connection to the host and port of `url` is taken."""
+        """Whether a connection to the host and port of `url` is accepted."""
         knocked = await self._unless_it_fails(self.endpoint(url).connect(_Knocks()), patience)
         return knocked if isinstance(knocked, NotYet) else None
 
     async def _answers(self, model: str, url: str, patience: float) -> NotYet | None:
-        """Whether `url` is answered with 200.  If it never will be, the user should not have to wait to hear of it."""
+        """Whether `url` is answered with 200.  If it looks as if it never will be, a warning tells the user early."""
         status = await self._unless_it_fails(self.get_status(url), patience)
         if isinstance(status, NotYet):
             return status
@@ -155,11 +154,11 @@ class Prober:
         return NotYet(words)
 
     async def _unless_it_fails(self, asked: Deferred[_T], patience: float) -> _T | NotYet:
-        """Return what `asked` gives, or what it means if it fails or takes longer than `patience` seconds.
+        """Return the result of `asked`, or a `NotYet` if it fails or takes longer than `patience` seconds.
 
-        Whatever a server that is still loading does means «not yet».  Only our own cancellation, when the state was
-        left, must end the probing.  Endpoints make errors of their own of a cancellation, so they do not hear of it
-        first: it is `answer` that we wait for.
+        Whatever a server that is still loading does means "not yet".  Only our own cancellation, when the state was
+        left, must end the probing.  Endpoints turn a cancellation into other errors, so we wait for `answer`, which is
+        cancelled first.
         """
         answer: Deferred[_T | NotYet] = Deferred()
 
@@ -180,7 +179,7 @@ class Prober:
 
 
 def _told_of_status(status: int) -> str:
-    """Return what to say of an answer that is not 200: a server of 5xx may be loading, others were asked wrongly."""
+    """Return what to say of a status other than 200: with 5xx, the server may be loading; else the path is wrong."""
     if status < 500:
         return f"it answered {status}; set `checkEndpoint` to a path that it answers with 200, or to none"
     return f"it answered {status}; {_IF_IT_LOADS}"
@@ -212,7 +211,7 @@ class _Pauses:
         return self._clock.seconds()
 
     def patience(self) -> float:
-        """How many seconds the next probe may take."""
+        """Return how many seconds the next probe may take."""
         return max(LAST_PROBE_TIMEOUT, min(PROBE_TIMEOUT, self._timeout - self._elapsed()))
 
     def time_is_up(self) -> bool:
@@ -220,7 +219,7 @@ class _Pauses:
         return self._elapsed() >= self._timeout
 
     def next(self, found: NotYet) -> Deferred[None]:
-        """Fire when the next probe is due, after one that found this."""
+        """Fire when the next probe is due, after one with this outcome."""
         elapsed = self._elapsed()
         share = elapsed * SHARE_OF_LOAD
         if self._hinted:
@@ -236,7 +235,7 @@ class _Pauses:
         return over
 
     def cut_short(self, _: bytes) -> None:
-        """The model has printed something: have a look at it, soon."""
+        """The model has printed something: bring the next probe forward."""
         if self._alarm is None or not self._alarm.active():
             self._hinted = True
         elif self._alarm.getTime() - self._clock.seconds() > QUICK_PAUSE:
@@ -247,11 +246,11 @@ class _Pauses:
 
 
 class _Knock(Protocol):
-    """A connection that was only to be had."""
+    """A connection that is only tried."""
 
     def connectionMade(self) -> None:
-        """It was."""
-        self.transport.loseConnection()  # type: ignore[union-attr]  # a reset would be a failure to some servers
+        """It was accepted: close it again."""
+        self.transport.loseConnection()  # type: ignore[union-attr]  # some servers report a reset as an error
 
 
 class _Knocks(Factory):

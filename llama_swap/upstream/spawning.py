@@ -18,19 +18,19 @@ from llama_swap.upstream.launcher import ExitStatus
 from llama_swap.upstream.needs import program_for, why_no_program
 
 OUTPUT_PATIENCE = 0.25
-"""How long the pipes of a process that exited may stay open (somebody else holds them) before we stop reading."""
+"""Seconds for which the pipes of an exited process may stay open, held by another process, until we stop reading."""
 
 
 def spawn(
     reactor: IReactorProcess, protocol: ProcessProtocol, argv: Sequence[str], environ: Mapping[str, str], key: str
 ) -> None:
-    """Run `argv`, which the configuration has under `key`, with pipes for output and nobody to type.
+    """Run `argv`, which the configuration has under `key`, with pipes for its output.
 
     @raise StartFailed: it cannot be run; the message says why, for the end of a sentence.
     """
     if not argv:
         raise StartFailed(f"there is no command ({key}). Write one")
-    # A `PATH` of the model's own is for what it starts; only what is not on ours is looked for there.
+    # The model's own `PATH` is for what it starts; its program is looked up there only if it is not on ours.
     program = program_for(argv, environ.get("PATH", os.defpath))
     if program is None:
         raise StartFailed(f"{why_no_program(argv)} ({key})")
@@ -42,12 +42,12 @@ def spawn(
             env=dict(environ),
             childFDs={0: "w", 1: "r", 2: "r"},
         )
-    except (OSError, ValueError) as error:  # the latter for what no system takes, such as a null byte
+    except (OSError, ValueError) as error:  # ValueError: for example a null byte
         raise StartFailed(f"setsid {program}: {error}") from error
 
 
 def status_of(reason: Failure) -> ExitStatus:
-    """Return how a process ended, as Twisted tells it."""
+    """Return how a process ended, from Twisted's reason."""
     if isinstance(reason.value, ProcessTerminated):
         return ExitStatus(code=reason.value.exitCode, signal=reason.value.signal)
     return ExitStatus(code=0)

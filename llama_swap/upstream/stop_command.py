@@ -1,4 +1,4 @@
-"""Runs a model's `cmdStop`, for servers that no signal to their command ends, such as many containers."""
+"""Runs a model's `cmdStop`, for servers that do not end by a signal to their command, such as many containers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StopCommand(ProcessProtocol):
     _log: ClassVar[Logger] = Logger()
 
     def run(self, pid: int) -> Deferred[bool]:
-        """Run it for the process `pid` of its model; fires with whether it succeeded."""
+        """Run it for the model's process `pid`; fires with whether it succeeded."""
         argv = [word.replace(PID, str(pid)) for word in self._model.cmd_stop]
         try:
             spawn(self._reactor, self, argv, self._environ, f"models.{self._model.id}.cmdStop")
@@ -46,26 +46,26 @@ class StopCommand(ProcessProtocol):
         return self._finished
 
     def kill(self) -> None:
-        """Let it end now."""
+        """Kill it now."""
         if self.transport is not None and self.transport.pid is not None:
             self._log.warn("{model}: cmdStop took too long: killed", model=self._model.id)
             ProcessGroup(b"", self.transport.pid).signal(signal.SIGKILL)
 
     def connectionMade(self) -> None:
-        """Nobody types to it."""
+        """Close its standard input."""
         self._log.info("{model}: cmdStop runs as process {pid}", model=self._model.id, pid=self.transport.pid)
         self.transport.closeStdin()
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """It says something."""
+        """Pass its output to the log."""
         self._output.write(childFD, data)
 
     def processExited(self, reason: Failure) -> None:
-        """It has ended; whoever it left behind may hold its output."""
+        """It has exited; processes that it left behind may hold its pipes open."""
         self._give_up_output = self._clock.callLater(OUTPUT_PATIENCE, self.transport.loseConnection)
 
     def processEnded(self, reason: Failure) -> None:
-        """It has ended, and all output was read."""
+        """It has exited, and all output was read."""
         if self._give_up_output is not None and self._give_up_output.active():
             self._give_up_output.cancel()
         self._output.end()
