@@ -1,6 +1,6 @@
-"""`llama-swap check`: what is wrong with a configuration, and what it comes to.
+"""`llama-swap check`: what is wrong with a configuration, and its effective values.
 
-It goes as far as a start would go before it listens, but changes nothing, and so does no harm beside a running proxy.
+It does what a start does before it listens, but changes nothing, so it can run beside a running proxy.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from llama_swap.settings import Flags, Settings, explained, problems_here
 
 
 def check(flags: Flags, *, show: Callable[[str], object] | None, with_defaults: bool = False) -> int:
-    """Print what is to be said about a configuration; return the exit status.
+    """Print the remarks about a configuration; return the exit status.
 
-    `show` gets what it comes to, as YAML, if there is no error, with or without what is as it is by default.  What is
-    printed comes after that, where a person at a terminal sees it, and on stderr: a line for each note, warning and
-    error, and a summary.
+    If there is no error, `show` gets its effective values as YAML, with or without defaults.  The remarks come after
+    that, where a person at a terminal sees them, on stderr: a line for each note, warning and error, and a summary.
     """
     what = flags.sources.named
     remarks: list[str] = []
@@ -49,7 +48,7 @@ def check(flags: Flags, *, show: Callable[[str], object] | None, with_defaults: 
 
 
 def _warnings(settings: Settings, flags: Flags) -> Iterator[Problem]:
-    """Yield what is to be said of the configuration here and now, where it would be used."""
+    """Yield the remarks about the configuration that depend on this machine."""
     yield from problems_here(settings.loaded)
     if not settings.config.api_keys and will_be_wide(settings.address.text):
         if flags.listen:
@@ -59,7 +58,7 @@ def _warnings(settings: Settings, flags: Flags) -> Iterator[Problem]:
 
 
 def _try_what_a_start_needs(settings: Settings) -> None:
-    """Look at what the configuration names outside itself.
+    """Check the files that the configuration names.
 
     @raise SwapError: it cannot be used.
     """

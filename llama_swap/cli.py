@@ -54,11 +54,11 @@ _INSTEAD = {
     "--host": "use --listen HOST:PORT",
     "--listen-tailcat": "Tailcat is not spoken here; leave it out",
 }
-"""What people write that does not exist, and what to do about it."""
+"""Options that do not exist but are often tried, and what to use instead."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells what to write instead of options that people believe to exist."""
+    """Says what to write instead of options that do not exist here."""
 
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
@@ -141,11 +141,11 @@ def _parser(*, checks: bool) -> _Parser:
 
 
 def _print(text: str) -> None:
-    """Print a long text, of which `head` or a pager may not want all."""
+    """Print a long text, of which `head` or a pager may not read all."""
     try:
         print(text, end="", flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python then writes the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes the rest there
 
 
 def _serve(flags: Flags, greeting: str) -> None:

@@ -68,8 +68,8 @@ def make_service(
 ) -> SwapService:
     """Make every part, and wire them.
 
-    `show` gets the lines that are to be printed, unless somebody else does that; with the `terminal`, the service ends.
-    Nothing is opened or spawned before the service is started.
+    `show` gets the lines to print, if any are printed; the service ends when `terminal` closes.  Nothing is opened or
+    spawned before the service is started.
     """
     config = settings.config
     logs, logs_follow = _logs(config, loop, show)
@@ -129,7 +129,7 @@ def make_service(
 def _logs(
     config: Config, loop: Any, show: Callable[[bytes], object] | None
 ) -> tuple[Broadcaster, Callable[[Config], None]]:
-    """Return where all lines go, our own from now on and those of the models, and what has it heed a configuration."""
+    """Return the broadcaster of all lines, our own included, and a function that applies a configuration to it."""
     logs, lines = Broadcaster(), OwnLines(config.log_level, config.log_time_format)
     globalLogPublisher.addObserver(lines.observer(in_reactor(loop, logs.publish_proxy)))
     printed = None if show is None else Printed(logs, show)
@@ -139,21 +139,21 @@ def _logs(
         if printed is not None:
             printed.follow(config.log_to_stdout)
         for model in config.models:
-            logs.writer(model)  # so that the log page offers models that have said nothing yet
+            logs.writer(model)  # so that the log page also lists models that have printed nothing yet
 
     follow(config)
     return logs, follow
 
 
 def _beside(work: Callable[[], None]) -> None:
-    """Run something that may wait for disks; the end of the process need not wait for it."""
+    """Run a function that may wait for disks in a thread; the end of the process does not wait for it."""
     threading.Thread(target=work, name="beside", daemon=True).start()
 
 
 def _settle(loop: Any) -> None:
-    """Do what only the process does that stays, and spare the garbage collector what is there to stay as well.
+    """Do what must come after any fork, and exempt all present objects from garbage collection.
 
-    Looking through all of that would hold everybody up for 30 ms.
+    Looking through all of them would block the reactor for 30 ms each time.
     """
     collect_as_process_one(loop)
     gc.collect()
@@ -161,7 +161,7 @@ def _settle(loop: Any) -> None:
 
 
 def _records(settings: Settings, loop: Any) -> Records:
-    """Begin to remember what models are asked."""
+    """Make the records of requests."""
     hardware = HardwareWatch(loop, Worker(loop, "hardware", may_hang=True))
     retention = Retention.of(settings.config, settings.flags.base).numbered()
     return Records.keep(loop, Worker(loop, "activity"), retention, hardware)
@@ -186,6 +186,6 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
 
 
 def _opened(at: IAddress, address: Address, router: Router, gate: Gate, remarks: Remarks) -> None:
-    """Judge those who come to where the proxy listens, and say what is served there."""
+    """Judge clients by the address at which the proxy listens, and log what is served there."""
     gate.listens_at(at)
     remarks.introduce(router.config, address, at)

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 DEFECT: Final = "an unexpected error inside llama-swap; its log has the details"
-"""All that a user is told of what should never happen."""
+"""The message to users for errors that should never happen."""
 
 
 class SwapError(Exception):
@@ -38,7 +38,7 @@ class BadRequest(RequestError):
 
 
 class Unauthorized(SwapError):
-    """The request shows none of the `apiKeys`."""
+    """The request has none of the `apiKeys`."""
 
     status = 401
     type = "authentication_error"
@@ -46,7 +46,7 @@ class Unauthorized(SwapError):
 
 
 class Forbidden(RequestError):
-    """The page behind the request is not one that may do this."""
+    """The page behind the request may not do this."""
 
     status = 403
     code = "forbidden"
@@ -67,7 +67,7 @@ class MethodNotAllowed(RequestError):
 
 
 class Conflict(RequestError):
-    """The request would load a model, and is none of those that may."""
+    """The request would have to load a model, which it may not."""
 
     status = 409
     code = "conflict"
@@ -88,7 +88,7 @@ class HeadTooLarge(RequestError):
 
 
 class TooManyRequests(SwapError):
-    """As many requests are in flight and waiting as `concurrencyLimit` of the model, or of all, allows."""
+    """The model's `concurrencyLimit`, or the limit of all models together, is reached."""
 
     status = 429
     type = "rate_limit_error"
@@ -97,9 +97,9 @@ class TooManyRequests(SwapError):
 
 
 class Cancelled(RequestError):
-    """The request was given up: by its client, which is then told nothing, or by somebody who may.
+    """The request was cancelled: by its client, which then gets no answer, or by way of the API.
 
-    The status is the one of google.rpc.Code.CANCELLED, and nginx's for clients that leave.
+    Its status is that of google.rpc.Code.CANCELLED, and nginx's for clients that leave.
     """
 
     status = 499
@@ -107,14 +107,14 @@ class Cancelled(RequestError):
 
 
 class UpstreamError(SwapError):
-    """A model's server, or a peer, did not give an answer.  Who it is stands in front of the message."""
+    """A model's server, or a peer, gave no valid answer.  The message begins with its name."""
 
     status = 502
     code = "bad_gateway"
 
 
 class NobodyListens(UpstreamError):
-    """It refuses connections."""
+    """The upstream refuses connections."""
 
 
 class StartFailed(UpstreamError):
@@ -122,7 +122,7 @@ class StartFailed(UpstreamError):
 
 
 class InvalidAnswer(UpstreamError):
-    """It does not speak HTTP/1.1 in a way that may be passed on."""
+    """The upstream's answer is not valid HTTP/1.1, or ambiguous."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"its answer is not valid HTTP/1.1: {why}")
@@ -136,14 +136,14 @@ class NotReadyInTime(SwapError):
 
 
 class Unavailable(SwapError):
-    """Not now: the model was unloaded while the request waited, or the proxy is stopping."""
+    """Not possible at the moment: the model was unloaded while the request waited, or the proxy is stopping."""
 
     status = 503
     code = "service_unavailable"
 
 
 class CannotStore(SwapError):
-    """The file for the activity cannot be used."""
+    """The file of the activity cannot be used."""
 
     code = "cannot_store"
 

@@ -1,7 +1,6 @@
 """Reads the configuration again while the proxy runs.
 
-What is read changes nothing before it is known to be whole and right.  So a bad file costs one warning, and the old
-configuration goes on.
+Nothing changes until all of it is read and valid.  So a bad file costs one warning, and the old configuration stays.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ _log = Logger()
 
 @define(eq=False)
 class Reloading(Generic[_What]):
-    """One reading at a time; whoever asks meanwhile gets one more after it, however many ask."""
+    """One reading at a time; any number of requests meanwhile lead to one more after it."""
 
     _read: Callable[[], Deferred[_What]]
-    """Reads the files, where that keeps nobody waiting; fails with a SwapError where they cannot be used."""
+    """Reads the files without blocking the reactor; fails with a SwapError if they cannot be used."""
     _apply: Callable[[_What], None]
-    """Has everybody follow what was read."""
+    """Makes all parts follow what was read."""
     _reading: bool = False
     _wanted: bool = False
 
     _log: ClassVar[Logger] = Logger()
 
     def request(self) -> None:
-        """Somebody says that the files have changed."""
+        """The files may have changed: read them."""
         self._wanted = True
         if not self._reading:
             self._begin()
@@ -55,7 +54,7 @@ class Reloading(Generic[_What]):
 
     def _refused(self, failure: Failure) -> None:
         if failure.check(SwapError):
-            problems = " | ".join(failure.getErrorMessage().splitlines())  # a line of a log is one line
+            problems = " | ".join(failure.getErrorMessage().splitlines())  # one line in the log
             self._log.warn("not reloaded, the configuration stays as it was: {problems}", problems=problems)
         else:
             self._log.failure("the configuration cannot be reloaded", failure)
@@ -69,7 +68,7 @@ class Reloading(Generic[_What]):
 @frozen
 class _Read(Generic[_What]):
     stamps: Mapping[str, Stamp]
-    """How the files were just before."""
+    """The stamps of the files just before they were read."""
     loaded: Loaded
     plan: ListeningPlan
     prepared: _What
@@ -88,9 +87,9 @@ def reloading(
     """Return what asks for a reload, and what watches the files, if that is wanted.
 
     The files of `settings`, certificates included, are read in a thread; then `apply` follows them.
-    `prepare` looks at what the configuration names outside itself, as paths from a directory on, in that thread too, or
-    raises a SwapError; `apply` gets what it has seen, and returns what is different.  `remark` then tells what there is
-    to say about it.
+    `prepare` gets the directory for relative paths, and reads other files that the configuration names, also in that
+    thread; it may raise a SwapError.  `apply` gets its result, and returns the difference.  `remark` then logs what
+    there is to say about the configuration.
     """
     from twisted.internet.threads import deferToThreadPool
 
@@ -99,9 +98,9 @@ def reloading(
         return deferToThreadPool(loop, loop.getThreadPool(), partial(read_all, ports))
 
     def read_all(ports: Mapping[str, int]) -> _Read[_What]:
-        stamps = settings.stamps(listening.address)  # of before: what changes while it is read is read again
+        stamps = settings.stamps(listening.address)  # taken first: changes from here on lead to another reading
         loaded = load(settings.sources, ports)
-        # A `listen` that is gone, or was mistyped, is no reason to leave those who know the address.
+        # A `listen` that was removed or mistyped is no reason to leave an address that clients know.
         address = settings.flags.address(loaded.config) if loaded.config.listen else listening.address
         stamps |= stamps_of(address.files)
         return _Read(stamps, loaded, listening.read(address), prepare(settings.flags.base, loaded.config))
@@ -111,7 +110,7 @@ def reloading(
             watch.have_seen(read.stamps)
         loaded = read.loaded
         difference = apply(loaded.config, read.prepared)
-        listening.follow(read.plan)  # now that keys are asked for, where they are wanted there
+        listening.follow(read.plan)  # last: a new address may be open to others, and needs the new keys
         then = settings.flags.address(loaded.config)
         if not loaded.config.listen and then != listening.address:
             _log.warn(

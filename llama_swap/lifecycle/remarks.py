@@ -21,17 +21,17 @@ from llama_swap.settings import problems_here
 
 @frozen
 class Remarks:
-    """Tells of configurations from one place."""
+    """Logs remarks about configurations."""
 
     _loop: Any
     _run_beside: Callable[[Callable[[], None]], None]
-    """Runs something that may wait for disks, without waiting for it."""
+    """Runs a function that may wait for disks in another thread."""
     _sources: Sources
 
     _log: ClassVar[Logger] = Logger()
 
     def tell(self, loaded: Loaded) -> None:
-        """Log what `check` would say of a configuration; what is to be seen on this machine, once the proxy runs."""
+        """Log what `check` would say of a configuration; what needs a look at this machine, once the proxy runs."""
         for note in loaded.notes:
             self._log.info("{note}", note=note.render(str(self._sources)))
         for warning in loaded.warnings:
@@ -39,7 +39,7 @@ class Remarks:
         self._loop.callWhenRunning(self._look_around, loaded)
 
     def introduce(self, config: Config, address: Address, listening: IAddress) -> None:
-        """Log what is served, now that it is, and whether everybody can do with it what they like."""
+        """Log what is served, once it is, with a warning if other machines can use it without keys."""
         url, *_ = address.told(listening).split()
         page = f"; web interface: {url}/ui" if "://" in url else ""
         self._log.info("{file}: {contents}{page}", file=self._sources.named, contents=contents(config), page=page)

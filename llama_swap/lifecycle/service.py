@@ -1,8 +1,8 @@
-"""The life of the proxy: it listens, and when it is told to stop, it ends what it began.
+"""The life of the proxy: it listens, and drains when it is told to stop.
 
-On SIGTERM or SIGINT no new connection is accepted, requests that wait get 503, loads and log streams end, and running
-answers may finish.  A second signal cuts that short.  In the end no model is left.  SIGHUP means to reload, and to stop
-where it says that the terminal closes.
+On SIGTERM or SIGINT no new connection is accepted, waiting requests get 503, loads and log streams end, and running
+answers may finish.  A second signal cuts that short.  In the end, no model is left.  SIGHUP means to reload, or to stop
+if the terminal closes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from llama_swap.listening.port import Listening
 from llama_swap.routing.router import Router
 
 ANSWERS_MAY_TAKE = 30.0
-"""How long running answers may go on after the signal to stop."""
+"""Seconds for which running answers may go on after the signal to stop."""
 MODELS_MAY_TAKE = 3.0
-"""How long models may then take to leave, whatever their `unloadTimeout`: no service manager waits for ever."""
+"""Seconds for models to leave after that, whatever their `unloadTimeout`: service managers do not wait for long."""
 HURRIED_MODELS_MAY_TAKE = 1.0
 KILLED_MAY_TAKE = 0.75
-"""How long the kernel may then take to end those that were killed."""
+"""Seconds for the kernel to end those that were then killed."""
 LAST_STEP_MAY_TAKE = 0.5
-"""Each of them: they are ours, and quick, unless the system is in trouble."""
+"""Seconds for each of the last steps, which are quick unless the system is in trouble."""
 MANY_FILES = 65536
 
 
@@ -58,7 +58,7 @@ class SwapService(Service):
         terminal: Terminal | None = None,
         beside: Sequence[Service] = (),
     ) -> None:
-        """`terminal` is what the proxy ends with, if that is closed; `beside` are services that run while it serves."""
+        """When `terminal` closes, the proxy ends; `beside` are services that run while it serves."""
         self._reactor = reactor
         self._site = site
         self._router = router
@@ -92,7 +92,7 @@ class SwapService(Service):
         return Deferred.fromCoroutine(self._drain())
 
     def hurry(self) -> None:
-        """Somebody asked again: cut the answers that still run, and kill models that do not leave."""
+        """Asked to stop again: cut the answers that still run, and kill models that do not leave."""
         if self._hurried:
             return
         self._hurried = True
@@ -104,7 +104,7 @@ class SwapService(Service):
             self._next_step.reset(min(left, HURRIED_MODELS_MAY_TAKE))
 
     def _begin(self) -> None:
-        """Tell the world, once it can also tell us to stop."""
+        """Announce that the proxy is ready, once its signal handlers are installed."""
         self._take_signals()
         self._announce(f"llama-swap listening on {self._listening.told()}")
         self._listening.open()
@@ -129,7 +129,7 @@ class SwapService(Service):
             self._log.info("stopped; no model is left")
 
     def _try(self, step: Callable[[], object]) -> None:
-        """Take a step that must not keep the others from being taken, whatever goes wrong with it."""
+        """Do one step of the shutdown; if it fails, the others are done nevertheless."""
         try:
             step()
         except Exception:  # noqa: BLE001 -- a defect
@@ -174,13 +174,13 @@ class SwapService(Service):
     # -- signals ----------------------------------------------------------------------------------------------
 
     def _take_signals(self) -> None:
-        """Take over from twisted, which would make the exit status of twistd tell of the signal."""
+        """Replace Twisted's signal handlers, with which twistd's exit status would report the signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)
         signal.signal(signal.SIGHUP, self._told_to_hang_up)
 
     def _ignore_signals(self) -> None:
-        """There is nothing left to hurry, and on its way out Python gives up our handlers: a signal would kill it."""
+        """Ignore signals from now on: Python drops our handlers as it exits, and a signal would then kill it."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
@@ -192,14 +192,14 @@ class SwapService(Service):
 
     def _hang_up(self) -> None:
         if not self.running:
-            return  # the end has begun
+            return  # shutdown has begun
         if self._terminal is None:
             self._reload()
         else:
             self._terminal.hang_up(self._reload, self._stop_without_hurry)
 
     def _stop_without_hurry(self) -> None:
-        if not self._told:  # the kernel and the shell may both say that the terminal closes
+        if not self._told:  # the kernel and the shell may both send SIGHUP when the terminal closes
             self._stop_once()
 
     def _stop_once(self) -> None:
@@ -212,7 +212,7 @@ class SwapService(Service):
 
 
 def _allow_many_files() -> None:
-    """Every client takes two file descriptors; the usual limit is 1,024, and each process may raise it this far."""
+    """Raise the soft limit of file descriptors, usually 1,024, to the hard one: every client takes two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

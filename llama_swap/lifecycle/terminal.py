@@ -1,8 +1,8 @@
 """The terminal that the program may have been started from: what SIGHUP means depends on it.
 
-The kernel sends it when the terminal closes, and shells do when they end, some of them before that.  Whoever wants a
-reload sends it at any other time, also to a program that outlives its terminal (`llama-swap & disown`).  So it means
-the end only if it comes near the closing.
+The kernel sends it when the terminal closes, and shells when they exit, some of them before that.  At any other time it
+is a request to reload, also for a program that outlives its terminal (`llama-swap & disown`).  So it means to stop only
+if the terminal closes at about the same time.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from twisted.logger import Logger
 LOOK_EVERY = 3.0
 """Seconds between two looks at an open terminal."""
 CLOSES_WITHIN = 2.0
-"""Seconds from the SIGHUP of a shell that ends to the closing."""
+"""The most seconds from the SIGHUP of an exiting shell until the terminal closes."""
 SAID_WITHIN = 5.0
-"""Seconds from the look that finds it closed to the SIGHUP that says so."""
+"""The most seconds from the look that finds it closed until the SIGHUP comes."""
 
 
 class Terminal(Service):
-    """How the program stands to a terminal.  While the service runs, it is seen when that closes.
+    """Watches whether the program's terminal closes, while the service runs.
 
-    Where SIGHUP is ignored at the start, as `nohup` has it, the program is to outlive its terminal: it stands to none.
+    If SIGHUP is ignored at the start, as with `nohup`, the program is to outlive its terminal, which is then not used.
     """
 
     _log: ClassVar[Logger] = Logger()
 
     def __init__(self, clock: Any, *, is_used: bool) -> None:
-        """`clock` is an IReactorTime; `is_used`: there is one, and it is not to be outlived."""
+        """`clock` is an IReactorTime; `is_used`: there is a terminal, and the program ends with it."""
         self._clock = clock
         self._is_used = is_used
         self._next_step: IDelayedCall | None = None
 
     @classmethod
     def at_start(cls, clock: Any) -> Terminal:
-        """Return how this process stands to one."""
+        """Return the terminal of this process."""
         is_outlived = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         return cls(clock, is_used=not is_outlived and any(map(os.isatty, (0, 1, 2))) and _is_there())
 
@@ -96,6 +96,6 @@ class Terminal(Service):
 def _is_there() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError as error:  # no file descriptor may be left, which says nothing of the terminal
+    except OSError as error:  # if no file descriptor is left, that says nothing about the terminal
         return error.errno not in (errno.ENXIO, errno.EIO)
     return True

@@ -1,4 +1,4 @@
-"""Notices that files have changed, by looking: that works also where they are mounted, linked, or replaced."""
+"""Notices that files have changed, by polling, which also works where they are mounted, linked or replaced."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from llama_swap.config.sources import Stamp
 PERIOD: Final = 2.0
 """Seconds between looks."""
 SETTLING: Final = 0.2
-"""Seconds for which files must rest after a change, since somebody may still be writing."""
+"""Seconds for which files must stay unchanged after a change: they may still be written to."""
 
 
 class Watch(Service):
-    """Says so once for each change.  A file that is gone is no change, but its return is one."""
+    """Calls `changed` once for each change.  That a file disappears is no change, but its return is one."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Watch(Service):
             self._next = None
 
     def have_seen(self, stamps: Mapping[str, Stamp]) -> None:
-        """Files have been read that were like this: only what differs from it is news."""
+        """Files with these stamps were read: only what differs from them counts as a change."""
         self._seen = stamps
         self._unsettled = False
 

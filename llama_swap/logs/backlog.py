@@ -1,4 +1,4 @@
-"""What waits for a reader that is slower than the log."""
+"""The queue for a reader that is slower than the log."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import deque
 from llama_swap.logs.ring import Chunk
 
 BACKLOG_BYTES = 256 * 1024
-"""How much waits for one reader before it loses the oldest lines."""
+"""The most that waits for one reader; beyond it, the oldest lines are dropped."""
 
 
 class Backlog:
     """A queue of chunks, bounded in bytes.
 
-    The oldest are lost first, and counted: where they were, the reader finds a line that says how many.
+    The oldest are dropped first, and counted: in their place, the reader gets a line that says how many.
     """
 
     def __init__(self, limit: int = BACKLOG_BYTES) -> None:
@@ -43,7 +43,7 @@ class Backlog:
         return self._take() if self._chunks else None
 
     def clear(self) -> None:
-        """Forget everything; nobody will read it."""
+        """Drop everything."""
         self._chunks.clear()
         self._size = self._lost_bytes = self._lost_lines = 0
 

@@ -1,4 +1,4 @@
-"""Where every line of the models and of the proxy passes, to the histories and to the listeners.
+"""Passes every line of the models and of the proxy to the histories and to the listeners.
 
 A chunk of lines is one object in all of them.  All of this runs in the reactor's thread.
 """
@@ -18,7 +18,7 @@ PROXY = "proxy"
 UPSTREAM = "upstream"
 """The source of the lines of all models."""
 HISTORY_BYTES = 10 * 1024
-"""How much history is shown to those who do not say how much they want."""
+"""Bytes of history that are shown by default."""
 SLICE = 64 * 1024
 
 

@@ -1,7 +1,7 @@
 """The proxy's own stdout or stderr, which may be a pipe that nobody drains.
 
-Writing to it from the reactor would then stop every stream.  Making it non-blocking is no way out: that flag
-belongs to the open file, which is shared with the shell and the models.  So a thread does the waiting.
+Writing to it from the reactor would then block every stream.  Making it non-blocking is no solution: that flag
+belongs to the open file, which is shared with the shell and the models.  So a thread writes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from llama_swap.logs.ring import Chunk
 
 
 class ConsoleWriter:
-    """Writes whole lines to a file descriptor, later; when too many wait, the oldest are lost and counted.
+    """Writes whole lines to a file descriptor, in a thread; when too many wait, the oldest are dropped and counted.
 
-    Its thread starts with the first write, so make that one after any fork.
+    The thread starts with the first write, which must come after any fork.
     """
 
     def __init__(self, fd: int, limit: int = BACKLOG_BYTES) -> None:
@@ -28,7 +28,7 @@ class ConsoleWriter:
         self._thread: Thread | None = None
 
     def write(self, lines: bytes) -> None:
-        """Write `lines` when it can be done; never blocks, and may be called in any thread."""
+        """Write `lines` as soon as possible; never blocks, and may be called in any thread."""
         with self._changed:
             if self._closed:
                 return
@@ -39,7 +39,7 @@ class ConsoleWriter:
             self._changed.notify()
 
     def close(self, patience: float = 1.0) -> None:
-        """Take no more lines, and give those that wait `patience` seconds to get out."""
+        """Take no more lines, and wait up to `patience` seconds until those that wait are written."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -65,5 +65,5 @@ class ConsoleWriter:
         while lines:
             try:
                 lines = lines[os.write(self._fd, lines) :]
-            except BlockingIOError:  # somebody who shares the file made it non-blocking
+            except BlockingIOError:  # another program that shares the file made it non-blocking
                 select([], [self._fd], [])

@@ -1,6 +1,6 @@
-"""Process output arrives in any slices; everything behind this module sees whole lines of bounded length.
+"""Cuts process output, which arrives in arbitrary slices, into whole lines of bounded length.
 
-Work is per slice, not per line: a model may print 50 MB a second, and a slice of it holds hundreds of lines.
+The work is per slice, not per line: a model may print 50 MB a second, and a slice of that has hundreds of lines.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ MAX_LINE = 16 * 1024
 class LineSplitter:
     """Joins slices of one output stream into chunks of whole lines, each line ending with a newline.
 
-    CR LF and a lone CR end a line as LF does: so a progress bar is seen moving, and never grows into one
-    endless line.  Where a line is cut because of its length, no UTF-8 character is torn.
+    CR LF and a lone CR end a line as LF does: so a progress bar is seen moving, and does not become one
+    endless line.  Where a long line is cut, no UTF-8 character is split.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class LineSplitter:
         return lines + self._overlong() if len(self._rest) >= MAX_LINE else lines
 
     def end(self) -> bytes:
-        """Return what is left of an unfinished line, as a line; the splitter is then as new."""
+        """Return the unfinished line, if any, as a line, and reset the splitter."""
         rest, self._rest, self._after_cr = bytes(self._rest), bytearray(), False
         return rest + b"\n" if rest else b""
 

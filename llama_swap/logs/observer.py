@@ -24,7 +24,7 @@ Sink = Callable[[bytes], object]
 class LineObserver:
     """Renders each event once, for every sink.
 
-    The sinks are called in the thread that logged; see `in_reactor` for one that cannot bear this.
+    The sinks are called in the thread that logged; see `in_reactor` for those that are not thread-safe.
     """
 
     def __init__(self, *sinks: Sink, write_time: Callable[[float], str] = OWN_TIME) -> None:
@@ -65,7 +65,7 @@ def event_lines(event: LogEvent, write_time: Callable[[float], str] = OWN_TIME) 
 
 
 def escaped(text: str) -> str:
-    """Return `text` with what is not printable (controls, line and direction marks) spelled out."""
+    """Return `text` with what is not printable (controls, line and direction marks) escaped."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -9,11 +9,11 @@ from llama_swap.logs.times import time_format
 
 
 class OwnLines:
-    """Makes observers that can be told another level, or another way to write the time, while they work."""
+    """Makes observers whose level and time format can be changed while they work."""
 
     def __init__(self, level: str, time_layout: str) -> None:
         self._filter = LogLevelFilterPredicate(LogLevel.info)
-        for namespace in ("twisted", "log_legacy"):  # what Twisted tells of its own daily work
+        for namespace in ("twisted", "log_legacy"):  # Twisted's own routine messages
             self._filter.setLogLevelForNamespace(namespace, LogLevel.warn)
         self._observers: list[LineObserver] = []
         self.follow(level, time_layout)

@@ -1,4 +1,4 @@
-"""Whose lines are printed, where the proxy runs in the foreground."""
+"""Which lines are printed when the proxy runs in the foreground."""
 
 from __future__ import annotations
 

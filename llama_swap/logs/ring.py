@@ -1,4 +1,4 @@
-"""The last lines of a source, kept for those who come later."""
+"""The last lines of a source, kept as history for new listeners."""
 
 from __future__ import annotations
 

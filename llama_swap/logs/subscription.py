@@ -16,8 +16,8 @@ from llama_swap.logs.ring import Chunk
 class Subscription:
     """Delivers chunks in their order; while paused they wait in a bounded backlog.
 
-    It starts paused, with `history` waiting: so what is published before `resumeProducing` comes after the
-    history, without gap or duplicate.  `left` is called once, when it stops.
+    It starts paused, with `history` queued: so what is published before `resumeProducing` follows the history,
+    without gap or duplicate.  `left` is called once, when it stops.
     """
 
     _log = Logger()
@@ -44,7 +44,7 @@ class Subscription:
             self._flush()
 
     def pauseProducing(self) -> None:
-        """Deliver nothing for now."""
+        """Queue chunks for now."""
         self.paused = True
 
     def resumeProducing(self) -> None:
@@ -60,14 +60,14 @@ class Subscription:
             self._left(self)
 
     def _flush(self) -> None:
-        if self._delivering:  # the listener caused a line, or paused and resumed us, while it was called
+        if self._delivering:  # called from within `deliver`, which logged a line, or paused and resumed us
             return
         self._delivering = True
         try:
             while not self.paused and (chunk := self._backlog.pop()):
                 self._deliver(chunk)
-        except Exception:  # noqa: BLE001 - whatever ails one listener must not reach the writer
-            # Stopped before it is logged, for the log may be what this listener listens to.
+        except Exception:  # noqa: BLE001 - a defect in one listener must not reach the writer
+            # Stopped before that is logged: this listener may listen to that very log.
             self.stopProducing()
             self._log.failure("A listener of the log failed; it is dropped")
         finally:

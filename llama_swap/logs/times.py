@@ -1,4 +1,4 @@
-"""How the time of a line is written: our own way, and those ways that go by a name in Go's library.
+"""The time formats of lines: our own, and the named layouts of Go's library.
 
 The layouts are Go's: https://pkg.go.dev/time#pkg-constants .
 """
@@ -30,7 +30,7 @@ _LAYOUTS: Final[Mapping[str, str]] = {
 
 
 def time_format(name: str) -> Callable[[float], str]:
-    """Return what writes a time, in seconds since 1970, in local time."""
+    """Return a function that formats a time, in seconds since 1970, as local time."""
     if name in {"rfc3339", "rfc3339nano"}:
         precision = "seconds" if name == "rfc3339" else "microseconds"
         return lambda when: _local(when).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What is remembered of each inference when it is over."""
+"""The entry of the activity for an inference that is over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llama_swap.metrics.tokens import Tokens
 
 @frozen
 class Reason:
-    """What is kept of an error; the error itself refers, by its traceback, to all that was at hand when it arose."""
+    """What is kept of an error; the error itself would keep alive, by its traceback, everything in those frames."""
 
     status: int
     code: str
@@ -37,10 +37,10 @@ class Activity:
     content_type: str
     """Of the answer; empty if there was none."""
     status: int
-    """What the client got; 499 if it left, or was cut off, before an answer began."""
+    """The status that the client got; 499 if it left, or was cut off, before an answer began."""
     tokens: Tokens
     duration_ms: int
-    """From the coming of the request to the last byte of its answer, waiting and loading included."""
+    """From the arrival of the request to the last byte of its answer, waiting and loading included."""
     error: str
     """What went wrong; empty if nothing did."""
     metadata: dict[str, str]

@@ -1,7 +1,7 @@
-"""What was said: requests and answers as they were, the latest of them, in memory only.
+"""Captures: the latest requests with their answers, in memory only.
 
-They hold prompts, so they are bounded, never written to disk, and shown without what must stay secret.  The bound holds
-for all of it: what is stored, and what the answers under way have brought so far.
+They contain prompts, so they are never written to disk, and shown without secrets.  Their size is bounded: that of the
+stored ones together with what has come of answers under way.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from llama_swap.metrics.codings import unpacked
 from llama_swap.metrics.headers import Content, Fields, RequestFacts, shown
 
 OVERHEAD: Final = 640
-"""What one capture takes beside its contents, about."""
+"""Bytes that one capture takes beside its contents, about."""
 STEP: Final = 4096
-"""Room for an answer is asked for in steps of so many bytes."""
+"""Room for an answer is reserved in steps of so many bytes."""
 
 
 @define(eq=False)
@@ -44,7 +44,7 @@ class Recording:
         self.body += data
 
     def end(self) -> bytes | None:
-        """Return the body, unless it was given up; there will be nothing more of it."""
+        """The answer is over: return its body, unless it was given up."""
         body = self.body
         self.drop()
         return None if body is None else bytes(body)
@@ -60,7 +60,7 @@ class Captured(Protocol):
     """A request that is over, and the answer to it."""
 
     number: int
-    """Of its activity."""
+    """The number of its entry in the activity."""
     path: bytes
     fields: Fields
     body: bytes | None
@@ -68,18 +68,18 @@ class Captured(Protocol):
     answer: bytes | None
     """None: there was no room for it."""
     chunked: bool
-    """Whether `answer` is in its chunks (RFC 9112 §7.1), but for the last one."""
+    """Whether `answer` has its chunk framing (RFC 9112 §7.1), without the last chunk."""
     facts: RequestFacts
     content: Content
     room: int
     """How many bytes it takes, once it is kept."""
 
     def forget(self) -> None:
-        """Let go of all that is large."""
+        """Drop everything large."""
 
 
 def as_json(request: Captured) -> dict[str, Any]:
-    """Return what people are shown: an answer's content, if it was compressed in a way that can be read."""
+    """Return the capture for people: with the answer decompressed where that is possible."""
     answer = request.answer or b""
     if request.chunked:
         answer = without_chunks(answer)
@@ -105,11 +105,11 @@ class Captures:
         self._stored: deque[Captured] = deque()
 
     def numbers(self) -> set[int]:
-        """Return the numbers of the activity of which there are captures."""
+        """Return the numbers of the entries in the activity that have a capture."""
         return {request.number for request in self._stored}
 
     def get(self, number: int) -> Captured | None:
-        """Return a capture by the number of its activity, unless it had to go."""
+        """Return the capture of an entry in the activity, unless it was dropped."""
         return next((request for request in self._stored if request.number == number), None)
 
     def recording(self) -> Recording | None:
@@ -153,7 +153,7 @@ class Captures:
         self._used -= size
 
     def _drop_oldest(self) -> None:
-        """Let go of what takes too much room, as far as it is stored captures."""
+        """Drop stored captures, the oldest first, until the limit is kept."""
         used, limit, stored = self._used, self._limit, self._stored
         while used > limit and stored:
             request = stored.popleft()
@@ -163,7 +163,7 @@ class Captures:
 
 
 def without_chunks(body: bytes) -> bytes:
-    """Return the content of a body in chunks, as far as it has come."""
+    """Return the content of a chunked body, as far as it has come."""
     parts, at = [], 0
     while (end := body.find(b"\r\n", at)) > 0:
         size = int(body[at:end].partition(b";")[0], 16)

@@ -1,6 +1,6 @@
 """Compressed answers, as far as Python's own library can read them.  Pure.
 
-They go to clients as they came; only for those who look at them afterwards they are unpacked.
+Clients get them as they came; they are decompressed only for the records.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import zlib
 from typing import Final
 
 MOST: Final = 2 * 1024 * 1024
-"""Longer contents, in bytes, stay packed: a few bytes can stand for gigabytes, and unpacking so many takes 10 ms."""
+"""The most bytes of a decompressed answer, which takes 10 ms: a few bytes can stand for gigabytes."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _FORMS: Final = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
-"""What may hide behind a name: some servers leave out what should be around `deflate` (RFC 9110 §8.4.1.2)."""
+"""The formats that a name may stand for: some servers send `deflate` without its zlib wrapper (RFC 9110 §8.4.1.2)."""
 
 
 def unpacked(body: bytes, coding: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""AMD's and Intel's GPUs, as Linux shows them in files: no library, no tool and no rights are needed.
+"""AMD's and Intel's GPUs, from Linux's sysfs: no library, no tool and no privileges are needed.
 
 What the files hold: https://docs.kernel.org/gpu/amdgpu/driver-misc.html , https://docs.kernel.org/hwmon/sysfs-interface.html
 and the kernel's Documentation/ABI/testing/sysfs-driver-intel-*-hwmon .  Intel's drivers show no use there.
@@ -26,7 +26,7 @@ def gpus(sysfs: Path = SYSFS) -> list[Gpu]:
 
 
 def _gpu(device: Path) -> Gpu | None:
-    """Look at one; return None if it is another's, or tells nothing of interest."""
+    """Look at one; return None if it is of another vendor, or tells nothing of interest."""
     vendor_id, device_id = (_text(device / name).removeprefix("0x") for name in ("vendor", "device"))
     vendor = _VENDORS.get(vendor_id)
     vram = _number(device / "mem_info_vram_total") or sum(
@@ -36,7 +36,7 @@ def _gpu(device: Path) -> Gpu | None:
     if vendor is None or not (vram or sensors):
         return None
     used = _number(device / "mem_info_vram_used")
-    asleep = _text(device / "power/runtime_status") == "suspended"  # and to ask how warm it is would wake it
+    asleep = _text(device / "power/runtime_status") == "suspended"  # reading its temperature would wake it
     hwmon = None if asleep else sensors
     temperatures = _temperatures(hwmon)
     return Gpu(
@@ -68,7 +68,7 @@ def _temperatures(hwmon: Path | None) -> dict[str, int]:
 
 @lru_cache
 def _listed_name(vendor: str, device: str) -> str:
-    """Return what a device is called, or nothing if no list is installed, or does not know it."""
+    """Return the name of a device; empty if no list is installed, or if it is not in it."""
     for path in NAMES:
         try:
             with path.open(errors="replace") as lines:
@@ -90,7 +90,7 @@ def _number_of(directory: Path | None, name: str) -> int:
 
 
 def _number(path: Path) -> int:
-    """Return what a file has, or 0 if there is no such file, or its device is in no state to be asked."""
+    """Return the number in a file; 0 if there is no such file, or if its device cannot be read now."""
     try:
         return int(_text(path))
     except ValueError:

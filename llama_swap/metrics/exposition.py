@@ -1,7 +1,7 @@
-"""What Prometheus reads: counts of requests, tokens, swaps and models, and the state of the hardware.
+"""The metrics for Prometheus: counts of requests, tokens, swaps and models, and the state of the hardware.
 
-The official client library writes it, from `Tallies` and the latest look at the hardware; nothing is counted twice.  It
-is loaded with the first reading, since it is large, and all of this runs in a thread.
+The official client library formats them, from `Tallies` and the latest sample of the hardware.  It is large, so it is
+imported with the first scrape; all of this runs in a thread.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ GPU_LABELS: Final = ("id", "name", "uuid")
 
 @frozen
 class Now:
-    """What is so at the moment of reading, by model."""
+    """The state at the moment of a scrape, by model."""
 
     states: Mapping[str, str]
     """Of the models that are not stopped."""
     waiting: Mapping[str, int]
     """Requests that wait for their turn."""
     answering: Mapping[str, int]
-    """Requests that have had it, and are not over."""
+    """Requests that have had their turn, and are not over."""
 
 
 def expose(tallies: Tallies, now: Now, sample: Sample | None) -> bytes:
@@ -57,7 +57,7 @@ def _everything(tallies: Tallies, now: Now, sample: Sample | None) -> Iterable[M
 
 
 def _writable(family: Metric) -> Metric:
-    """Return `family` without what UTF-8 cannot say, which would keep all the rest from being read."""
+    """Return `family` without what UTF-8 cannot encode, which would make the whole scrape fail."""
     family.samples = [one for one in family.samples if all(map(_is_text, one.labels.values()))]
     return family
 

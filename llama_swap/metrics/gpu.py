@@ -23,12 +23,12 @@ _OF_A_SAMPLE: Final = (
 
 @frozen(kw_only=True)
 class Gpu:
-    """What is seen of one, by the names and in the units of the original llama-swap's API; 0: that is not told."""
+    """A sample of one, with the names and units of the original llama-swap's API; 0: not known."""
 
     vendor: str
     name: str
     uuid: str
-    """What tells it from others of its name."""
+    """Distinguishes it from others of the same name."""
     driver: str
     driver_version: str = ""
     temp_c: int = 0

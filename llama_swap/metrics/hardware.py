@@ -32,7 +32,7 @@ class Sample:
 
 
 class History:
-    """The samples of the last hour, at least one, as JSON: so they are small, and not made again for each reader."""
+    """The samples of the last hour, at least one, as JSON: small, and encoded only once."""
 
     def __init__(self, every: float) -> None:
         self._samples: deque[tuple[float, str, list[str]]] = deque()

@@ -1,4 +1,4 @@
-"""Header fields: those that tell something of a request or an answer, and all of them as people may see them."""
+"""Header fields: what they say about a request or an answer, and all of them without secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RequestFacts:
     is_readable: bool
     """Whether its body is for people: no upload of pictures or sound."""
     metadata: dict[str, str]
-    """What the client tells of itself."""
+    """What the client says about itself."""
     size: int
     """How many bytes the fields themselves have."""
 
@@ -37,7 +37,7 @@ class Content:
     type: str
     """Empty if they do not say."""
     coding: str
-    """How it is compressed, or otherwise not to be read as it is; empty if it is (RFC 9110 §8.4)."""
+    """Its Content-Encoding (RFC 9110 §8.4); empty if there is none."""
     is_readable: bool
     """Whether it is for people: no pictures or sound, nor a form that uploads them."""
     is_stream: bool
@@ -46,7 +46,7 @@ class Content:
     """How many bytes the fields themselves have."""
 
 
-@lru_cache(256)  # a server sends the same few heads over and over
+@lru_cache(256)  # servers repeat the same few heads
 def content_of(fields: tuple[tuple[bytes, bytes], ...]) -> Content:
     """Return what the fields of an answer say of its body."""
     values = {name.lower(): value for name, value in reversed(fields)}

@@ -1,4 +1,4 @@
-"""How values are spread.  Pure."""
+"""The distribution of values.  Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FEWEST_BINS, MOST_BINS = 5, 20
 
 
 def histogram(values: Sequence[float]) -> dict[str, Any] | None:
-    """Return counts in bins of equal width, as many as Sturges advises, and percentiles; None for no values."""
+    """Return counts in bins of equal width, as many as by Sturges' rule, and percentiles; None for no values."""
     if not values:
         return None
     ordered = sorted(values)

@@ -1,4 +1,4 @@
-"""The requests under way: who waits or is answered, since when, and how to make an end of it."""
+"""The requests under way: which wait or are answered, since when, and how to cancel them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from llama_swap.metrics.rfc3339 import text_of
 from llama_swap.metrics.tokens import Counts, Tokens
 
 ENDS: Final = 4096
-"""How many bytes are kept of each end of a long answer: there, servers say how many tokens it took."""
+"""Bytes that are kept of the beginning and of the end of a long answer: there, servers report token counts."""
 GATHERED: Final = 8192
-"""So many bytes gather before they are looked at together, since parts are many and small."""
+"""Bytes of parts that are collected before they are looked at together: parts are many and small."""
 
 _NO_PARTS: Final[list[bytes]] = []
 
@@ -27,10 +27,10 @@ class Recorder(Protocol):
     """Remembers requests that are over."""
 
     def recording(self, request: InFlightRequest) -> Recording | None:
-        """Return where the body of its answer is to be kept, if anybody wants it."""
+        """Return where to keep the body of its answer; None if it is not kept."""
 
     def record(self, request: InFlightRequest) -> None:
-        """It is over.  Not much time may be taken for it now: the next request waits."""
+        """The request is over.  This must be quick: the next request waits."""
 
     def metadata(self, request: InFlightRequest) -> dict[str, str]:
         """Return what the client says of the request in headers of its choice."""
@@ -38,10 +38,10 @@ class Recorder(Protocol):
 
 @define(eq=False)
 class LongAnswer:
-    """What is kept of an answer that is too long to be kept as it comes."""
+    """What is kept of an answer that is too long for its parts to be kept."""
 
     recording: Recording | None
-    """None: nobody wants it."""
+    """None: its body is not captured."""
     first: bytes = b""
     last: bytes = b""
 
@@ -56,17 +56,17 @@ class LongAnswer:
 
 @define(init=False, eq=False, repr=False)
 class InFlightRequest:
-    """One request, from its coming to its end; then it is its own entry of the activity, and its own capture.
+    """One request, from its arrival to its end; then it is its own entry of the activity, and its own capture.
 
-    As an `AnswerObserver` of the relay it sees each part of the answer; so it only takes notes.  What can be made of
-    them is made when the request is over, or when somebody looks, and others are not kept waiting.
+    As an `AnswerObserver` of the relay it is called for each part of the answer, so it only takes notes; they are
+    evaluated when the request is over, or when somebody looks.
 
     `InFlight.add` makes it: a constructor with as many arguments would take a third longer.
     """
 
     registry: InFlight
     number: int
-    """Among those under way; when it is over, in the activity."""
+    """Its number among those under way; once it is over, in the activity."""
     model: str
     counted_as: str
     """The name under which it is counted: `model`, or one that stands for many."""
@@ -77,9 +77,9 @@ class InFlightRequest:
     """Its address, if it has one."""
     body: bytes | None
     metered: bool
-    """Whether it asks the model for an inference; else it is only passed on."""
+    """Whether it is an inference; else it is only passed on."""
     cancel: Callable[[Cancelled], object] | None
-    """How to make an end of it."""
+    """Cancels it."""
     arrived: float
     """In seconds of the clock, as are the other times."""
     granted: float | None
@@ -88,15 +88,15 @@ class InFlightRequest:
     """Of the answer; 0: none has begun."""
     answer_fields: tuple[tuple[bytes, bytes], ...]
     chunked: bool
-    """Whether the answer's body is noted in its chunks."""
+    """Whether the answer's body is noted with its chunk framing."""
     size: int
     """How many bytes of the answer's body have come."""
     first_byte: float
     """When the first of them came, if any did."""
     parts: list[bytes]
-    """Those of them that were not looked at yet."""
+    """Parts of the body that were not looked at yet."""
     enough: int
-    """When so many bytes have come, what gathered is looked at."""
+    """The `size` at which the collected parts are looked at."""
     long: LongAnswer | None
     """None: the answer is a short one so far."""
     error: Reason | None
@@ -138,7 +138,7 @@ class InFlightRequest:
         """The request has ended, with `error` if not as it should.  Only the first call counts."""
         registry = self.registry
         if registry.requests.pop(self.number, None) is not None:
-            self.cancel = None  # which refers to whoever refers to this
+            self.cancel = None  # breaks a reference cycle
             if error is not None:
                 self.error = Reason.of(error)
             self.ended = registry.now()
@@ -157,7 +157,7 @@ class InFlightRequest:
         return long.first, long.last
 
     def forget(self) -> None:
-        """Let go of what only a capture has."""
+        """Drop what only a capture needs."""
         self.fields = self.answer_fields = ()
         self.body = self.answer = None
 
@@ -177,7 +177,7 @@ class InFlightRequest:
         )
 
     def _gather(self) -> None:
-        """Keep what is worth it of the parts that came since the last time."""
+        """Keep what is needed of the parts that have come since the last call."""
         if self.long is None:
             self.long = LongAnswer(self.registry.recorder.recording(self))
         self.long.add(b"".join(self.parts))
@@ -185,7 +185,7 @@ class InFlightRequest:
         self.enough = self.size + GATHERED
 
     def as_json(self) -> dict[str, Any]:
-        """Return what observers of the proxy are shown."""
+        """Return the request as the API shows it."""
         return {
             "id": str(self.number),
             "timestamp": text_of(self.registry.epoch() + self.arrived),
@@ -223,7 +223,7 @@ class InFlight:
         metered: bool,
         counted_as: str | None = None,
     ) -> InFlightRequest:
-        """Take note of a request for `model` that has just come, to be counted under that name or another."""
+        """Add a request for `model` that has just come; it is counted under `counted_as`, or else under that name."""
         self._last = number = self._last + 1
         self.requests[number] = request = InFlightRequest()
         request.registry = self
@@ -250,7 +250,7 @@ class InFlight:
         return sum(request.metered for request in self.requests.values())
 
     def cancel(self, number: int) -> bool:
-        """Make an end of a request; return whether there was one to be ended."""
+        """Cancel a request; return whether there was one to cancel."""
         request = self.requests.get(number)
         if request is None or request.cancel is None:
             return False

@@ -1,4 +1,4 @@
-"""What the machine is made of, in version 1 of the original llama-swap's schema.  It may block: for a thread."""
+"""The hardware of the machine, in version 1 of the original llama-swap's schema.  May block: for a thread."""
 
 from __future__ import annotations
 

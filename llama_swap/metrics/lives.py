@@ -1,4 +1,4 @@
-"""How models come and go, counted: loads, swaps, evictions, crashes."""
+"""Counts loads, swaps, evictions and crashes of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of activity, as the reactor's thread sees it: entries go in at once, and into the store behind its back."""
+"""The log of activity, for the reactor's thread: entries are added at once, and written to the store later."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from llama_swap.metrics.query import ActivityQuery
 from llama_swap.net.worker import Offload
 
 WRITE_EVERY = 0.5
-"""Seconds for which entries gather before they are written together: so much is lost when the proxy is killed."""
+"""Seconds for which entries are collected before they are written; so many are lost when the proxy is killed."""
 MOST_WAITING = 10_000
-"""How many entries wait for a slow disk before the oldest are lost."""
+"""The most entries that wait for a slow disk; beyond that, the oldest are dropped."""
 
 
 class Entry(Protocol):
-    """What is kept until it is written, or falls out because nobody asks for it."""
+    """What is kept until it is written, or dropped as too old."""
 
     number: int
 
@@ -44,7 +44,7 @@ class Rhythm(TypedDict):
     """When entries are written, and how many wait for that."""
 
     write_every: float | None
-    """Seconds from the first of them on; None: when somebody asks."""
+    """Seconds from the first entry until they are written; None: when somebody asks."""
     most_waiting: int
 
 
@@ -77,7 +77,7 @@ class ActivityLog:
         self._writing = False
 
     def move(self, store: Store, *, number: int, write_every: float | None, most_waiting: int) -> None:
-        """Go on in another store, whose next entry may have `number` or a higher one.  What was written stays there."""
+        """Go on in another store, whose next entry has at least `number`.  What was written stays in the old one."""
         self._write()
         self._offload(self._store.close).addErrback(
             lambda failure: self._log.failure("the activity's file of before cannot be closed", failure)
@@ -89,7 +89,7 @@ class ActivityLog:
         self.bound(most_waiting)
 
     def bound(self, most_waiting: int) -> None:
-        """Let another number of entries wait, at most; the oldest go."""
+        """Set the most entries that wait; beyond that, the oldest are dropped."""
         self._waiting = deque(self._waiting, maxlen=most_waiting)
 
     @property
@@ -112,12 +112,12 @@ class ActivityLog:
         return self._offload(partial(self._store.page, query))
 
     def stats(self, model: str) -> Deferred[dict[str, Any]]:
-        """Return sums over all entries, or over those of one model, and how their speeds are spread."""
+        """Return sums over all entries, or over those of one model, and histograms of their speeds."""
         self._write()
         return self._offload(partial(self._store.stats, model))
 
     def close(self) -> Deferred[None]:
-        """Write what is meant to last.  Fires when that is done."""
+        """Write all entries, if the store is to last.  Fires when that is done."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs, as its library tells of them, or its tool where that is not installed.
+"""NVIDIA's GPUs, from its library (NVML), or from nvidia-smi where that is not installed.
 
 https://docs.nvidia.com/deploy/nvml-api/ , https://docs.nvidia.com/deploy/nvidia-smi/
 """
@@ -18,11 +18,11 @@ from llama_swap.metrics.gpu import MB, Gpu
 
 TOOL: Final = "nvidia-smi"
 PATIENCE: Final = 10.0
-"""Seconds that the tool may take."""
+"""Seconds that nvidia-smi may take."""
 TRIES: Final = 3
-"""How often in a row it may find nothing before it is left alone for a while."""
+"""How often in a row it may find nothing until it is not run for a while."""
 REST: Final = 300.0
-"""Seconds for which it is then left alone."""
+"""Seconds for which it is then not run."""
 _COLUMNS: Final = {
     "name": "name",
     "uuid": "uuid",
@@ -37,7 +37,7 @@ _COLUMNS: Final = {
     "power_draw_w": "power.draw",
     "power_limit_w": "power.limit",
 }
-"""What we call it, and what the tool does."""
+"""Our names, and those of nvidia-smi."""
 _TEXTS: Final = ("name", "uuid", "driver_version")
 
 
@@ -48,7 +48,7 @@ def gpus() -> list[Gpu]:
     except ImportError:
         return _tool.gpus()
     try:
-        pynvml.nvmlInit()  # again and again: a driver may be updated, and a GPU fall off its bus
+        pynvml.nvmlInit()  # each time: a driver may be updated, and a GPU may fall off its bus
     except pynvml.NVMLError:
         return []
     try:
@@ -63,7 +63,7 @@ def _by_the_library(nvml: Any, number: int) -> Gpu:
     device = nvml.nvmlDeviceGetHandleByIndex(number)
 
     def ask(name: str, *arguments: Any) -> Any:
-        """Return what the driver says; None where this GPU has nothing to say about it."""
+        """Return the driver's value; None where this GPU does not have it."""
         try:
             return getattr(nvml, f"nvmlDeviceGet{name}")(device, *arguments)
         except nvml.NVMLError:
@@ -93,14 +93,14 @@ def _text(value: str | bytes | None) -> str:
 
 @define
 class Tool:
-    """The tool; it is a process each time, and so seldom run where it has nothing to tell, as without a driver."""
+    """Runs nvidia-smi, a process each time, so rarely where it finds nothing, as without a driver."""
 
     _seconds: Callable[[], float] = time.monotonic
     _in_vain: int = 0
     _rests_until: float = 0.0
 
     def gpus(self) -> list[Gpu]:
-        """Return what it tells; nothing while it is left alone."""
+        """Return what it finds; nothing during a `REST`."""
         tool = shutil.which(TOOL)
         if tool is None or self._seconds() < self._rests_until:
             return []
@@ -132,7 +132,7 @@ def _from_row(row: list[str]) -> Gpu:
 
 
 def _number(text: str) -> int | float:
-    """Return what is told; `[N/A]`, and whatever else is no number, is 0."""
+    """Return a number; 0 for `[N/A]` and whatever else is none."""
     try:
         number = float(text)
     except ValueError:

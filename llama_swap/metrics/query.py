@@ -1,4 +1,4 @@
-"""Which activity somebody asks for, from the query of a URL to the clauses of SQL.  Pure."""
+"""Queries for activity: from the query of a URL to the clauses of SQL.  Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SORTABLE: Final = {
     "gen_speed": "tokens_per_second",
     "duration": "duration_ms",
 }
-"""What may be sorted by, and the column that has it."""
+"""The keys to sort by, and their columns."""
 Arguments = Mapping[str, Sequence[str]]
 
 
@@ -34,7 +34,7 @@ class ActivityQuery:
     """One page of the entries that meet all of some conditions."""
 
     conditions: tuple[tuple[str, Any], ...]
-    """SQL with one place for a value, and the value."""
+    """SQL with one placeholder, and its value."""
     models: tuple[str, ...]
     """Empty: all."""
     limit: int
@@ -67,7 +67,7 @@ class ActivityQuery:
         return cls(conditions, models, limit, page, _order(arguments))
 
     def where(self) -> tuple[str, list[Any]]:
-        """Return a WHERE clause, and the values for its places."""
+        """Return a WHERE clause, and the values for its placeholders."""
         clauses = [sql for sql, _ in self.conditions]
         values = [value for _, value in self.conditions]
         if self.models:

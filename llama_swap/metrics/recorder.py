@@ -1,7 +1,7 @@
-"""What becomes of a request when it is over: an entry of the activity, a capture, and counts.
+"""Records requests that are over: as entries of the activity, as captures, and in counts.
 
-That is done for many requests at once, a moment later.  Done for each as it ends, it would cost three times as much: by
-then the processor's cache would have lost all that it takes.
+That is done for many requests together, a moment later.  One by one it would cost three times as much, because each
+time its code and data would have left the processor's cache.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from llama_swap.metrics.tallies import Tallies
 from llama_swap.metrics.tokens import NOTHING_KNOWN, Counts, read_tokens
 
 BATCH = 32
-"""So many requests are settled together, at most: the memory of more would have left the processor's cache by then."""
+"""The most requests that are settled together: of more, the first would have left the processor's cache by then."""
 HEAVY = 1024 * 1024
-"""So many bytes of requests and answers, at most: that is how much of them waits, and has to be looked through.  So
-much is unpacked together of what was compressed, or one answer more."""
+"""The most bytes of requests and answers that wait to be settled together.  It also bounds how much is decompressed in
+one turn, except for one answer more."""
 LEAST = HEAVY // BATCH
-"""What a request weighs beside its bytes, so that as many as a batch has are heavy, however small they are."""
+"""Bytes that each request counts for in addition, so that `BATCH` small ones reach `HEAVY`."""
 SOON = 0.2
-"""Seconds that a request waits for others to be settled with, at most."""
+"""The most seconds that a request waits to be settled together with others."""
 SESSION = "session_id"
-"""The one thing of which clients tell us in headers."""
+"""The only metadata that clients send in headers."""
 CONTENT_TYPE = b"content-type"
 
 
 class ActivityRecorder:
     """Makes entries of requests that are over (see `llama_swap.metrics.inflight.Recorder`).
 
-    `epoch` returns what to add to times of the clock for seconds since 1970: it changes when somebody sets the time.
-    `session_headers` are the names of headers, the first of which that a request has says to what session it belongs.
+    `epoch` returns what to add to times of the clock for seconds since 1970; it changes when the system's time is set.
+    `session_headers` are names of headers; the first of these that a request has names its session.
     """
 
     _log: ClassVar[Logger] = Logger()
@@ -59,7 +59,7 @@ class ActivityRecorder:
         self._tallies = tallies
         self._clock = clock
         self._epoch = epoch
-        # What fields say, by their identity, beside the fields themselves: most requests have the same few.
+        # What fields say, by the identity of the fields, which are kept beside it: most requests have the same few.
         self._known_facts: dict[int, tuple[Fields, RequestFacts]] = {}
         self._contents: dict[int, tuple[Fields, Content]] = {}
         self.follow(session_headers)
@@ -69,7 +69,7 @@ class ActivityRecorder:
         self._timer: IDelayedCall | None = None
 
     def follow(self, session_headers: Iterable[str]) -> None:
-        """Heed these headers from now on."""
+        """Use these headers from now on."""
         self._session_headers = tuple(name.lower().encode() for name in session_headers)
         self._lengths = frozenset(map(len, (CONTENT_TYPE, *self._session_headers)))
         self._known_facts.clear()
@@ -90,7 +90,7 @@ class ActivityRecorder:
                 self._timer = self._clock.callLater(SOON, self._settle_in_time)
 
     def settle(self) -> None:
-        """Be done with all requests that are over."""
+        """Settle all requests that are over."""
         while self._over:
             self._settle()
         if self._timer is not None:
@@ -111,7 +111,7 @@ class ActivityRecorder:
         for request in over:
             try:
                 self._look_at(request)
-            except Exception:  # noqa: BLE001 -- what is odd about one request must not cost the others their entry
+            except Exception:  # noqa: BLE001 -- the other requests must get their entries nevertheless
                 self._log.failure("cannot record a request to {model}", model=request.model)
             else:
                 request.epoch = epoch
@@ -127,7 +127,7 @@ class ActivityRecorder:
             self._tallies[model].count(requests)
 
     def _put_off(self, over: Iterator[InFlightRequest]) -> None:
-        """Leave the others to the next turn: compressed answers grow when they are looked at."""
+        """Leave the others to the next turn: compressed answers grow when they are decompressed."""
         self._over = list(over)
         if self._over and self._timer is None:
             self._timer = self._clock.callLater(0, self._settle_in_time)
@@ -158,7 +158,7 @@ class ActivityRecorder:
             request.status = request.error.status
 
     def _tokens_of_packed(self, request: InFlightRequest) -> Counts:
-        """Return what a compressed answer says, if all of it was kept: its end alone cannot be read."""
+        """Return the tokens of a compressed answer, if all of it was kept: its end alone cannot be decompressed."""
         answer = request.answer or b""
         content = unpacked(without_chunks(answer) if request.chunked else answer, request.content.coding) or b""
         self._unpacked += len(content)
@@ -173,7 +173,7 @@ class ActivityRecorder:
         named: dict[bytes, bytes] = {}
         for name, value in fields:
             size += len(name) + len(value)
-            if len(name) in self._lengths:  # which spares most of them the rest
+            if len(name) in self._lengths:  # rules out most of them
                 named.setdefault(name.lower(), value)
         session = next((value for name in self._session_headers if (value := named.get(name, b""))), b"")
         metadata = {SESSION: session.decode("latin-1")} if session else {}

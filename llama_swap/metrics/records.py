@@ -1,4 +1,4 @@
-"""All that is kept, in one place: requests under way, activity, captures, counts, and how the hardware does."""
+"""All records in one place: requests under way, activity, captures, counts, and samples of the hardware."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Retention:
     """How much is kept, and where."""
 
     path: Path | None = None
-    """The file for the activity, from the root on; None: the latest of it is kept in memory."""
+    """The absolute path of the file for the activity; None: its latest entries are kept in memory."""
     next_number: int = 1
-    """That of the next entry in the file, if this is about another file than before."""
+    """The number of the next entry in the file, if the file is another one than before."""
     most_in_memory: int = 1000
     """Entries of the activity, where there is no file for them."""
     capture_bytes: int = 0
     session_headers: Sequence[str] = ()
     """Names of headers that say to which session of a client a request belongs."""
     look_every: float | None = None
-    """Seconds from one look at the hardware to the next; None: nobody wants to know."""
+    """Seconds between samples of the hardware; None: none are taken."""
 
     @classmethod
     def of(cls, config: Config, base: Path) -> Retention:
-        """Return what `config` says, whose paths are those from `base` on, as if nothing was in the file yet."""
+        """Return the retention of `config`, whose paths are relative to `base`, for a file that is empty."""
         return cls(
             path=None if config.store.path is None else base / config.store.path,
             most_in_memory=config.metrics_max_in_memory,
@@ -59,7 +59,7 @@ class Retention:
 
 @define(eq=False)
 class Records:
-    """What there is to be seen."""
+    """The records."""
 
     retention: Retention
     in_flight: InFlight
@@ -69,7 +69,7 @@ class Records:
     lives: ModelLives
     hardware: HardwareWatch
     epoch: Callable[[], float]
-    """Returns what to add to times of the clock for seconds since 1970: it changes when somebody sets the time."""
+    """Returns what to add to times of the clock for seconds since 1970; it changes when the system's time is set."""
     _recorder: ActivityRecorder
     _store: Store
 
@@ -95,11 +95,11 @@ class Records:
         return cls(retention, in_flight, activity, captures, tallies, lives, hardware, epoch, recorder, store)
 
     def settle(self) -> None:
-        """Be done with all requests that are over: whoever looks at the rest wants that first."""
+        """Settle all requests that are over; to be called before any other record is read."""
         self._recorder.settle()
 
     def prepared(self, base: Path, config: Config) -> Retention:
-        """Return what to `follow` if `config` is to hold, and make another file than before ready.  This may block.
+        """Return the retention to `follow` for `config`; a new file is made ready.  This may block.
 
         @raise CannotStore: the file cannot be used.
         """
@@ -110,7 +110,7 @@ class Records:
         return retention.numbered()
 
     def follow(self, retention: Retention) -> None:
-        """Keep as `retention` says from now on.  Activity stays where it is; only what follows is kept elsewhere."""
+        """Keep records by `retention` from now on.  With another file, earlier activity stays in the previous one."""
         self.captures.resize(retention.capture_bytes)
         self._recorder.follow(retention.session_headers)
         self.hardware.follow(retention.look_every)
@@ -124,7 +124,7 @@ class Records:
         self.retention = retention
 
     def close(self) -> Deferred[None]:
-        """Write what is meant to last.  Fires when that is done."""
+        """Write the activity to its file, if any.  Fires when that is done."""
         self.settle()
         return self.activity.close()
 
@@ -134,7 +134,7 @@ def _store(retention: Retention) -> Store:
 
 
 def _rhythm(retention: Retention) -> Rhythm:
-    """Return how entries come into the store."""
+    """Return when entries are written to the store."""
     if retention.path is None:
         return {"write_every": None, "most_waiting": retention.most_in_memory}
     return {"write_every": WRITE_EVERY, "most_waiting": MOST_WAITING}

@@ -1,4 +1,4 @@
-"""Times as RFC 3339 writes them, to and from seconds since the epoch."""
+"""RFC 3339 timestamps, to and from seconds since the epoch."""
 
 from __future__ import annotations
 

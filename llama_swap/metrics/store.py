@@ -1,7 +1,7 @@
 """Activity in SQLite: in a file, or in memory.
 
-All of this may block, so it runs in one worker thread; only `prepare`, `next_number` and `try_file` are for whoever
-starts the proxy, or is about to.  The table is that of the original llama-swap, whose files can be used as they are.
+All of this may block, so it runs in one worker thread, except for `prepare`, `next_number` and `try_file`, which belong
+to the start of the proxy.  The table is that of the original llama-swap, whose files can be used as they are.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:  # SQLite is loaded when it is needed, which without a file ma
 
 IN_MEMORY: Final = ":memory:"
 NEWEST_SPEEDS: Final = 10_000
-"""How many of the latest speeds make a histogram."""
+"""The most speeds in a histogram, the latest ones."""
 UNFIT: Final = (UnicodeEncodeError, OverflowError)
-"""What SQLite's module raises of a text that UTF-8 cannot say, and of a number that has more than 64 bits."""
+"""What SQLite's module raises for a text that UTF-8 cannot encode, and for a number of more than 64 bits."""
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait while another program writes to the file."""
 
@@ -125,16 +125,16 @@ def try_file(path: str) -> None:
 
 
 def _check_owner(path: str) -> None:
-    """Refuse a file that only somebody else can make private."""
+    """Refuse a file that others can read and whose mode we cannot change."""
     if os.geteuid() not in {0, Path(path).stat().st_uid}:
         raise PermissionError(EPERM, "it belongs to another user")
 
 
 @contextmanager
 def _told(path: str) -> Iterator[None]:
-    """Tell what goes wrong with the file at `path`.
+    """Translate errors with the file at `path`.
 
-    @raise CannotStore: something did.
+    @raise CannotStore: there was one.
     """
     from sqlite3 import Error
 
@@ -154,7 +154,7 @@ def _open(path: str) -> Connection:
     connection = connect(path, timeout=BUSY_TIMEOUT, check_same_thread=False)
     connection.row_factory = Row
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, enough for the end of a process, however sudden
+    connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, enough if the process is killed
     connection.executescript(_SCHEMA)
     return connection
 
@@ -188,7 +188,7 @@ class Store:
     def page(self, query: ActivityQuery) -> tuple[list[Activity], int]:
         """Return a page of entries, and how many there are on all pages."""
         connection = self._opened()
-        where, values = query.where()  # which holds no text from outside
+        where, values = query.where()  # contains no text from outside
         [total] = connection.execute(f"SELECT COUNT(*) FROM activity {where}", values).fetchone()  # noqa: S608
         rows = connection.execute(
             f"SELECT * FROM activity {where} ORDER BY {query.order} LIMIT ? OFFSET ?",  # noqa: S608
@@ -197,7 +197,7 @@ class Store:
         return [_entry(row) for row in rows], total
 
     def stats(self, model: str) -> dict[str, Any]:
-        """Return sums over all entries, or those of one model, and how the speeds are spread."""
+        """Return sums over all entries, or those of one model, and histograms of the speeds."""
         connection = self._opened()
         totals = dict(connection.execute(_TOTALS, [model]).fetchone())
         return {
@@ -207,7 +207,7 @@ class Store:
         }
 
     def close(self) -> None:
-        """Write all of it into the one file, and close it."""
+        """Write everything into the main file, and close it."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

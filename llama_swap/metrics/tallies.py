@@ -1,7 +1,7 @@
-"""Counts for Prometheus, kept as plain numbers: to count costs a fraction of a microsecond, and no library.
+"""Counts for Prometheus, kept as plain numbers: counting takes a fraction of a microsecond, and no library.
 
-`llama_swap.metrics.exposition` shows them.  All of this grows with the number of models that the configuration or a
-peer names, never with that of requests, whatever names those make up.
+`llama_swap.metrics.exposition` shows them.  They grow with the number of models that the configuration or a peer names,
+never with that of requests, whatever names these use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llama_swap.metrics.headers import Content
 from llama_swap.metrics.tokens import NOTHING_KNOWN, UNKNOWN, Counts
 
 SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-"""Upper bounds of the buckets: from a small embedding to a large model that is loaded from a slow disk."""
+"""Upper bounds of the buckets: from a small embedding to a large model loaded from a slow disk."""
 
 
 class Finished(Protocol):
@@ -41,11 +41,11 @@ class Histogram:
     """How long something took, each time."""
 
     buckets: list[int] = field(factory=lambda: [0] * (len(SECONDS) + 1))
-    """How often it took up to each of `SECONDS`, and longer; each time is in one of them."""
+    """Counts by the bounds in `SECONDS`, and of longer times; not cumulative."""
     total: float = 0.0
 
     def add(self, *seconds: float) -> None:
-        """It happened again, perhaps more than once; less than no time, by a clock that was put back, is none."""
+        """Add times; negative ones, from a clock that was set back, count as 0."""
         times, before = sorted(seconds), 0
         for bucket, bound in enumerate(SECONDS):
             if before == len(times):
@@ -64,31 +64,31 @@ class ModelTallies:
     requests: Counter[int] = field(factory=Counter)
     """Inferences that are over, by status."""
     errors: Counter[str] = field(factory=Counter)
-    """Those of them that ended before their time, by the code of the error."""
+    """Inferences that failed, by the code of the error."""
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     duration: Histogram = field(factory=Histogram)
-    """From the coming of a request to the end of its answer."""
+    """From the arrival of a request to the end of its answer."""
     first_byte: Histogram = field(factory=Histogram)
-    """From the coming of a request to the first byte of its answer's body, where the answer is a stream of events."""
+    """From the arrival of a request to the first byte of its answer's body, where the answer is a stream of events."""
     waiting: Histogram = field(factory=Histogram)
-    """From the coming of a request to its turn."""
+    """From the arrival of a request to its turn."""
     loads: Histogram = field(factory=Histogram)
     """From the start of a process to its first healthy answer."""
     swaps: Histogram = field(factory=Histogram)
     """From the first order to stop a model in the way to the first healthy answer of this one."""
     failures: int = 0
-    """Loads that came to nothing."""
+    """Loads that failed."""
     crashes: int = 0
-    """Ends that nobody had asked for."""
+    """Ends without a request to stop, of ready models."""
     evictions: int = 0
-    """Ends for the sake of another model."""
+    """Stops to make room for another model."""
 
     def count(self, over: Sequence[Finished]) -> None:
-        """Count requests that are over, many at once: then each costs little."""
+        """Count requests that are over; many together cost less."""
         statuses = [each.status for each in over]
         for status in set(statuses):
             self.requests[status] += statuses.count(status)
@@ -101,7 +101,7 @@ class ModelTallies:
         self.count_tokens([each.tokens for each in over if each.tokens is not NOTHING_KNOWN])
 
     def count_tokens(self, counts: Sequence[Counts]) -> None:
-        """Add what some answers took."""
+        """Add the token counts of some answers."""
         if counts:
             read, written, *others = map(_sum_known, zip_longest(*counts, fillvalue=UNKNOWN))
             self.input_tokens += read

@@ -1,9 +1,9 @@
-"""Token counts and speeds, from what a model server says of them at the end of its answer.
+"""Token counts and speeds, as a model's server reports them at the end of its answer.
 
-Pure.  An answer is not parsed for this, only looked at.  Of the objects named `usage` (OpenAI, Anthropic, vLLM) the
-last one counts, on top of the first one, since Anthropic's streams tell the prompt's size at their beginning.
-llama.cpp's `timings`, which follow it, are more exact, and win.  A quote inside a JSON string is escaped, so neither
-name can be mistaken for text.
+Pure.  The answer is not parsed for this, only searched.  Of the objects named `usage` (OpenAI, Anthropic, vLLM), the
+last one counts, merged over the first one, since Anthropic's streams report the prompt's size at their beginning.
+llama.cpp's `timings`, which follow it, are more exact, and win.  A quote inside a JSON string is escaped, so text in
+the answer cannot be mistaken for either name.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple, cast
 
 UNKNOWN: Final = -1
 MOST: Final = 2048
-"""How many bytes one of the objects may have."""
+"""The most bytes of one of these objects."""
 LARGEST: Final = 1 << 53
-"""Larger numbers say nothing, and could be too large for whoever is to hold them: a table, a page, Prometheus."""
+"""Larger numbers make no sense, and may be too large for the table, for JavaScript and for Prometheus."""
 
 _scan = make_scanner(cast(Any, JSONDecoder()))  # typeshed has it wrong
 _TO_OBJECT = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\{")
@@ -32,7 +32,7 @@ _CHUNK_BORDER = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}(?:;[^\r\n]*)?\r\n")
 
 
 class Tokens(NamedTuple):
-    """What one answer took; -1 where the server did not say."""
+    """The counts and speeds of one answer; -1 where the server did not say."""
 
     input: int = UNKNOWN
     output: int = UNKNOWN
@@ -40,20 +40,20 @@ class Tokens(NamedTuple):
     """Tokens of the prompt that were in the server's cache."""
     drafted: int = UNKNOWN
     accepted: int = UNKNOWN
-    """Of the drafted ones, those that were right."""
+    """Drafted tokens that were accepted."""
     input_per_second: float = UNKNOWN
     output_per_second: float = UNKNOWN
 
 
 Counts = tuple[int, int] | Tokens
-"""All that is known, or only the two of `Tokens` that are mostly known: such a pair is made in a fourth of the time."""
+"""`Tokens`, or only its two most common values: making such a pair takes a quarter of the time."""
 NOTHING_KNOWN: Final = Tokens()
 
 
 def read_tokens(first: bytes, last: bytes, chunked: bool) -> Counts:
-    """Return what the two ends of an answer say; both are the same where the answer is short.
+    """Return what the beginning and the end of an answer report; both are the same where the answer is short.
 
-    If `chunked`, they are parts of a body in its chunks (RFC 9112 §7.1), whose borders may be anywhere.
+    If `chunked`, they contain chunk framing (RFC 9112 §7.1), which may be anywhere.
     """
     if chunked:
         last = _CHUNK_BORDER.sub(b"", last)
@@ -89,7 +89,7 @@ def _timed(timings: dict[str, Any], usage: dict[str, Any]) -> Tokens:
 
 
 def _cached(usage: dict[str, Any]) -> object:
-    """Return what Anthropic says of the cache, or else OpenAI."""
+    """Return the cached tokens, by Anthropic's name or OpenAI's."""
     if "cache_read_input_tokens" in usage:
         return usage["cache_read_input_tokens"]
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
@@ -115,7 +115,7 @@ def _last_object(text: bytes, name: bytes) -> dict[str, Any]:
 
 
 def _object_after(text: bytes, at: int) -> dict[str, Any]:
-    """Return the object that is the value of the name before `at`; nothing if it is none, or cut off."""
+    """Return the object that is the value of the name before `at`; empty if it is no object, or cut off."""
     if not text.startswith(b":{", at):
         colon = _TO_OBJECT.match(text, at)
         if colon is None:

@@ -18,7 +18,7 @@ from llama_swap.net.worker import Offload
 
 
 class HardwareWatch(Service):
-    """Takes a sample every so many seconds, if anybody wants that; one that takes longer delays the next one."""
+    """Takes a sample every so many seconds, if configured; one that takes longer delays the next one."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -30,7 +30,7 @@ class HardwareWatch(Service):
         time_of_day: Callable[[], float] = time.time,
     ) -> None:
         self.history: History | None = None
-        """None: nobody wants to know."""
+        """None: no samples are taken."""
         self._clock = clock
         self._offload = offload
         self._look = look

@@ -12,13 +12,13 @@ from llama_swap.scheduling.commands import Plan, Policy, Target
 
 @define
 class DistinctAddresses:
-    """Lets no two models at one address be alive: the target comes first, then whoever runs already."""
+    """Lets no two models at one address run together: the target comes first, then those that run already."""
 
     policy: Policy
     addresses: Mapping[str, Hashable]
     """Where each model listens."""
     _neighbours: dict[str, frozenset[str]] = field(init=False)
-    """The others at a model's address, for models that do not have it for themselves."""
+    """The other models at a model's address, for models that share theirs."""
 
     @_neighbours.default
     def _(self) -> dict[str, frozenset[str]]:

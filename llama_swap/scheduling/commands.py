@@ -1,4 +1,4 @@
-"""What the scheduler is asked with, and what it answers: frozen values, no effects."""
+"""The scheduler's inputs and its commands: frozen values, no effects."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from llama_swap.errors import SwapError
 
 @frozen(cache_hash=True)
 class Target:
-    """What a request names, resolved: a model, and the list profile it was asked through, if any."""
+    """A resolved name: a model, and the list profile that it was requested through, if any."""
 
     model: str
     profile: str | None = None
     if_cold: str | None = None
-    """Why the request is refused where its model does not run: then it starts and stops nothing.  None: it may."""
+    """If set, the request starts and stops nothing; this is why it is refused where its model does not run."""
 
 
 @define(eq=False)
 class Ticket:
-    """One request that waits for, or is served by, a model.  Each is its own; two never compare equal."""
+    """One request that waits for, or is served by, a model.  Compared by identity."""
 
     target: Target
     arrived: float
@@ -68,7 +68,7 @@ class Start:
 
 @frozen
 class Drop:
-    """The model, whose place others were leaving, is not to be started any more."""
+    """The model, for which others were stopping, will not be started any more."""
 
     model: str
 
@@ -78,7 +78,7 @@ Command = Serve | Reject | Stop | Start | Drop
 
 @frozen
 class Plan:
-    """What a policy wants done before, and besides, serving a target."""
+    """What a policy requires in order to serve a target."""
 
     evict: frozenset[str] = field(factory=frozenset)
     """Running models that must be gone before anything new starts."""
@@ -90,8 +90,8 @@ class Policy(Protocol):
     """Which models may share the machine."""
 
     def plan(self, target: Target, running: frozenset[str]) -> Plan:
-        """Return what serving `target` takes while `running` are alive.
+        """Return what must stop and start to serve `target` while the models `running` are alive.
 
         `running` may contain the target itself, and models that are no longer configured.
-        Pure, asked often, and silent.
+        Pure, without logging, since it is called often.
         """

@@ -1,7 +1,7 @@
-"""The scheduler: requests in the order they came, as few swaps as that allows, and nobody starved.
+"""The scheduler: requests in the order of arrival, with as few swaps as that allows, and without starvation.
 
 Events are method calls; each returns the commands that follow from it, in the order in which to carry them out.
-No clock, no processes, no I/O: whoever calls it (`llama_swap.routing`) does what it says and reports back.
+No clock, no processes, no I/O: the caller (`llama_swap.routing`) carries the commands out and reports back.
 
 A ticket is decided by these rules, in this order:
 
@@ -35,10 +35,10 @@ from llama_swap.scheduling.rules import Rules
 class FIFOScheduler:
     """Decides who is served, and what starts and stops for it.
 
-    A model is, for the scheduler, *loading* (with the models whose end it awaits; none: its process was started),
-    *ready*, or *stopping*.  In none of these sets it is gone.  If it is wanted again while it stops, it is loading as
-    well, and awaits its own end.  A ready model may also be *retiring*: its configuration has changed, so it ends its
-    answers and takes no more.
+    To the scheduler, a model is *loading* (with the models whose end it awaits; none: its process was started),
+    *ready*, *stopping*, or gone, which is to be in none of these sets.  If it is wanted again while it stops, it is
+    also loading, and awaits its own end.  A ready model may also be *retiring*: its configuration has changed, so it
+    finishes its answers and takes no new requests.
     """
 
     _rules: Rules
@@ -50,9 +50,9 @@ class FIFOScheduler:
     _retiring: set[str] = field(factory=set)
     _closed: bool = False
     _plans: dict[Target, Plan] = field(factory=dict)
-    """What the policy said, until other models are alive."""
+    """Cache of the policy's plans, for the models that are alive now."""
     _unhindered: set[Target] = field(factory=set)
-    """What can be served at once while nobody waits: nothing has to start or stop for it."""
+    """Targets that can be served at once while nobody waits: nothing has to start or stop for them."""
 
     # -- what can be asked ------------------------------------------------------------------------------------
 
@@ -82,9 +82,9 @@ class FIFOScheduler:
         return self._decide(waiting) if self._queue.first(ticket.target) is waiting else []
 
     def try_serve(self, ticket: Ticket) -> bool:
-        """Serve a request that just came in, if that takes no thought; tell whether.  If not, it was not heard of.
+        """Serve a new request if its model is ready and has room, and nobody waits; return whether it was served.
 
-        Its model is ready and has room, and nobody waits: with most requests it is so.
+        If not, this has no effect.  It is the fast path, which most requests take.
         """
         model = ticket.model
         if ticket.target not in self._unhindered or not self._queue.is_empty() or self._closed:
@@ -95,9 +95,9 @@ class FIFOScheduler:
         return True
 
     def cancelled(self, ticket: Ticket) -> list[Command]:
-        """The client of a ticket is gone before it heard anything.
+        """The client of a ticket has left before it was served.
 
-        If the ticket was let through this very moment, whoever was to tell the client finds nobody, and releases it.
+        If the ticket is being served at this very moment, the caller finds the client gone, and releases the ticket.
         """
         return self._drain() if self._queue.remove(ticket) else []
 
@@ -110,7 +110,7 @@ class FIFOScheduler:
         return (self._stop(model) if model in self._retiring else []) + self._drain()
 
     def ready(self, model: str) -> list[Command]:
-        """A started model answers.  That is no news if it is to stop, and has not heard of it yet."""
+        """A started model is ready.  Ignored if it is already told to stop."""
         if not self._is_starting(model):
             return []
         del self._loading[model]
@@ -118,7 +118,7 @@ class FIFOScheduler:
         return self._drain()
 
     def failed(self, model: str, error: SwapError) -> list[Command]:
-        """A started model will not become ready; no news if it is to stop.  `stopped` follows when it is gone."""
+        """A started model will not become ready; ignored if it is told to stop.  `stopped` follows when it is gone."""
         if not self._is_starting(model):
             return []
         del self._loading[model]
@@ -127,13 +127,13 @@ class FIFOScheduler:
         return self._reject_waiting(model, error) + self._drain()
 
     def ending(self, model: str) -> None:
-        """A ready model has ended by itself: nobody else is sent to it.  `stopped` follows when it is gone."""
+        """A ready model has ended by itself: it gets no more requests.  `stopped` follows when it is gone."""
         self._ready.discard(model)
         self._stopping.add(model)
         self._unhindered.clear()
 
     def stopped(self, model: str) -> list[Command]:
-        """A model's process is gone, by our will or not."""
+        """A model's process is gone, whether it was told to stop or not."""
         for models in (self._ready, self._stopping, self._retiring):
             models.discard(model)
         self._forget_plans()
@@ -146,13 +146,13 @@ class FIFOScheduler:
         return commands + self._drain()
 
     def idled(self, model: str) -> list[Command]:
-        """A model was not used for its `ttl`.  Ignored if somebody uses or waits for it by now."""
+        """A model was not used for its `ttl`.  Ignored if it is in use or waited for by now."""
         return [] if self._serving[model] or self._queue.count(model) else self._stop(model)
 
     def unloaded(self, *models: str) -> list[Command]:
-        """Somebody wants these models gone, whoever uses them.
+        """These models are to be unloaded, even if they are in use.
 
-        None stops before all who wait for any of them are told: else what one leaves room for would start.
+        All tickets that wait for any of them are rejected first: otherwise, room made by one could start another.
         """
         commands: list[Command] = []
         for model in models:
@@ -163,10 +163,10 @@ class FIFOScheduler:
         return commands + self._drain()
 
     def reconfigured(self, rules: Rules, *, stale: Set[str], lost: Set[Ticket]) -> list[Command]:
-        """Other rules hold from now on.
+        """Use other rules from now on.
 
-        `stale` are the models whose process must give way to another one, or to none: they end their answers first.
-        `lost` are the waiting tickets that nobody can serve any more.
+        `stale` are the models whose process must be replaced or ended: they finish their answers first.  `lost` are the
+        waiting tickets that can no longer be served.
         """
         self._rules = rules
         self._forget_plans()
@@ -184,7 +184,7 @@ class FIFOScheduler:
         return self._stop(model) + self._drain() if model in self._retiring else []
 
     def closed(self) -> list[Command]:
-        """The proxy shuts down: nothing new is served, and loads end.  Models that answer somebody stay."""
+        """The proxy shuts down: nothing new is served, and loads are ended.  Models with answers under way stay."""
         self._closed = True
         error = Unavailable("llama-swap is shutting down")
         commands: list[Command] = [Reject(ticket, error) for ticket in self._queue.take()]
@@ -205,7 +205,7 @@ class FIFOScheduler:
         return commands
 
     def _decide(self, waiting: Waiting) -> list[Command]:
-        """Apply the rules of this module to the first ticket of a lane; an empty answer means it waits."""
+        """Apply the rules of this module to the first ticket of a lane; no commands: it waits."""
         ticket = waiting.ticket
         model = ticket.model
         if model in self._loading or model in self._retiring:
@@ -257,7 +257,7 @@ class FIFOScheduler:
         return plan
 
     def _forget_plans(self) -> None:
-        """What is alive has changed, or the policy has."""
+        """Drop the cached plans: the policy, or which models are alive, has changed."""
         self._plans.clear()
         self._unhindered.clear()
 

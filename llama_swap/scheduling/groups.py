@@ -10,7 +10,7 @@ from llama_swap.config.model import Group
 from llama_swap.scheduling.commands import Plan, Target
 
 _ALONE = Group()
-"""For models that are in no group: one at a time, and nobody else's but those of persistent groups."""
+"""The group of models that are in no other: one runs at a time, beside persistent groups only."""
 
 
 @define
@@ -33,6 +33,6 @@ class Groups:
         return Plan(frozenset(model for model in running if model != target.model and self._goes(model, own)))
 
     def _goes(self, model: str, own: Group) -> bool:
-        """Whether `model` goes for another one, which is in the group `own`."""
+        """Whether `model` is evicted for a model of the group `own`."""
         group = self._group_of.get(model, _ALONE)
         return own.swap if group is own else own.exclusive and not group.persistent

@@ -12,18 +12,18 @@ from llama_swap.scheduling.commands import Plan, Target
 
 @define
 class Combinations:
-    """Evicts what is cheapest to evict, so that the target, and all that stays, is part of one combination.
+    """Evicts at the lowest cost, so that the target and all models that stay are part of one combination.
 
-    Of equally cheap ways, that of the combination defined first is taken.  A target in no combination runs alone.
+    At equal costs, the combination defined first wins.  A target in no combination runs alone.
     """
 
     combinations: Sequence[frozenset[str]]
     costs: Mapping[str, int]
-    """What evicting a model costs; 1 for those that are not here."""
+    """The cost of evicting a model; 1 for those that are not here."""
     _bits: dict[str, int] = field(init=False)
     """A bit for each model, so that sets of them are numbers: a plan may look at thousands of combinations."""
     _dear: list[tuple[int, int]] = field(init=False)
-    """For each cost above 1, by how much, and the models that have it."""
+    """For each cost above 1: by how much it is above, and the bits of the models that have it."""
     _with: dict[str, list[int]] = field(init=False)
     """For each model, the combinations that it is in."""
 

@@ -1,7 +1,7 @@
-"""The tickets that wait, in the order in which they are to have their turn.
+"""The waiting tickets, in the order of their turns.
 
-Tickets with one target differ only in when they came: what one of them waits for, those behind it wait for too.  So
-they stand in a lane of their own, and only the first of each lane needs to be looked at.
+Tickets with the same target differ only in their arrival: what one waits for, those behind it wait for too.  So each
+target has a lane, and only the first ticket of each lane needs to be decided.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Waiting(NamedTuple):
 
     due: float
     number: int
-    """Tells tickets of one moment apart; later ones have higher numbers."""
+    """Orders tickets with equal times; later ones have higher numbers."""
     ticket: Ticket
 
 
@@ -50,12 +50,12 @@ class Queue:
         return not self._lanes
 
     def first(self, target: Target) -> Waiting | None:
-        """Return who is the first to wait for `target`, if anybody does."""
+        """Return the first ticket that waits for `target`, if any."""
         lane = self._lanes.get(target)
         return lane[0] if lane else None
 
     def add(self, ticket: Ticket, due: float) -> Waiting:
-        """Let `ticket` wait; `due` is no earlier than that of the last one with its target."""
+        """Add `ticket`; `due` must not be earlier than that of the last one with the same target."""
         self._number += 1
         waiting = Waiting(due, self._number, ticket)
         self._lanes.setdefault(ticket.target, deque()).append(waiting)

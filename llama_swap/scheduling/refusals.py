@@ -1,4 +1,4 @@
-"""What those are told who are not served."""
+"""The errors for requests that are not served."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from llama_swap.scheduling.matrix import Combinations
 from llama_swap.scheduling.profiles import ListProfiles
 
 MOST_WAITING = 100
-"""Of all models together, unless the limits that were raised for some of them come to more."""
+"""Waiting tickets of all models together; more if the raised limits of some models add up to more."""
 USUAL_LIMIT = 10
 """What `concurrencyLimit` is by default."""
 
 
 @frozen
 class UnlessCold:
-    """Leaves all as it is for a request that may start nothing; another policy decides for others."""
+    """Starts and stops nothing for a request that may not; another policy decides for all others."""
 
     otherwise: Policy
 
@@ -32,15 +32,15 @@ class UnlessCold:
 
 @frozen
 class Rules:
-    """What the scheduler goes by."""
+    """The rules of the scheduler."""
 
     policy: Policy
     limits: Mapping[str, int]
-    """The most tickets, waiting and served, that a model may have.  Has every model."""
+    """The most tickets, waiting and served, for each model."""
     max_wait: float
-    """How many seconds a ticket lets others keep models busy."""
+    """Seconds that a ticket waits before later ones may no longer keep models busy at its cost."""
     head_starts: Mapping[str, float] = field(factory=dict)
-    """By how many seconds the tickets of a model go before others that came when they did."""
+    """Seconds by which the tickets of a model go before others of the same arrival."""
     most_waiting: int = field(init=False)
     """How many tickets may wait for models that are not ready, of all models together."""
 
@@ -64,10 +64,10 @@ def rules_of(config: Config) -> Rules:
 
 
 def head_starts(config: Config) -> dict[str, float]:
-    """Return what each model's priority is worth, in seconds.
+    """Return the head start that each model's priority gives, in seconds.
 
-    The highest one goes before the lowest by `max_wait`, and no more, so that nobody is starved by priorities; the
-    levels between divide that evenly.
+    The highest priority has `max_wait` over the lowest, so that priorities starve nobody; the levels between are evenly
+    spaced.
     """
     priority = config.routing.priority
     levels = sorted({priority.get(model, 0) for model in config.models})
