@@ -1,4 +1,4 @@
-"""What the command line and the configuration say together, whichever door the proxy was started by."""
+"""The settings from the command line and the configuration, for the console script and for twistd alike."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from llama_swap.upstream.needs import missing
 
 _YES = frozenset({"1", "t", "true"})
 _NO = frozenset({"0", "f", "false"})
-"""How Go's programs read flags that are set with a value, in any case of letters."""
+"""The values with which Go's programs switch a flag off, in upper or lower case."""
 
 
 def _here() -> Path:
     try:
         return Path.cwd()
-    except OSError:  # somebody has removed it, which is no matter where all paths are absolute
+    except OSError:  # it was removed, which does not matter if all paths are absolute
         return Path()
 
 
@@ -40,7 +40,7 @@ class Flags:
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
     base: Path = field(factory=_here)
-    """Where it was typed: from there on are all paths, here and in the files, also when twistd has gone elsewhere."""
+    """The directory at the start: all paths here and in the files are relative to it, also once twistd has left it."""
 
     @property
     def sources(self) -> Sources:
@@ -49,7 +49,7 @@ class Flags:
 
     @property
     def certificate(self) -> Certificate | None:
-        """What to show to clients that speak TLS.
+        """The certificate for TLS, if there is one.
 
         @raise CannotListen: half of it is missing.
         """
@@ -77,7 +77,7 @@ class Settings:
     loaded: Loaded
     address: Address
     watched: Mapping[str, Stamp] | None = None
-    """How the files were when they were read, if they are to be watched."""
+    """The stamps of the files when they were read, if they are watched."""
 
     @classmethod
     def read(cls, flags: Flags) -> Settings:
@@ -101,7 +101,7 @@ class Settings:
         return self.loaded.config
 
     def stamps(self, address: Address) -> dict[str, Stamp]:
-        """Return how the files are now that a reload would read, where the proxy listens at `address`."""
+        """Return the stamps of the files that a reload would read now, where the proxy listens at `address`."""
         return self.sources.stamps() | stamps_of(address.files)
 
 
@@ -131,7 +131,7 @@ def explained(error: SwapError) -> str:
 
 
 def with_double_dashes(argv: Sequence[str]) -> Iterator[str]:
-    """Yield `argv` with `-config` as `--config`, and flags as they are set: as Go's programs read command lines."""
+    """Yield `argv` with `-config` as `--config`, and flags with a value resolved, as Go's programs read them."""
     for word in argv:
         dashed = f"-{word}" if re.match(r"-[a-z]{2}", word) else word
         name, _, value = dashed.partition("=")

@@ -1,4 +1,4 @@
-"""The doors to the proxy: twistd's, and that of the console script.  Only here the reactor is known."""
+"""The entry points of the proxy: twistd's, and the console script's.  Only this module imports the reactor."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Options(usage.Options):
 
 
 def read_settings(flags: Flags) -> Settings:
-    """Read the configuration, and try what it names outside itself, while an error can still be told in one message.
+    """Read the configuration, and try what it names outside itself, while an error can still end in one message.
 
     @raise SwapError: nothing can be served like this.
     """

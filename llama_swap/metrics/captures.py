@@ -50,7 +50,7 @@ class Recording:
         return None if body is None else bytes(body)
 
     def drop(self) -> None:
-        """Nobody wants it any more."""
+        """Give the recording up."""
         self._captures.give_back(self.room)
         self.room = 0
         self.body = None

@@ -44,7 +44,7 @@ class ModelLives:
         self._swapping.pop(model, None)
 
     def stopping(self, model: str, successor: str | None) -> None:
-        """It is told to stop, perhaps for the sake of another one."""
+        """It is told to stop, perhaps to make room for another one."""
         self._ready.discard(model)
         self._started.pop(model, None)
         self._swapping.pop(model, None)

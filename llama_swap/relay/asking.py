@@ -22,8 +22,9 @@ UNREAD_MAY_TAKE = 0.25
 def get_status(dialer: Dialer, url: str, fields: Fields = ()) -> Deferred[int]:
     """GET `url` (http or https) with these header fields, and fire with the status of the answer.
 
-    The body is read and dropped, up to `MOST_UNREAD`: servers that cannot write it out complain in their logs.  Fails
-    with an UpstreamError if there is no answer.  Cancelling closes the connection; a status that has come still counts.
+    The body is read and dropped, up to `MOST_UNREAD` bytes and for `UNREAD_MAY_TAKE` seconds: servers that cannot write
+    it out complain in their logs.  Fails with an UpstreamError if there is no answer.  Cancelling closes the
+    connection; a status that has come still counts.
     """
     pool = dialer.pool(url)
     sink = _StatusSink(pool.clock)

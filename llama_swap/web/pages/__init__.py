@@ -22,12 +22,12 @@ _TYPES = {
 
 
 _GZIP = re.compile(rb"(?i)\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
-"""In an `Accept-Encoding`: gzip, unless its weight is none (RFC 9110, 12.5.3)."""
+"""In an `Accept-Encoding`: gzip, unless its weight is 0 (RFC 9110 §12.5.3)."""
 
 
 @frozen
 class Asset:
-    """One file, with what HTTP has to say about it."""
+    """One file, with its content type."""
 
     content: bytes
     content_type: bytes
@@ -46,8 +46,8 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Return the files of this package by name; what is not among them cannot be asked for."""
-    from importlib.resources import files  # most proxies are never looked at
+    """Return the files of this package by name; no others are served."""
+    from importlib.resources import files  # late: many proxies never serve a page
 
     found = {}
     for file in files(__name__).iterdir():
