@@ -163,10 +163,9 @@ def read_names(node: Node, found: Findings) -> list[Scalar]:
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a model.
+    """Whether `text` can name a model, also in log lines and headers.
 
-    Names appear in log lines and headers, so they have no control characters; nor lone surrogates, which JSON can
-    spell, but UTF-8 cannot encode.
+    So it has no control characters, and no lone surrogates, which JSON can spell, but UTF-8 cannot encode.
     """
     return bool(text.strip()) and not _NOT_IN_NAMES.search(text)
 

@@ -25,7 +25,7 @@ class Backlog:
         self._lost_number = 0
 
     def push(self, chunk: Chunk) -> None:
-        """Add the newest; the oldest go when there is no room for all."""
+        """Add a chunk, and drop the oldest ones if there is no room for all."""
         self._chunks.append(chunk)
         self._size += len(chunk.lines)
         while self._size > self._limit:
@@ -35,7 +35,7 @@ class Backlog:
             self._lost_number = oldest.number
 
     def pop(self) -> Chunk | None:
-        """Return the oldest, or the notice of what was lost before it; None when nothing waits."""
+        """Remove and return the oldest chunk, or the notice of what was lost before it; None if nothing waits."""
         if self._lost_bytes:
             lost = f"{self._lost_bytes} bytes dropped ({self._lost_lines} lines)"
             self._lost_bytes = self._lost_lines = 0

@@ -1,6 +1,6 @@
 """Passes every line of the models and of the proxy to the histories and to the listeners.
 
-A chunk of lines is one object in all of them.  All of this runs in the reactor's thread.
+All of them share the same chunk objects.  All of this runs in the reactor's thread.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SLICE = 64 * 1024
 
 @define
 class _Channel:
-    """One source: its history, and those who listen to it."""
+    """One source: its history and its listeners."""
 
     ring: Ring = field(factory=Ring)
     listeners: tuple[Subscription, ...] = ()
 
     def publish(self, chunk: Chunk) -> None:
         self.ring.append(chunk)
-        # A tuple: a listener may leave, or a new one come, while it is called.
+        # `listeners` is a tuple, since it may be replaced while a listener is called.
         for listener in self.listeners:
             listener.offer(chunk)
 
@@ -41,30 +41,29 @@ class _Channel:
 
 @define
 class LogWriter:
-    """Takes one output stream of one process, in any slices."""
+    """Takes one output stream of one process, in slices of any size."""
 
     _publish: Callable[[bytes], None]
     _splitter: LineSplitter = field(factory=LineSplitter, init=False)
 
     def write(self, data: bytes) -> None:
         """Publish the lines that `data` completes."""
-        # In slices, so that no ring has to keep a huge chunk for its last lines.
+        # In slices, so that no ring keeps a huge chunk for the sake of its last lines.
         for start in range(0, len(data), SLICE):
             if lines := self._splitter.feed(data[start : start + SLICE]):
                 self._publish(lines)
 
     def end(self) -> None:
-        """Publish the unfinished line, if there is one: the stream has ended."""
+        """End the stream, and publish its unfinished line, if there is one."""
         if lines := self._splitter.end():
             self._publish(lines)
 
 
 class Broadcaster:
-    """Histories and listeners of these sources: each model, all models, the proxy, and all of it together.
+    """Histories and listeners of each model, of all models, of the proxy, and of all sources together.
 
-    A source is named by the model's id, by "upstream", by "proxy", or by None for all together.  (A model
-    that is itself called "proxy" or "upstream" has no source of its own.)  A model's history outlives its
-    process.
+    A source is named by the model's id, by "upstream" (all models), by "proxy", or by None for everything.  A model
+    with the id "proxy" or "upstream" has no source of its own.  A model's history outlives its process.
     """
 
     def __init__(self) -> None:
@@ -75,17 +74,17 @@ class Broadcaster:
         self._proxy = LogWriter(lambda lines: self._publish(PROXY, lines, self._shared[PROXY]))
 
     def writer(self, model_id: str) -> LogWriter:
-        """Return a writer for one output stream of `model_id`; stdout and stderr each want their own."""
+        """Return a writer for one output stream of `model_id`; stdout and stderr need one each."""
         channels = (self._models.setdefault(model_id, _Channel()), self._shared[UPSTREAM])
         return LogWriter(lambda lines: self._publish(model_id, lines, *channels))
 
     def publish_proxy(self, line: bytes) -> None:
-        """Publish whole lines of the proxy's own; a missing last newline is added."""
+        """Publish whole lines of the proxy itself; a missing last newline is added."""
         self._proxy.write(line)
         self._proxy.end()
 
     def sources(self) -> list[str]:
-        """Name the sources that can have lines by now, in the order of their coming."""
+        """Return the names of all sources, except None: first the shared ones, then the models."""
         return [*self._shared, *(model for model in self._models if model not in self._shared)]
 
     def history(self, source: str | None = None, limit: int = HISTORY_BYTES) -> bytes:
@@ -94,7 +93,7 @@ class Broadcaster:
         return b"".join(chunk.lines for chunk in channel.ring.tail(limit)) if channel else b""
 
     def subscribe(self, source: str | None, deliver: Callable[[bytes], object], *, history: int | None) -> Subscription:
-        """Call `deliver` with the newest `history` bytes of lines (None: none), then with all that come."""
+        """Call `deliver` with the newest `history` bytes of lines (None: none), and from then on with new lines."""
         subscription = self.follow(source, lambda chunk: deliver(chunk.lines), history=history)
         subscription.resumeProducing()
         return subscription
@@ -107,10 +106,10 @@ class Broadcaster:
         history: int | None,
         after: int | None = None,
     ) -> Subscription:
-        """Like `subscribe`, for those who want to know where lines came from; it begins with `resumeProducing`.
+        """Like `subscribe`, but deliver chunks, which name their source; nothing comes before `resumeProducing`.
 
-        With `after`, the number of the last chunk that a listener got before it lost its connection, it gets
-        those that came since, and a notice if some of them are gone already; `history` is then not used.
+        `after` is the number of the last chunk that a listener got before it lost its connection: then, instead of
+        `history`, it gets the chunks since, with a notice in front if some of them are no longer in the history.
         """
         channel = self._channel(source)
         if after is not None:

@@ -1,4 +1,4 @@
-"""The proxy's own stdout or stderr, which may be a pipe that nobody drains.
+"""Writes to the proxy's own stdout or stderr, which may be a pipe that nobody drains.
 
 Writing to it from the reactor would then block every stream.  Making it non-blocking is no solution: that flag
 belongs to the open file, which is shared with the shell and the models.  So a thread writes.

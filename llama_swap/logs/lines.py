@@ -6,11 +6,11 @@ The work is per slice, not per line: a model may print 50 MB a second, and a sli
 from __future__ import annotations
 
 MAX_LINE = 16 * 1024
-"""Bytes of one line with its newline; a longer one is cut into several."""
+"""The most bytes of a line, newline included; longer ones are cut into several."""
 
 
 class LineSplitter:
-    """Joins slices of one output stream into chunks of whole lines, each line ending with a newline.
+    """Joins slices of one output stream into chunks of whole lines, each of which ends with LF.
 
     CR LF and a lone CR end a line as LF does: so a progress bar is seen moving, and does not become one
     endless line.  Where a long line is cut, no UTF-8 character is split.
@@ -21,7 +21,7 @@ class LineSplitter:
         self._after_cr = False
 
     def feed(self, data: bytes) -> bytes:
-        """Return the lines that `data` completes, as one chunk; empty when there are none."""
+        """Return the lines that `data` completes, as one chunk; empty if there are none."""
         data = self._with_newlines(data)
         end = data.rfind(b"\n") + 1
         lines = b""
@@ -40,7 +40,7 @@ class LineSplitter:
     def _with_newlines(self, data: bytes) -> bytes:
         if not data:
             return data
-        # A CR at the end of a slice ends its line at once; an LF at the start of the next belongs to it.
+        # A CR at the end of a slice ends the line at once, so an LF at the start of the next is skipped.
         after_cr, self._after_cr = self._after_cr, data.endswith(b"\r")
         if after_cr and data.startswith(b"\n"):
             data = data[1:]
@@ -56,7 +56,7 @@ class LineSplitter:
 
 
 def _fold(lines: bytes) -> bytes:
-    """Return whole `lines` with those longer than `MAX_LINE` cut; the same object when there are none."""
+    """Return whole `lines` with those longer than `MAX_LINE` cut; the same object if there are none."""
     pieces: list[bytes] = []
     start = done = 0
     while len(lines) - start > MAX_LINE:

@@ -1,7 +1,7 @@
-"""The proxy's own events as lines of a log.
+"""Renders the proxy's own log events as lines.
 
-A value in an event may come from a client (a path, a User-Agent, a model's name), so no line break and no
-terminal control in it reaches the log as such: one event is one line, and a traceback behind it is indented.
+Values in an event may come from a client (a path, a User-Agent, a model's name), so line breaks and terminal controls
+are escaped: each event is one line, and a traceback that follows it is indented.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Sink = Callable[[bytes], object]
 
 @implementer(ILogObserver)
 class LineObserver:
-    """Renders each event once, for every sink.
+    """Renders each event once, for all sinks.
 
     The sinks are called in the thread that logged; see `in_reactor` for those that are not thread-safe.
     """
@@ -32,14 +32,14 @@ class LineObserver:
         self.write_time = write_time
 
     def __call__(self, event: LogEvent) -> None:
-        """Observe one event; one without text and failure has no line."""
+        """Write one event to the sinks, unless it has neither text nor failure."""
         if lines := event_lines(event, self.write_time):
             for sink in self._sinks:
                 sink(lines)
 
 
 def in_reactor(reactor: IReactorFromThreads, sink: Sink) -> Sink:
-    """Return a sink for any thread, for one that must be called in the reactor's, which is the main one."""
+    """Return a thread-safe sink that calls `sink` in the reactor's thread, which is the main one."""
 
     def hop(lines: bytes) -> None:
         if current_thread() is main_thread():
@@ -51,7 +51,7 @@ def in_reactor(reactor: IReactorFromThreads, sink: Sink) -> Sink:
 
 
 def event_lines(event: LogEvent, write_time: Callable[[float], str] = OWN_TIME) -> bytes:
-    """Render `2026-11-22 18:00:00 [INFO] text`, with the traceback of a failure behind it."""
+    """Return `2026-11-22 18:00:00 [INFO] text`, followed by the traceback of a failure; empty if there is nothing."""
     text = formatEvent(event)
     failure = event.get("log_failure")
     if not text and failure is None:

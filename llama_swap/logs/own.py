@@ -1,4 +1,4 @@
-"""Which of the proxy's own events become lines, and how."""
+"""The log level and the time format of the proxy's own lines."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class OwnLines:
         self.follow(level, time_layout)
 
     def follow(self, level: str, time_layout: str) -> None:
-        """Show events from `level` (debug, info, warn, error) on, with the time as `llama_swap.logs.times` names it."""
+        """Show events from `level` (debug, info, warn, error) on, with a layout of `llama_swap.logs.times`."""
         self._filter.setLogLevelForNamespace("llama_swap", LogLevel.levelWithName(level))
         self._write_time = time_format(time_layout)
         for observer in self._observers:
             observer.write_time = self._write_time
 
     def observer(self, sink: Sink) -> ILogObserver:
-        """Return an observer that gives its lines to `sink`."""
+        """Return an observer that writes to `sink`."""
         observer = LineObserver(sink, write_time=self._write_time)
         self._observers.append(observer)
         return FilteringLogObserver(observer, [self._filter])

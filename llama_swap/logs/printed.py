@@ -9,7 +9,7 @@ from llama_swap.logs.subscription import Subscription
 
 
 class Printed:
-    """Prints the lines of the `proxy`, of the models (`upstream`), of `both` or, as at first, of `none`."""
+    """Prints the lines of the `proxy`, of the models (`upstream`), of `both`, or, initially, of `none`."""
 
     def __init__(self, logs: Broadcaster, show: Callable[[bytes], object]) -> None:
         self._logs = logs
@@ -17,7 +17,7 @@ class Printed:
         self._listening: list[Subscription] = []
 
     def follow(self, whose: str) -> None:
-        """Print the lines of these from now on."""
+        """Print the lines of `whose` from now on: `proxy`, `upstream`, `both` or `none`."""
         for listener in self._listening:
             listener.stopProducing()
         sources = [source for source in (PROXY, UPSTREAM) if whose in {source, "both"}]

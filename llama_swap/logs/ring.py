@@ -8,17 +8,17 @@ from itertools import takewhile
 from attrs import evolve, frozen
 
 RING_BYTES = 100 * 1024
-"""History that each source keeps."""
+"""The bytes of history that each source keeps."""
 
 
 @frozen
 class Chunk:
-    """Whole lines that arrived together; one object, shared by every ring and listener that holds it."""
+    """Whole lines that arrived together; rings and listeners share it."""
 
     source: str
     """The model's id, "proxy", or "" for a notice about the log itself."""
     number: int
-    """Grows with every chunk that a broadcaster spreads, whatever its source."""
+    """The number of the chunk among those of all sources, in the order of publication."""
     lines: bytes
     """Never empty; ends with a newline."""
 
@@ -33,7 +33,7 @@ class Ring:
         self._lost = 0
 
     def append(self, chunk: Chunk) -> None:
-        """Keep `chunk`, and let go of the oldest that are no longer needed."""
+        """Add `chunk`, and drop the oldest ones that are no longer needed."""
         self._chunks.append(chunk)
         self._size += len(chunk.lines)
         while self._size - len(self._chunks[0].lines) >= self._limit:
@@ -42,7 +42,7 @@ class Ring:
             self._lost = oldest.number
 
     def tail(self, limit: int) -> list[Chunk]:
-        """Return the newest whole lines, oldest first: at most `limit` bytes, and at most the ring's."""
+        """Return the newest whole lines, oldest first: at most `limit` bytes, and at most the limit of the ring."""
         room = min(limit, self._limit)
         newest: list[Chunk] = []
         for chunk in reversed(self._chunks):
@@ -55,11 +55,11 @@ class Ring:
         return newest[::-1]
 
     def after(self, number: int) -> list[Chunk]:
-        """Return the chunks that came after the one with this number, as far as they are still here."""
+        """Return the chunks after the one with this number that are still here."""
         return list(takewhile(lambda chunk: chunk.number > number, reversed(self._chunks)))[::-1]
 
     def has_lost_after(self, number: int) -> bool:
-        """Tell whether a chunk that came after this number is no longer here."""
+        """Whether a chunk after the one with this number is no longer here."""
         return self._lost > number
 
 

@@ -14,7 +14,7 @@ from llama_swap.logs.ring import Chunk
 
 @implementer(IPushProducer)
 class Subscription:
-    """Delivers chunks in their order; while paused they wait in a bounded backlog.
+    """Delivers chunks in order; while it is paused, they wait in a bounded backlog.
 
     It starts paused, with `history` queued: so what is published before `resumeProducing` follows the history,
     without gap or duplicate.  `left` is called once, when it stops.
@@ -38,7 +38,7 @@ class Subscription:
             self._backlog.push(chunk)
 
     def offer(self, chunk: Chunk) -> None:
-        """Deliver `chunk` after all that wait already; now, unless paused."""
+        """Queue `chunk`, and deliver it now unless paused."""
         if not self._stopped:
             self._backlog.push(chunk)
             self._flush()
@@ -48,12 +48,12 @@ class Subscription:
         self.paused = True
 
     def resumeProducing(self) -> None:
-        """Deliver what waits, and go on."""
+        """Deliver what waits, and from then on each chunk at once."""
         self.paused = False
         self._flush()
 
     def stopProducing(self) -> None:
-        """Deliver nothing any more; may be called again."""
+        """Deliver nothing any more; further calls have no effect."""
         if not self._stopped:
             self._stopped = True
             self._backlog.clear()

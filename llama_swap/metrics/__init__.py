@@ -1,1 +1,1 @@
-"""What was asked of the models and what came of it: activity, captures, counters, and the hardware below."""
+"""Records of requests and their results: activity, captures, counters; and samples of the hardware."""

@@ -21,13 +21,13 @@ class Reason:
 
     @classmethod
     def of(cls, error: SwapError) -> Reason:
-        """Return it for `error`."""
+        """Return the reason for `error`."""
         return cls(error.status, error.code, str(error))
 
 
 @define(eq=False)
 class Activity:
-    """One request that is over, and what came of it."""
+    """One finished request and its result."""
 
     number: int
     ended: float
@@ -42,11 +42,11 @@ class Activity:
     duration_ms: int
     """From the arrival of the request to the last byte of its answer, waiting and loading included."""
     error: str
-    """What went wrong; empty if nothing did."""
+    """The message of the error; empty if there was none."""
     metadata: dict[str, str]
 
     def as_json(self, *, has_capture: bool) -> dict[str, Any]:
-        """Return the entry as the API gives it."""
+        """Return the entry in the form of the API."""
         return {
             "id": self.number,
             "timestamp": text_of(self.ended),

@@ -24,14 +24,14 @@ STEP: Final = 4096
 
 @define(eq=False)
 class Recording:
-    """The body of an answer under way; it is given up where there is no room for it."""
+    """The body of an answer while it comes; it is dropped if it does not fit into the limit."""
 
     _captures: Captures
     body: bytearray | None = field(factory=bytearray, init=False)
     room: int = field(default=0, init=False)
 
     def add(self, data: bytes) -> None:
-        """A part of the body came."""
+        """Add a part of the body."""
         if self.body is None:
             return
         lacking = len(self.body) + len(data) - self.room
@@ -57,7 +57,7 @@ class Recording:
 
 
 class Captured(Protocol):
-    """A request that is over, and the answer to it."""
+    """A finished request and its answer."""
 
     number: int
     """The number of its entry in the activity."""
@@ -72,7 +72,7 @@ class Captured(Protocol):
     facts: RequestFacts
     content: Content
     room: int
-    """How many bytes it takes, once it is kept."""
+    """Its size in bytes, set when it is stored."""
 
     def forget(self) -> None:
         """Drop everything large."""
@@ -97,7 +97,7 @@ def as_json(request: Captured) -> dict[str, Any]:
 
 
 class Captures:
-    """The latest captures that fit into `limit` bytes; the oldest go first.  0 keeps none."""
+    """The latest captures that fit into `limit` bytes, 0 for none; the oldest are dropped first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -113,11 +113,11 @@ class Captures:
         return next((request for request in self._stored if request.number == number), None)
 
     def recording(self) -> Recording | None:
-        """Return where to put the body of an answer; None if nothing is kept."""
+        """Return a recording for the body of an answer; None if nothing is captured."""
         return Recording(self) if self._limit else None
 
     def store(self, requests: Iterable[Captured]) -> None:
-        """Keep requests that are over, as far as there is room for all of them."""
+        """Store finished requests, and drop the oldest captures to make room."""
         used, limit, stored = self._used, self._limit, self._stored
         for request in requests:
             answer = request.answer
@@ -133,7 +133,7 @@ class Captures:
         self._drop_oldest()
 
     def take(self, size: int) -> bool:
-        """Make room for `size` bytes; return whether there is any."""
+        """Reserve `size` bytes, and drop the oldest captures for them; return whether there was room."""
         if size > self._limit:
             return False
         self._used += size
@@ -144,12 +144,12 @@ class Captures:
         return False
 
     def resize(self, limit: int) -> None:
-        """Keep no more than `limit` bytes from now on."""
+        """Change the limit, in bytes."""
         self._limit = limit
         self._drop_oldest()
 
     def give_back(self, size: int) -> None:
-        """Take less room than was asked for."""
+        """Release `size` bytes that were reserved."""
         self._used -= size
 
     def _drop_oldest(self) -> None:

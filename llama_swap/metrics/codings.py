@@ -1,4 +1,4 @@
-"""Compressed answers, as far as Python's own library can read them.  Pure.
+"""Unpacks compressed answers, with the codings of Python's standard library.  Pure.
 
 Clients get them as they came; they are decompressed only for the records.
 """
@@ -16,7 +16,7 @@ _FORMS: Final = {"gzip": (_GZIP,), "x-gzip": (_GZIP,), "deflate": (zlib.MAX_WBIT
 
 
 def unpacked(body: bytes, coding: str) -> bytes | None:
-    """Return the content of a body, as far as it has come; None if it is too long, or cannot be read."""
+    """Return the content of a body, which may be incomplete; None if it is too long, or cannot be unpacked."""
     for form in _FORMS.get(coding, ()):
         unpacking = zlib.decompressobj(form)
         try:

@@ -1,7 +1,7 @@
 """AMD's and Intel's GPUs, from Linux's sysfs: no library, no tool and no privileges are needed.
 
-What the files hold: https://docs.kernel.org/gpu/amdgpu/driver-misc.html , https://docs.kernel.org/hwmon/sysfs-interface.html
-and the kernel's Documentation/ABI/testing/sysfs-driver-intel-*-hwmon .  Intel's drivers show no use there.
+The files: https://docs.kernel.org/gpu/amdgpu/driver-misc.html , https://docs.kernel.org/hwmon/sysfs-interface.html
+and the kernel's Documentation/ABI/testing/sysfs-driver-intel-*-hwmon .  Intel's drivers report no utilization there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from llama_swap.metrics.gpu import MB, Gpu
 
 SYSFS: Final = Path("/sys")
 NAMES: Final = (Path("/usr/share/hwdata/pci.ids"), Path("/usr/share/misc/pci.ids"))
-"""Where distributions have the names of all PCI devices: https://pci-ids.ucw.cz ."""
+"""Where distributions install the names of all PCI devices: https://pci-ids.ucw.cz ."""
 _VENDORS: Final = {"1002": "AMD", "8086": "Intel"}
 
 
 def gpus(sysfs: Path = SYSFS) -> list[Gpu]:
-    """Look at them, in the order of their numbers."""
+    """Return all GPUs of AMD and Intel, in the order of their numbers."""
     cards = (card for card in sysfs.glob("class/drm/card*") if card.name[4:].isdigit())  # card0-DP-1 is a plug of card0
     devices = [card / "device" for card in sorted(cards, key=lambda card: int(card.name[4:]))]
     return [gpu for device in devices if (gpu := _gpu(device)) is not None]
@@ -57,7 +57,7 @@ def _gpu(device: Path) -> Gpu | None:
 
 
 def _temperatures(hwmon: Path | None) -> dict[str, int]:
-    """Return degrees by the name of the sensor."""
+    """Return degrees Celsius by the label of the sensor."""
     if hwmon is None:
         return {}
     return {

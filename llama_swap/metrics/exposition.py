@@ -27,15 +27,15 @@ class Now:
     """The state at the moment of a scrape, by model."""
 
     states: Mapping[str, str]
-    """Of the models that are not stopped."""
+    """States of the models that are not stopped."""
     waiting: Mapping[str, int]
-    """Requests that wait for their turn."""
+    """The number of queued requests."""
     answering: Mapping[str, int]
     """Requests that have had their turn, and are not over."""
 
 
 def expose(tallies: Tallies, now: Now, sample: Sample | None) -> bytes:
-    """Return all series, in Prometheus' text format.  May take long."""
+    """Return all series in Prometheus' text format 0.0.4.  This may block."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     class Collected:
@@ -145,7 +145,7 @@ def _of_now(now: Now, seen: Iterable[str]) -> Iterable[Metric]:
         ("requests_in_flight", "Requests that are being answered", now.answering),
     ):
         family = GaugeMetricFamily(f"llamaswap_{name}", text, labels=["model"])
-        for model in sorted({*seen, *now.states, *counts}):  # zeros too: a gap would look like a proxy that is down
+        for model in sorted({*seen, *now.states, *counts}):  # zeros too: a gap would look as if the proxy were down
             family.add_metric([model], counts.get(model, 0))
         yield family
 

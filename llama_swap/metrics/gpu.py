@@ -1,4 +1,4 @@
-"""What can be seen of a GPU, whoever made it."""
+"""The state of a GPU of any vendor."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ class Gpu:
     power_limit_w: float = 0
 
     def as_sample(self, number: int) -> dict[str, Any]:
-        """Return what changes, and what it is of."""
+        """Return the attributes that belong into a sample, with `number` as id."""
         told = asdict(self)
         return {"id": number, **{name: told[name] for name in _OF_A_SAMPLE}}

@@ -1,6 +1,6 @@
-"""A look at the machine: processors, memory, network, GPUs.
+"""Samples of the machine: processors, memory, network, GPUs.
 
-All of this may block, so it runs in a thread.  Names and units are those of the original llama-swap's API.
+Taking one may block, so it is done in a thread.  Names and units are those of the original llama-swap's API.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEPT_FOR: Final = 3600.0
 
 @frozen
 class Sample:
-    """One look."""
+    """The state of the hardware at one time."""
 
     taken: float
     """Seconds since the epoch."""
@@ -40,16 +40,16 @@ class History:
         self.follow(every)
 
     def follow(self, every: float) -> None:
-        """One is added every so many seconds from now on."""
+        """Adapt the number of samples to an interval of `every` seconds."""
         self._samples = deque(self._samples, maxlen=max(1, int(KEPT_FOR / every)))
 
     def add(self, sample: Sample) -> None:
-        """Add the latest one."""
+        """Add the latest sample."""
         self.latest = sample
         self._samples.append((sample.taken, json.dumps(sample.system), [json.dumps(gpu) for gpu in sample.gpus]))
 
     def as_json(self, after: float) -> str:
-        """Return all samples that were taken after a time."""
+        """Return all samples taken after `after`, in seconds since the epoch, in the form of the API."""
         wanted = [sample for sample in self._samples if sample[0] > after]
         systems = ", ".join(system for _, system, _ in wanted)
         gpus = ", ".join(gpu for _, _, all_ in wanted for gpu in all_)
@@ -57,7 +57,7 @@ class History:
 
 
 def look(now: float) -> Sample:
-    """Look at everything."""
+    """Take a sample; `now` is in seconds since the epoch."""
     timestamp = text_of(now)
     seen = tuple({"timestamp": timestamp, **gpu.as_sample(number)} for number, gpu in enumerate(gpus()))
     return Sample(now, {"timestamp": timestamp, **_system()}, seen)
@@ -86,5 +86,5 @@ def _system() -> dict[str, Any]:
 
 
 def gpus() -> list[Gpu]:
-    """Look at all GPUs."""
+    """Return all GPUs.  This may block."""
     return [*nvidia.gpus(), *drm.gpus()]

@@ -20,35 +20,35 @@ _UNREADABLE: Final = (b"audio/", b"image/", b"video/", b"multipart/")
 
 @frozen
 class RequestFacts:
-    """What the fields of a request say."""
+    """What is read from the fields of a request."""
 
     is_readable: bool
-    """Whether its body is for people: no upload of pictures or sound."""
+    """Whether its body may be text: not an upload of images or sound."""
     metadata: dict[str, str]
     """What the client says about itself."""
     size: int
-    """How many bytes the fields themselves have."""
+    """The bytes of all names and values."""
 
 
 @frozen
 class Content:
-    """What the fields say of a body."""
+    """What the fields of an answer say about its body."""
 
     type: str
-    """Empty if they do not say."""
+    """Content-Type; empty if there is none."""
     coding: str
     """Its Content-Encoding (RFC 9110 §8.4); empty if there is none."""
     is_readable: bool
-    """Whether it is for people: no pictures or sound, nor a form that uploads them."""
+    """Whether it may be text: not images, sound or multipart."""
     is_stream: bool
-    """Whether it is a stream of events."""
+    """Whether it is a stream of events (text/event-stream)."""
     size: int
-    """How many bytes the fields themselves have."""
+    """The bytes of all names and values."""
 
 
 @lru_cache(256)  # servers repeat the same few heads
 def content_of(fields: tuple[tuple[bytes, bytes], ...]) -> Content:
-    """Return what the fields of an answer say of its body."""
+    """Return what the fields of an answer say about its body."""
     values = {name.lower(): value for name, value in reversed(fields)}
     kind = values.get(b"content-type", b"")
     coding = values.get(b"content-encoding", b"").strip().lower()
@@ -62,12 +62,12 @@ def content_of(fields: tuple[tuple[bytes, bytes], ...]) -> Content:
 
 
 def is_unreadable(content_type: bytes) -> bool:
-    """Whether nobody would want to read such a body."""
+    """Whether a body of this type is binary, and so not worth a capture."""
     return content_type.lower().startswith(_UNREADABLE)
 
 
 def shown(fields: Fields) -> dict[str, str]:
-    """Return `fields` by name, without secrets; of several with one name, the first."""
+    """Return `fields` by name, with secrets redacted; of several with the same name, the first."""
     texts: dict[str, str] = {}
     for name, value in fields:
         secret = name.lower() in SECRET

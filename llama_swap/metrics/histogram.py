@@ -33,7 +33,7 @@ def histogram(values: Sequence[float]) -> dict[str, Any] | None:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Return the value below which so many percent of `ordered` lie, interpolated between neighbours."""
+    """Return the value below which `percent` of `ordered` lie, interpolated between neighbours."""
     rank = percent / 100 * (len(ordered) - 1)
     below, above = math.floor(rank), math.ceil(rank)
     return ordered[below] + (rank - below) * (ordered[above] - ordered[below])

@@ -24,7 +24,7 @@ _NO_PARTS: Final[list[bytes]] = []
 
 
 class Recorder(Protocol):
-    """Remembers requests that are over."""
+    """Records finished requests."""
 
     def recording(self, request: InFlightRequest) -> Recording | None:
         """Return where to keep the body of its answer; None if it is not kept."""
@@ -33,7 +33,7 @@ class Recorder(Protocol):
         """The request is over.  This must be quick: the next request waits."""
 
     def metadata(self, request: InFlightRequest) -> dict[str, str]:
-        """Return what the client says of the request in headers of its choice."""
+        """Return what the client's headers say about the request, such as its session."""
 
 
 @define(eq=False)
@@ -46,7 +46,7 @@ class LongAnswer:
     last: bytes = b""
 
     def add(self, data: bytes) -> None:
-        """More of it came."""
+        """Add a part of the body."""
         if not self.first:
             self.first = data[:ENDS]
         self.last = data[-ENDS:] if len(data) >= ENDS else (self.last + data)[-ENDS:]
@@ -61,7 +61,7 @@ class InFlightRequest:
     As an `AnswerObserver` of the relay it is called for each part of the answer, so it only takes notes; they are
     evaluated when the request is over, or when somebody looks.
 
-    `InFlight.add` makes it: a constructor with as many arguments would take a third longer.
+    `InFlight.add` makes it: a constructor with that many arguments would take a third longer.
     """
 
     registry: InFlight
@@ -69,51 +69,51 @@ class InFlightRequest:
     """Its number among those under way; once it is over, in the activity."""
     model: str
     counted_as: str
-    """The name under which it is counted: `model`, or one that stands for many."""
+    """The name under which it is counted: `model`, or a common name for many."""
     method: bytes
     path: bytes
     fields: Fields
     client: bytes | None
-    """Its address, if it has one."""
+    """The client's address; None on a Unix socket."""
     body: bytes | None
     metered: bool
     """Whether it is an inference; else it is only passed on."""
     cancel: Callable[[Cancelled], object] | None
     """Cancels it."""
     arrived: float
-    """In seconds of the clock, as are the other times."""
+    """In seconds of the clock, like the other times."""
     granted: float | None
-    """When its model was ready to answer it."""
+    """When its model was ready for it."""
     status: int
-    """Of the answer; 0: none has begun."""
+    """The status of the answer; 0: it has not begun."""
     answer_fields: tuple[tuple[bytes, bytes], ...]
     chunked: bool
     """Whether the answer's body is noted with its chunk framing."""
     size: int
-    """How many bytes of the answer's body have come."""
+    """The number of bytes of the answer's body so far."""
     first_byte: float
-    """When the first of them came, if any did."""
+    """When the first of them came; set once `size` is not 0."""
     parts: list[bytes]
     """Parts of the body that were not looked at yet."""
     enough: int
     """The `size` at which the collected parts are looked at."""
     long: LongAnswer | None
-    """None: the answer is a short one so far."""
+    """None: the answer is short so far."""
     error: Reason | None
-    """What ended it before its time."""
-    # The rest is known when it is over, or only when it is settled.
+    """Why it ended early; None if it did not."""
+    # The rest is only set when the request is over, and in part not before it is settled.
     ended: float
     epoch: float
-    """What to add to its times for seconds since 1970."""
+    """The difference of Unix time to the clock's time, in seconds."""
     answer: bytes | None
     facts: RequestFacts
     content: Content
     tokens: Counts
     room: int
-    """How many bytes its capture takes."""
+    """The size of its capture in bytes."""
 
     def grant(self) -> None:
-        """The model is ready for it."""
+        """Note that the model is ready for the request."""
         self.granted = self.registry.now()
 
     def begin(self, status: int, fields: tuple[tuple[bytes, bytes], ...], *, chunked: bool) -> None:
@@ -135,7 +135,7 @@ class InFlightRequest:
             self._gather()
 
     def over(self, error: SwapError | None = None) -> None:
-        """The request has ended, with `error` if not as it should.  Only the first call counts."""
+        """End the request, with `error` if it failed or was broken off.  Only the first call has an effect."""
         registry = self.registry
         if registry.requests.pop(self.number, None) is not None:
             self.cancel = None  # breaks a reference cycle
@@ -145,7 +145,7 @@ class InFlightRequest:
             registry.recorder.record(self)
 
     def take_answer(self) -> tuple[bytes, bytes]:
-        """It is over: return both ends of the answer, each of which is all of it if it is short."""
+        """Return both ends of the answer, which is complete; of a short answer, both are all of it."""
         if self.long is None:
             self.answer = answer = b"".join(self.parts)
             self.parts = _NO_PARTS
@@ -162,7 +162,7 @@ class InFlightRequest:
         self.body = self.answer = None
 
     def activity(self) -> Activity:
-        """Return its entry, when it is over."""
+        """Return the entry of a request that was settled."""
         return Activity(
             self.number,
             self.epoch + self.ended,
@@ -202,7 +202,7 @@ class InFlightRequest:
 
 
 class InFlight:
-    """All requests under way, by number.  What `epoch` returns makes seconds since 1970 of seconds of the clock."""
+    """All requests in flight, by number.  `epoch` returns the difference of Unix time to the clock's, in seconds."""
 
     def __init__(self, recorder: Recorder, clock: IReactorTime, epoch: Callable[[], float]) -> None:
         self.recorder = recorder
@@ -246,7 +246,7 @@ class InFlight:
         return request
 
     def inferences(self) -> int:
-        """Return how many of them ask a model for an inference."""
+        """Return how many of them are inferences."""
         return sum(request.metered for request in self.requests.values())
 
     def cancel(self, number: int) -> bool:

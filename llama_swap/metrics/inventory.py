@@ -28,7 +28,7 @@ _FAMILIES: Final = {"Linux": "linux", "Darwin": "macos", "FreeBSD": "freebsd"}
 
 
 def inventory() -> dict[str, Any]:
-    """Return what is found."""
+    """Return the description, ready for JSON; None stands for what is unknown."""
     import psutil
 
     machine, system = platform.machine(), platform.system()
@@ -74,7 +74,7 @@ def _accelerator(number: int, gpu: Gpu) -> dict[str, Any]:
 
 
 def _cpu(physical: int | None, logical: int | None) -> dict[str, Any]:
-    """Return what Linux tells of the processors, and the counts in any case."""
+    """Return the description of the processors, with vendor, model and sockets on Linux only."""
     told: dict[str, str] = {}
     sockets: set[str] = set()
     for line in _lines("/proc/cpuinfo"):

@@ -10,27 +10,27 @@ from llama_swap.metrics.tallies import Tallies
 
 @define(eq=False)
 class ModelLives:
-    """Sees what the router does with its models (see `llama_swap.routing.observer.Observer`)."""
+    """Observes the router's models; its methods are those of `llama_swap.routing.observer.Observer`."""
 
     _tallies: Tallies
     _clock: IReactorTime
     _started: dict[str, float] = field(factory=dict, init=False)
-    """When each model that is being loaded was started."""
+    """When each model that is being loaded was started, by the clock."""
     _swapping: dict[str, float] = field(factory=dict, init=False)
-    """Since when others stop for each of these models."""
+    """When the first other model was told to stop for each of these, by the clock."""
     _ready: set[str] = field(factory=set, init=False)
-    """Models that nobody has told to stop."""
+    """Models that are ready, and were not told to stop."""
 
     def dropped(self, model: str) -> None:
-        """It will not be started."""
+        """The model will not be started."""
         self._swapping.pop(model, None)
 
     def starting(self, model: str) -> None:
-        """Its process is started."""
+        """The model's process is started."""
         self._started[model] = self._clock.seconds()
 
     def ready(self, model: str) -> None:
-        """It answers."""
+        """The model is ready for requests."""
         now = self._clock.seconds()
         self._ready.add(model)
         self._tallies[model].loads.add(now - self._started.pop(model, now))
@@ -38,7 +38,7 @@ class ModelLives:
             self._tallies[model].swaps.add(now - began)
 
     def failed(self, model: str) -> None:
-        """It will not answer."""
+        """The model could not be loaded."""
         self._tallies[model].failures += 1
         self._started.pop(model, None)
         self._swapping.pop(model, None)
@@ -54,7 +54,7 @@ class ModelLives:
                 self._swapping.setdefault(successor, self._clock.seconds())
 
     def gone(self, model: str) -> None:
-        """Nothing of it is left."""
+        """The model's process has ended."""
         if model in self._ready:
             self._ready.remove(model)
             self._tallies[model].crashes += 1

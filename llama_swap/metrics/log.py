@@ -28,11 +28,11 @@ class Entry(Protocol):
     number: int
 
     def activity(self) -> Activity:
-        """Return it as it is written.  Called in another thread."""
+        """Return it in the form that is written.  Called in the worker thread."""
 
 
 class Store(Protocol):
-    """Where entries are kept.  Its methods may block; `add` returns how many entries it cannot keep."""
+    """Stores entries.  Its methods may block; `add` returns how many entries it cannot represent."""
 
     def add(self, entries: Iterable[Activity], /) -> int: ...
     def page(self, query: ActivityQuery, /) -> tuple[list[Activity], int]: ...
@@ -41,7 +41,7 @@ class Store(Protocol):
 
 
 class Rhythm(TypedDict):
-    """When entries are written, and how many wait for that."""
+    """When entries are written, and how many may wait for that."""
 
     write_every: float | None
     """Seconds from the first entry until they are written; None: when somebody asks."""
@@ -51,8 +51,8 @@ class Rhythm(TypedDict):
 class ActivityLog:
     """Numbers entries, and hands them to the store in batches.
 
-    They are written every `write_every` seconds, or, if that is None, only when somebody asks; at most `most_waiting`
-    wait.
+    A batch is written `write_every` seconds after its first entry, or, if that is None, only when the store is read.
+    At most `most_waiting` entries wait.
     """
 
     _log: ClassVar[Logger] = Logger()
@@ -98,7 +98,7 @@ class ActivityLog:
         return self._next - 1
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Add the latest entries, and give them their numbers."""
+        """Add entries, in the order in which they ended, and number them."""
         for number, entry in enumerate(entries, self._next):
             entry.number = number
         self._next += len(entries)
@@ -107,7 +107,7 @@ class ActivityLog:
             self._timer = self._clock.callLater(self._write_every, self._write_in_time)
 
     def page(self, query: ActivityQuery) -> Deferred[tuple[list[Activity], int]]:
-        """Return a page of entries, and how many there are on all pages."""
+        """Return a page of entries, and the total number on all pages."""
         self._write()
         return self._offload(partial(self._store.page, query))
 
@@ -134,7 +134,7 @@ class ActivityLog:
     def _write_in_time(self) -> None:
         assert self._write_every is not None
         self._timer = None
-        if self._writing:  # a slow disk: what comes meanwhile is written together
+        if self._writing:  # the disk is slow: go on collecting
             self._timer = self._clock.callLater(self._write_every, self._write_in_time)
         else:
             self._write()

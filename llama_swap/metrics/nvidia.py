@@ -42,7 +42,7 @@ _TEXTS: Final = ("name", "uuid", "driver_version")
 
 
 def gpus() -> list[Gpu]:
-    """Look at them; there are none where neither the library nor the tool is installed, or finds any."""
+    """Return all GPUs of NVIDIA; none if there is neither library nor tool, or if they fail.  This may block."""
     try:
         import pynvml
     except ImportError:

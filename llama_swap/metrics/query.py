@@ -31,22 +31,22 @@ Arguments = Mapping[str, Sequence[str]]
 
 @frozen
 class ActivityQuery:
-    """One page of the entries that meet all of some conditions."""
+    """One page of the entries that match all conditions."""
 
     conditions: tuple[tuple[str, Any], ...]
     """SQL with one placeholder, and its value."""
     models: tuple[str, ...]
-    """Empty: all."""
+    """Only entries of these models; empty: of all."""
     limit: int
     page: int
     order: str
-    """SQL."""
+    """The terms of ORDER BY."""
 
     @classmethod
     def from_arguments(cls, arguments: Arguments) -> ActivityQuery:
         """Read the arguments of a URL.
 
-        @raise BadRequest: one of them makes no sense.
+        @raise BadRequest: one of them is not valid.
         """
         read: tuple[tuple[str, str, Callable[[str, str], float]], ...] = (
             ("start", "ts_created >= ?", _time),

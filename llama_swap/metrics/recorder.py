@@ -36,7 +36,7 @@ CONTENT_TYPE = b"content-type"
 
 
 class ActivityRecorder:
-    """Makes entries of requests that are over (see `llama_swap.metrics.inflight.Recorder`).
+    """Records finished inferences (see `llama_swap.metrics.inflight.Recorder`).
 
     `epoch` returns what to add to times of the clock for seconds since 1970; it changes when the system's time is set.
     `session_headers` are names of headers; the first of these that a request has names its session.
@@ -133,7 +133,7 @@ class ActivityRecorder:
             self._timer = self._clock.callLater(0, self._settle_in_time)
 
     def _look_at(self, request: InFlightRequest) -> None:
-        """Find out what came of a request."""
+        """Fill in the attributes of a request that are only known once it is settled."""
         fields, answer_fields = request.fields, request.answer_fields
         known = self._known_facts.get(id(fields))
         if known is None:

@@ -24,17 +24,17 @@ from llama_swap.net.worker import Offload
 
 @frozen(kw_only=True)
 class Retention:
-    """How much is kept, and where."""
+    """How much is recorded, and where."""
 
     path: Path | None = None
     """The absolute path of the file for the activity; None: its latest entries are kept in memory."""
     next_number: int = 1
     """The number of the next entry in the file, if the file is another one than before."""
     most_in_memory: int = 1000
-    """Entries of the activity, where there is no file for them."""
+    """The most entries of the activity that are kept without a database."""
     capture_bytes: int = 0
     session_headers: Sequence[str] = ()
-    """Names of headers that say to which session of a client a request belongs."""
+    """Names of headers that may contain the session id of a request."""
     look_every: float | None = None
     """Seconds between samples of the hardware; None: none are taken."""
 
@@ -50,7 +50,7 @@ class Retention:
         )
 
     def numbered(self) -> Retention:
-        """Return the same with the number that is next in the file, which is ready.  This may block.
+        """Return the same with `next_number` read from the database, which `prepare` has made ready.  This may block.
 
         @raise CannotStore: the file cannot be read.
         """
@@ -82,7 +82,7 @@ class Records:
         hardware: HardwareWatch,
         time_of_day: Callable[[], float] = time.time,
     ) -> Records:
-        """Begin to keep records."""
+        """Set up all records, and begin to follow `retention`."""
 
         def epoch() -> float:
             return time_of_day() - clock.seconds()

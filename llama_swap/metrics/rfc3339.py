@@ -14,9 +14,9 @@ def text_of(seconds: float) -> str:
 def seconds_of(text: str) -> float:
     """Return the seconds since the epoch.
 
-    @raise ValueError: it is no time with a date and an offset from UTC.
+    @raise ValueError: it is not a date and time with an offset from UTC.
     """
-    when = datetime.fromisoformat(text.strip().replace(" ", "+"))  # a plus sign in a query is often meant as one
+    when = datetime.fromisoformat(text.strip().replace(" ", "+"))  # an unescaped + in a query arrives as a blank
     if when.tzinfo is None:
         raise ValueError("it has no offset from UTC")
     return when.timestamp()

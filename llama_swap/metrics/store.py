@@ -1,4 +1,4 @@
-"""Activity in SQLite: in a file, or in memory.
+"""Stores activity in SQLite, in a file or in memory.
 
 All of this may block, so it runs in one worker thread, except for `prepare`, `next_number` and `try_file`, which belong
 to the start of the proxy.  The table is that of the original llama-swap, whose files can be used as they are.
@@ -23,7 +23,7 @@ from llama_swap.metrics.histogram import histogram
 from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.tokens import Tokens
 
-if TYPE_CHECKING:  # SQLite is loaded when it is needed, which without a file may be never
+if TYPE_CHECKING:  # SQLite is imported when it is needed, which without a file may be never
     from sqlite3 import Connection, Row
 
 IN_MEMORY: Final = ":memory:"
@@ -85,7 +85,7 @@ FROM activity WHERE ? IN ('', model_id)
 
 
 def prepare(path: str) -> None:
-    """Make the file ready, for its owner alone.
+    """Create the database if needed, accessible by its owner only.
 
     @raise CannotStore: it cannot be written, or is no database.
     """
@@ -97,7 +97,7 @@ def prepare(path: str) -> None:
 
 
 def next_number(path: str) -> int:
-    """Return the number of the entry that comes next in a file that is ready.
+    """Return the number of the next entry in a database that `prepare` has made ready.
 
     @raise CannotStore: it cannot be read.
     """
@@ -106,7 +106,7 @@ def next_number(path: str) -> int:
 
 
 def try_file(path: str) -> None:
-    """Find out whether the file could be made ready; it is neither made nor changed, and may be in use.
+    """Check whether `prepare` would succeed, without creating or changing the file, which may be in use.
 
     @raise CannotStore: it cannot be written, or is no database.
     """
@@ -115,7 +115,7 @@ def try_file(path: str) -> None:
 
     file = Path(path)
     with _told(path):
-        TemporaryFile(dir=file.parent).close()  # SQLite needs files of its own beside it
+        TemporaryFile(dir=file.parent).close()  # SQLite puts its own files beside the database
         if not file.exists():
             return
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
@@ -161,17 +161,17 @@ def _open(path: str) -> Connection:
 
 @define
 class Store:
-    """The table of activity, opened when it is first needed."""
+    """The table of activity; the database is opened on first use."""
 
     _path: str = IN_MEMORY
     most: int | None = None
-    """How many entries are kept; None: all."""
+    """The most entries that are kept; None: all."""
     _connection: Connection | None = None
 
     def add(self, entries: Iterable[Activity]) -> int:
-        """Write entries; return how many of them the table cannot hold.
+        """Write entries; return how many of them SQLite cannot represent, and so were left out.
 
-        Fails, and has written none, if the file cannot be written.
+        @raise sqlite3.Error: the file cannot be written; then no entry was.
         """
         rows, odd = [_row(entry) for entry in entries], 0
         with self._opened() as connection:
@@ -186,7 +186,7 @@ class Store:
         return odd
 
     def page(self, query: ActivityQuery) -> tuple[list[Activity], int]:
-        """Return a page of entries, and how many there are on all pages."""
+        """Return a page of entries, and the total number on all pages."""
         connection = self._opened()
         where, values = query.where()  # contains no text from outside
         [total] = connection.execute(f"SELECT COUNT(*) FROM activity {where}", values).fetchone()  # noqa: S608
@@ -226,12 +226,12 @@ class Store:
 
 
 def pages(total: int, limit: int) -> int:
-    """Return on how many pages so many entries stand."""
+    """Return the number of pages for `total` entries, `limit` on each."""
     return ceil(total / limit)
 
 
 def _fits(connection: Connection, row: tuple[Any, ...]) -> bool:
-    """Write one row; return whether the table can hold it."""
+    """Write one row; return whether SQLite can represent it."""
     try:
         connection.execute(_INSERT, row)
     except UNFIT:

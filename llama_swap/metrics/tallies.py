@@ -23,7 +23,7 @@ SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 
 
 class Finished(Protocol):
-    """A request that is over."""
+    """A finished request, with the attributes of `llama_swap.metrics.inflight.InFlightRequest`."""
 
     status: int
     error: Reason | None
@@ -38,11 +38,12 @@ class Finished(Protocol):
 
 @define(eq=False)
 class Histogram:
-    """How long something took, each time."""
+    """Durations in buckets."""
 
     buckets: list[int] = field(factory=lambda: [0] * (len(SECONDS) + 1))
     """Counts by the bounds in `SECONDS`, and of longer times; not cumulative."""
     total: float = 0.0
+    """The sum of all durations, in seconds."""
 
     def add(self, *seconds: float) -> None:
         """Add times; negative ones, from a clock that was set back, count as 0."""
@@ -62,7 +63,7 @@ class ModelTallies:
     """Everything that is counted of one model."""
 
     requests: Counter[int] = field(factory=Counter)
-    """Inferences that are over, by status."""
+    """Finished inferences, by status."""
     errors: Counter[str] = field(factory=Counter)
     """Inferences that failed, by the code of the error."""
     input_tokens: int = 0
@@ -79,7 +80,7 @@ class ModelTallies:
     loads: Histogram = field(factory=Histogram)
     """From the start of a process to its first healthy answer."""
     swaps: Histogram = field(factory=Histogram)
-    """From the first order to stop a model in the way to the first healthy answer of this one."""
+    """From the first stop of another model for this one to its first healthy answer."""
     failures: int = 0
     """Loads that failed."""
     crashes: int = 0

@@ -26,8 +26,9 @@ _PLAIN = re.compile(
     rb'"completion_tokens": ?+([0-9]{1,9}+)(?:, ?+"total_tokens": ?+[0-9]{1,9}+|)'
     rb'(?:, ?+"prompt_tokens_details": ?+null|)\}[^"]*+(?>(?:"(?!timings")[^"]*+)*)\Z'
 )
-"""What servers write that know no more, up to the end.  Nothing of it is tried twice, which takes a third off
-the time for it; of a group, that is said by `(?>`, since Python before 3.11.5 takes a half of a possessive one."""
+"""The most common form of `usage`, with the rest of the text, if that has no `timings`.  Without backtracking, it takes
+a third less time.  Groups are atomic, `(?>`, since before Python 3.11.5 possessive groups can match by half
+(https://github.com/python/cpython/issues/106052)."""
 _CHUNK_BORDER = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}(?:;[^\r\n]*)?\r\n")
 
 
@@ -37,8 +38,9 @@ class Tokens(NamedTuple):
     input: int = UNKNOWN
     output: int = UNKNOWN
     cached: int = UNKNOWN
-    """Tokens of the prompt that were in the server's cache."""
+    """Tokens of the prompt that were taken from the server's cache."""
     drafted: int = UNKNOWN
+    """Tokens proposed by speculative decoding."""
     accepted: int = UNKNOWN
     """Drafted tokens that were accepted."""
     input_per_second: float = UNKNOWN
@@ -122,7 +124,7 @@ def _object_after(text: bytes, at: int) -> dict[str, Any]:
             return {}
         at = colon.end() - 2
     try:
-        # Names and numbers are ASCII, whatever the rest is.
+        # Names and numbers are ASCII, so other text may be decoded wrongly.
         found: dict[str, Any] = _scan(text[at + 1 : at + 1 + MOST].decode("latin-1"), 0)[0]
     except (ValueError, StopIteration, RecursionError):
         return {}

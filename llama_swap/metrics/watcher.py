@@ -1,4 +1,4 @@
-"""Looks at the hardware again and again, off the reactor's thread."""
+"""Samples the hardware periodically, in a worker thread."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HardwareWatch(Service):
         self._problem = ""
 
     def follow(self, every: float | None) -> None:
-        """Look every so many seconds from now on; None: never."""
+        """Take samples every `every` seconds from now on; None: stop, and drop the history."""
         if every != self._every:
             self._every = every
             if every is None:
@@ -54,7 +54,7 @@ class HardwareWatch(Service):
                 self._start()
 
     def startService(self) -> None:
-        """Begin, after one interval: at the start of the proxy there is enough to do."""
+        """Begin, with the first sample after one interval, so that it does not slow down the start of the proxy."""
         super().startService()
         self._start()
 
