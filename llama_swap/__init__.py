@@ -1,3 +1,3 @@
-"""llama-swap: one address in front of every model that this machine can run."""
+"""llama-swap: a proxy with one address for all local models, which it starts and stops on demand."""
 
 __version__ = "0.1.0"

@@ -62,7 +62,7 @@ def _try_what_a_start_needs(settings: Settings) -> None:
 
     @raise SwapError: it cannot be used.
     """
-    if not settings.address.is_given:  # to the service, and nobody else
+    if not settings.address.is_given:  # a socket passed by systemd exists only in the service
         settings.address.endpoint(None)
     if (store := settings.config.store.path) is not None:
         try_file(store)

@@ -1,4 +1,4 @@
-"""The console script: the proxy in the foreground, and a check of its configuration."""
+"""The console script `llama-swap`: serve in the foreground, check a configuration, print its schema."""
 
 from __future__ import annotations
 
@@ -68,9 +68,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
-    """Run the command line `argv` (default: that of the process), and exit.
+    """Run the command line `argv`, by default that of the process.
 
     `greeting` is printed after the address, once the proxy listens.
+
+    @raise SystemExit: the command line or the configuration cannot be used, or a check is done.
     """
     words = [*with_double_dashes(sys.argv[1:] if argv is None else argv)]
     if words[:1] == ["help"]:
@@ -106,7 +108,7 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
 
 
 def _words(words: Sequence[str]) -> list[str]:
-    """Return the command, and the files that follow it."""
+    """Return the command, `serve` if none is given, and the files that follow it."""
     return [*words] if words[:1] in (["check"], ["schema"]) else ["serve", *words]
 
 

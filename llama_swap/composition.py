@@ -1,4 +1,4 @@
-"""The composition root: every part is made and wired here."""
+"""The composition root: creates every part and connects them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _records(settings: Settings, loop: Any) -> Records:
 
 
 def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Callable[[Any], None]) -> IResource:
-    """Wire the routes."""
+    """Return the root resource with all routes; each of `more` adds its own."""
     app = Routes()
     errors.add_to(app)
     forwarder = Forwarder(router, dialer, records.in_flight)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, each with the HTTP status and the code that a client sees.
+"""All errors that users see, with the HTTP status and the code that clients get.
 
 The bodies follow OpenAI's error object, so that every client library shows the message:
 https://platform.openai.com/docs/guides/error-codes .  `llama_swap.web.errors` is the one place that renders them.
@@ -16,17 +16,17 @@ DEFECT: Final = "an unexpected error inside llama-swap; its log has the details"
 
 
 class SwapError(Exception):
-    """A failure that a user may see.  `str()` of it says what happened, where, and what to do."""
+    """An error that a user may see.  `str()` of it says what happened, where, and what to do."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str] = "internal_error"
     retry_after: int | None = None
-    """Seconds for a Retry-After header, or None for no such header."""
+    """Seconds for the Retry-After header; None: no such header."""
 
 
 class RequestError(SwapError):
-    """The request cannot be served as it is; sending it again changes nothing."""
+    """The client's mistake: the same request would fail again."""
 
     status = 400
     type = "invalid_request_error"
@@ -60,7 +60,7 @@ class NotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The page exists, but not for this method."""
+    """The path exists, but not for this method."""
 
     status = 405
     code = "method_not_allowed"
@@ -149,32 +149,32 @@ class CannotStore(SwapError):
 
 
 class CannotListen(SwapError):
-    """The address is malformed, taken, or not ours."""
+    """The address is malformed, in use, or not one of this machine."""
 
     code = "cannot_listen"
 
 
 @frozen
 class Problem:
-    """One thing that is wrong in a configuration, and what would be right."""
+    """One error, warning or note about a configuration."""
 
     line: int | None
-    """Line in the file, from 1; None when it concerns the file as a whole."""
+    """Line in the file, from 1; None if it concerns the file as a whole."""
     path: str
     """The key path, such as `models.llama.ttl`; empty for the file as a whole."""
     message: str
     file: str | None = None
-    """The file, where it is one of several."""
+    """The file, if it is known to be one of several."""
 
     def render(self, filename: str) -> str:
-        """Return `FILE:LINE: PATH: MESSAGE`, leaving out what is not known."""
+        """Return `FILE:LINE: PATH: MESSAGE`, without what is not known; `filename` stands for an unknown file."""
         file = self.file or filename
         where = file if self.line is None else f"{file}:{self.line}"
         return ": ".join(part for part in (where, self.path, self.message) if part)
 
 
 class ConfigError(SwapError):
-    """A configuration that cannot be used, with every problem found in it, and what else there is to say about it."""
+    """A configuration cannot be used; with every problem found in it, and the warnings."""
 
     code = "invalid_configuration"
 

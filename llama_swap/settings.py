@@ -31,7 +31,7 @@ def _here() -> Path:
 
 @frozen
 class Flags:
-    """The command line."""
+    """The options of the command line."""
 
     config: str | None = None
     config_dir: str | None = None
@@ -51,7 +51,7 @@ class Flags:
     def certificate(self) -> Certificate | None:
         """The certificate for TLS, if there is one.
 
-        @raise CannotListen: half of it is missing.
+        @raise CannotListen: only one of them is given.
         """
         if self.tls_cert_file and self.tls_key_file:
             return Certificate(str(self.base / self.tls_cert_file), str(self.base / self.tls_key_file))
@@ -60,9 +60,9 @@ class Flags:
         return None
 
     def address(self, config: Config) -> Address:
-        """Return where to listen; what the command line says wins over what `config` does.
+        """Return where to listen; the command line has precedence over `config`.
 
-        @raise CannotListen: half of the certificate is missing.
+        @raise CannotListen: only one of certificate and key is given.
         """
         certificate = self.certificate
         text = self.listen or config.listen or (DEFAULT_TLS_ADDRESS if certificate else DEFAULT_ADDRESS)
@@ -97,7 +97,7 @@ class Settings:
 
     @property
     def config(self) -> Config:
-        """What the files said."""
+        """The configuration that was read."""
         return self.loaded.config
 
     def stamps(self, address: Address) -> dict[str, Stamp]:
@@ -106,7 +106,7 @@ class Settings:
 
 
 def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
-    """Read the configuration; models that are known keep their `ports`.
+    """Read the configuration; `ports` has the current `${PORT}` of models, which they keep if possible.
 
     @raise ConfigError: it cannot be used.
     """
@@ -114,7 +114,7 @@ def load(sources: Sources, ports: Mapping[str, int] | None = None) -> Loaded:
 
 
 def problems_here(loaded: Loaded) -> Iterator[Problem]:
-    """Yield what is wrong with a configuration on this machine, as it is now.  May wait for disks."""
+    """Yield what a configuration needs, but this machine lacks, such as programs.  This may block."""
     for problem, models in missing(loaded.config).items():
         path = f"models.{models[0]}.cmd"
         place = loaded.at(path, problem)
@@ -123,7 +123,7 @@ def problems_here(loaded: Loaded) -> Iterator[Problem]:
 
 
 def explained(error: SwapError) -> str:
-    """Return what to print about an error that ends the program."""
+    """Return the lines to print for an error that ends the program."""
     if not isinstance(error, ConfigError):
         return f"error: {error}"
     told = [f"warning: {warning.render(error.filename)}" for warning in error.warnings]

@@ -22,7 +22,7 @@ _log = Logger()
 
 
 class Options(usage.Options):
-    """What `twistd llama-swap` takes."""
+    """The options of `twistd llama-swap`."""
 
     synopsis = "[options] [FILE]"
     longdesc = (
@@ -41,7 +41,7 @@ class Options(usage.Options):
     settings: Settings
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """See `usage.Options.parseOptions`; one dash will do."""
+        """See `usage.Options.parseOptions`; Go's syntax is accepted as well."""
         super().parseOptions(list(with_double_dashes(options or ())))
 
     def parseArgs(self, file: str | None = None) -> None:
@@ -56,18 +56,18 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def postOptions(self) -> None:
-        """Read the configuration, here, where an error still ends twistd with a message instead of a traceback."""
+        """Read the configuration already here, so that an error ends twistd with a message instead of a traceback."""
         flags = {name.replace("-", "_"): value for name, value in self.items()}
         try:
             self.settings = read_settings(Flags(**{**flags, "watch_config": bool(flags["watch_config"])}))
         except SwapError as error:
-            sys.exit(explained(error))  # a UsageError would hide it behind a page of twistd's options
+            sys.exit(explained(error))  # a UsageError would be printed below a page of twistd's options
 
 
 def read_settings(flags: Flags) -> Settings:
     """Read the configuration, and try what it names outside itself, while an error can still end in one message.
 
-    @raise SwapError: nothing can be served like this.
+    @raise SwapError: one of them cannot be used.
     """
     settings = Settings.read(flags)
     try_to_listen(settings.address.text)
@@ -78,7 +78,7 @@ def read_settings(flags: Flags) -> Settings:
 
 
 def makeService(options: Options) -> SwapService:
-    """Make the service for twistd; its log gets a line when it listens."""
+    """Create the service for twistd, in whose log it announces the address."""
     loop = _reactor()
     from llama_swap.composition import make_service
 
@@ -86,7 +86,7 @@ def makeService(options: Options) -> SwapService:
 
 
 def run_in_foreground(settings: Settings, greeting: str) -> None:
-    """Serve until a signal ends it.  `greeting` is shown once the proxy listens."""
+    """Serve until a signal ends it.  `greeting` is printed once the proxy listens."""
     loop = _reactor()
     from llama_swap.composition import make_service
     from llama_swap.lifecycle.terminal import Terminal
@@ -106,7 +106,7 @@ def run_in_foreground(settings: Settings, greeting: str) -> None:
 
 
 def _reactor() -> Any:
-    """Return the reactor: our own, unless something else has chosen one before, as `twistd --reactor` does."""
+    """Return the reactor: llama-swap's own, unless one is installed already, as by `twistd --reactor`."""
     from llama_swap.net.reactor import install
 
     install()

@@ -1,1 +1,1 @@
-"""The life of the proxy: how it starts, follows its configuration, and ends."""
+"""The lifecycle of the proxy: start, reload, drain and stop."""

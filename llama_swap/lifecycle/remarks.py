@@ -47,7 +47,7 @@ class Remarks:
             self._warn(OPEN_TO_ALL)
 
     def _look_around(self, loaded: Loaded) -> None:
-        with suppress(RuntimeError):  # no thread can be started now; the configuration counts nevertheless
+        with suppress(RuntimeError):  # no thread can be started; only these warnings are lost
             self._run_beside(partial(self._look, loaded))
 
     def _look(self, loaded: Loaded) -> None:

@@ -38,7 +38,7 @@ MANY_FILES = 65536
 
 
 class SwapService(Service):
-    """Runs the site, and drains it."""
+    """Serves the site, takes the signals, and drains."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -79,7 +79,7 @@ class SwapService(Service):
     def startService(self) -> None:
         """Listen.
 
-        @raise CannotListen: that is not possible.
+        @raise CannotListen: the address cannot be used.
         """
         super().startService()
         _allow_many_files()
@@ -87,7 +87,7 @@ class SwapService(Service):
         self._reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None]:
-        """Drain.  Fires when every model is gone."""
+        """Drain.  Fires when every model has exited, or time is up."""
         super().stopService()
         return Deferred.fromCoroutine(self._drain())
 
@@ -147,8 +147,8 @@ class SwapService(Service):
             self._log.warn("cutting answers that did not end in time")
 
     async def _end_models(self) -> bool:
-        """Stop every model, and return whether all have left."""
-        gone: Deferred[None] = Deferred()  # which may be cancelled
+        """Stop every model; return whether all have exited."""
+        gone: Deferred[None] = Deferred()  # one that may be cancelled
         self._router.unload_all().chainDeferred(gone)
         patience = HURRIED_MODELS_MAY_TAKE if self._hurried else MODELS_MAY_TAKE
         self._next_step = self._reactor.callLater(patience, self._kill_models, gone)

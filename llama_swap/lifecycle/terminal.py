@@ -46,18 +46,18 @@ class Terminal(Service):
         return cls(clock, is_used=not is_outlived and any(map(os.isatty, (0, 1, 2))) and _is_there())
 
     def startService(self) -> None:
-        """Begin to look."""
+        """Begin to watch."""
         super().startService()
         if self._is_used:
             self._look()
 
     def stopService(self) -> None:
-        """Look no more."""
+        """Watch no more."""
         super().stopService()
         self._cancel()
 
     def hang_up(self, reload: Callable[[], None], stop: Callable[[], None]) -> None:
-        """SIGHUP has come: `stop` if the terminal has just closed; else `reload`, and `stop` if it closes now."""
+        """On SIGHUP: `stop` if the terminal has just closed, else `reload`, and `stop` if it closes within seconds."""
         if self._has_closed():
             stop()
             return

@@ -34,12 +34,12 @@ class Watch(Service):
         self._next: IDelayedCall | None = None
 
     def startService(self) -> None:
-        """Look from now on."""
+        """Begin to poll."""
         super().startService()
         self._next = self._clock.callLater(PERIOD, self._look_again)
 
     def stopService(self) -> None:
-        """Look no more."""
+        """Poll no more."""
         super().stopService()
         if self._next is not None:
             self._next.cancel()

@@ -1,1 +1,1 @@
-"""llama.cpp's own HTTP server out of a Python wheel, for those who have no llama-server yet; and the demo."""
+"""llama.cpp's own HTTP server from a Python wheel, for machines without llama-server; and the demo."""

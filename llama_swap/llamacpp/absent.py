@@ -1,6 +1,6 @@
-"""llama-server's flags that `llama-swap-llamacpp` does not have, and what to do instead.
+"""Flags of llama-server that `llama-swap-llamacpp` does not have, with what to do instead.
 
-Without this table, whoever writes `-hf` would be told that it is unknown, and asked whether `-h` was meant.
+Without this table, `-hf` would only be reported as unknown.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _ABSENT = {
 }
 
 ABSENT = {name: why for names, why in _ABSENT.items() for name in names.split()}
-"""From each spelling to what is said about it."""
+"""From each spelling of a flag to the advice."""
 
 
 def why_absent(flag: str) -> str | None:
-    """Return what to say about a flag of llama-server's, or None for one that it has not either, as far as is known."""
+    """Return advice about a flag that only llama-server has, or None if it is not known to have it either."""
     if flag in ABSENT:
         return ABSENT[flag]
-    if flag.startswith("--") and flag.endswith("-default"):  # such as --gpt-oss-20b-default: a model of its own choice
+    if flag.startswith("--") and flag.endswith("-default"):  # such as --gpt-oss-20b-default, which downloads a model
         return DOWNLOAD.format("-m")
     return None

@@ -1,6 +1,6 @@
-"""`make demo`: the proxy with two real models on any machine that has Python, a minute after the clone.
+"""`make demo`: the proxy with two real models, on any machine that has Python, within a minute.
 
-The configuration is examples/demo.yaml; this module fetches the model file that it names and says what to try.
+The configuration is examples/demo.yaml; this module fetches the model file that it names, and prints what to try.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def serve(model: Path) -> None:
     from llama_swap.cli import main as llama_swap  # late, because fetching needs no Twisted
 
     os.environ["LLAMA_SWAP_DEMO_MODEL"] = os.fspath(model)
-    # The configuration says `llama-swap-llamacpp`, which lies beside this interpreter, wherever PATH leads.
+    # `llama-swap-llamacpp`, which the configuration runs, is installed beside this interpreter, perhaps not in PATH.
     search_first("PATH", Path(sys.executable).parent)
     os.environ["LLAMA_SWAP_DEMO_START_PORT"] = str(first_free(USUAL_MODEL_PORTS, MODELS))
     address = f"{HOST}:{first_free(USUAL_PORT)}"
@@ -69,20 +69,20 @@ def serve(model: Path) -> None:
 
 
 def search_first(variable: str, directory: Path) -> None:
-    """Put `directory` in front of a search path that the models inherit."""
+    """Prepend `directory` to the environment variable with a search path, which the models inherit."""
     rest = os.environ.get(variable, os.defpath if variable == "PATH" else "")
     os.environ[variable] = os.pathsep.join(filter(None, [os.fspath(directory), rest]))
 
 
 def first_free(port: int, count: int = 1) -> int:
-    """Return the first port, from `port` upward, where nobody listens, nor on the ones after it, `count` in all."""
+    """Return the first port, from `port` upward, that begins a range of `count` free ports."""
     while not all(map(is_free, range(port, port + count))):
         port += 1
     return port
 
 
 def is_free(port: int) -> bool:
-    """Whether one could listen there now."""
+    """Whether the port can be listened on now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,9 +1,9 @@
-"""llama-server's flags, and where each of them goes in llama.cpp's parameters.
+"""llama-server's flags, and the parameters of llama.cpp that they set.
 
-The wheel `xllamacpp` brings llama.cpp's server but not its command line.  This table is the part of it that
-people's configurations use, under the same spellings and meanings, so that a `cmd:` written for llama-server
-works as it is: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md .  A flag that is not
-given leaves llama.cpp's own default alone, except where this table names a `default`.
+The wheel `xllamacpp` contains llama.cpp's server, but not its command line.  This table has the part of it that people
+use in configurations, with the same spellings and meanings, so that a `cmd:` written for llama-server works unchanged:
+https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md .  Without a flag, llama.cpp's own default
+applies, unless this table has a `default`.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ from llama_swap.llamacpp.values import (
 
 @frozen
 class Flag:
-    """One flag: its spellings, the parameter that it sets, and what it means."""
+    """One flag.  `names` has its spellings, separated by blanks."""
 
     names: str
     parameter: str
-    """Attribute of `xllamacpp.CommonParams`, dotted."""
+    """The attribute of `xllamacpp.CommonParams` that it sets, dotted."""
     help: str
     read: Callable[[str], object] | None = None
-    """From the word after the flag to the parameter's value; None: a switch, which no word follows."""
+    """From the flag's argument to the parameter's value; None: a switch, which has no argument."""
     value: object = True
-    """What a switch sets."""
+    """The value that a switch sets."""
     default: object = None
     adds: bool = False
-    """Given again, it adds to the list instead of replacing it."""
+    """Whether a repeated flag extends the list, instead of replacing it."""
 
 
 def default_threads() -> int:
-    """Return how many threads compute unless told otherwise: one on every CPU but one, on half of more than four.
+    """Return the default number of threads: one less than there are CPUs, or half of more than four.
 
-    llama.cpp's threads spin while they wait for each other.  With one on every CPU, anything else that runs, such
-    as the proxy, makes all of them wait: on two busy CPUs two threads were twenty times slower than one.
+    llama.cpp's threads spin while they wait for each other.  With one on every CPU, anything else that runs, such as
+    the proxy, makes all of them wait: on two busy CPUs, two threads were twenty times slower than one.
     """
     cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return cpus // 2 if cpus > 4 else max(1, cpus - 1)

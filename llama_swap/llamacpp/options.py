@@ -1,8 +1,7 @@
-"""From a command line to llama.cpp's parameters.
+"""Parses a command line into llama.cpp's parameters.
 
-Stricter than argparse alone: `-cb` must not pass as `-c b`, and a flag that this program does not know is
-refused by its name, because a model that runs with other settings than its `cmd:` says is worse than one that
-does not start.
+This is stricter than argparse alone: `-cb` must not be read as `-c b`, and unknown flags are refused by name, because
+a model that runs with other settings than those of its `cmd:` is worse than one that does not start.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ in llama-swap's configuration:
 """
 
 DRAFT_SIMPLE = 1
-"""llama.cpp's common_speculative_type: a smaller model proposes tokens, the larger one checks them."""
+"""A value of llama.cpp's common_speculative_type: a smaller model drafts tokens, which the larger one verifies."""
 
-# A GGUF file may carry sampling settings of its own.  These bits (common_params_sampling_config) say which of
-# them the user has chosen instead.
+# A GGUF file may contain sampling settings.  These bits (common_params_sampling_config) say which of them the user has
+# overridden.
 CHOSEN_SAMPLING = {
     "sampling.samplers": 1 << 0,
     "sampling.top_k": 1 << 1,
@@ -57,7 +56,7 @@ class _Parser(ArgumentParser):
 def parse(argv: Sequence[str]) -> dict[str, Any]:
     """Return the parameters that `argv` sets, by their dotted names.
 
-    Exits with 0 after `--help` and `--version`, with 1 and one line on stderr when `argv` cannot be used.
+    Exits with 0 after `--help` and `--version`; with 1 and one line on stderr if `argv` is not valid.
     """
     parser = _parser()
     if unknown := "; ".join(_unknown_flags(argv)):
@@ -69,7 +68,7 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def apply(parameters: Mapping[str, Any], params: Any) -> None:
-    """Set `parameters` on `params`, an `xllamacpp.CommonParams`, along with what follows from them."""
+    """Set `parameters` on `params`, an `xllamacpp.CommonParams`, and others that llama-server derives from them."""
     settings = dict(parameters)
     if settings.pop("reranking", False):
         settings |= {"embedding": True, "pooling_type": POOLING["rank"]}

@@ -1,7 +1,7 @@
 """`llama-swap-llamacpp`: a llama-server for machines that have pip but no llama.cpp.
 
-The HTTP server is llama.cpp's own, with all its routes; this module gives it a command line, plain words for
-what goes wrong, and a prompt end.
+The HTTP server is llama.cpp's own, with all its routes; this module adds a command line, clear error messages, and a
+prompt exit.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from llama_swap.llamacpp.options import PROGRAM, apply, parse
 from llama_swap.llamacpp.stoppable import run_stoppable
 
 NOT_SERVED = 3
-"""Exit status by which the process that loads the model tells the one that was started."""
+"""The exit status with which the child that loads the model tells its parent that it failed."""
 GGUF_MAGIC = b"GGUF"  # https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 
 class CannotServe(SwapError):
-    """Why no server can be started; `str()` of it is what the user reads."""
+    """The server cannot be started."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve a model until TERM or INT, then exit with 0; if it cannot, say why on stderr and exit with 1."""
+    """Serve a model until SIGTERM or SIGINT, then exit with 0; or print an error to stderr, and exit with 1."""
     parameters = parse(sys.argv[1:] if argv is None else argv)
     try:
         require_xllamacpp()
@@ -40,13 +40,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ChildProcessError as error:
         sys.exit(f"{PROGRAM}: llama.cpp was {error}; its last lines above may say why")
     if status == NOT_SERVED:
-        # Said here, because llama.cpp's own last lines come from a thread that may write until its process has ended.
+        # Printed by the parent, since a thread of llama.cpp may print lines until the child has exited.
         sys.exit(f"{PROGRAM}: llama.cpp could not serve {parameters['model.path']}; its lines above, marked E, say why")
     sys.exit(status)
 
 
 def serve(parameters: Mapping[str, Any]) -> int:
-    """Load the model and serve it for as long as this process lives; return NOT_SERVED if that cannot be."""
+    """Load the model and serve it for as long as this process lives; return NOT_SERVED if llama.cpp cannot.
+
+    @raise CannotServe: the library or the flags cannot be used.
+    """
     try:
         import xllamacpp  # late, so that --help, --version and the checks need neither the wheel nor its 100 MB
     except ImportError as error:
@@ -68,13 +71,19 @@ def serve(parameters: Mapping[str, Any]) -> int:
 
 
 def require_xllamacpp() -> None:
-    """Raise CannotServe unless llama.cpp's wheel is installed."""
+    """Check that llama.cpp's wheel is installed.
+
+    @raise CannotServe: it is not.
+    """
     if find_spec("xllamacpp") is None:
         raise CannotServe("llama.cpp is missing; pip install xllamacpp, or pipx inject llama-swap xllamacpp, brings it")
 
 
 def check_model(path: str) -> None:
-    """Raise CannotServe unless `path` is a readable GGUF file."""
+    """Check that `path` is a readable GGUF file.
+
+    @raise CannotServe: it is not.
+    """
     try:
         with Path(path).open("rb") as file:
             magic = file.read(len(GGUF_MAGIC))
@@ -85,7 +94,10 @@ def check_model(path: str) -> None:
 
 
 def check_address(host: str, port: int) -> None:
-    """Raise CannotServe unless `host`:`port` is free to listen on."""
+    """Check that `host`:`port` is free to listen on.
+
+    @raise CannotServe: it is not.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

