@@ -58,9 +58,9 @@ def _warnings(settings: Settings, flags: Flags) -> Iterator[Problem]:
 
 
 def _try_what_a_start_needs(settings: Settings) -> None:
-    """Check the files that the configuration names.
+    """Check the files that the configuration names: certificates and the database.
 
-    @raise SwapError: it cannot be used.
+    @raise SwapError: one of them cannot be used.
     """
     if not settings.address.is_given:  # a socket passed by systemd exists only in the service
         settings.address.endpoint(None)

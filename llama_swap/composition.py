@@ -66,7 +66,7 @@ def make_service(
     show: Callable[[bytes], object] | None = None,
     terminal: Terminal | None = None,
 ) -> SwapService:
-    """Make every part, and wire them.
+    """Create the service with all its parts.
 
     `show` gets the lines to print, if any are printed; the service ends when `terminal` closes.  Nothing is opened or
     spawned before the service is started.

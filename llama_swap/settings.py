@@ -49,7 +49,7 @@ class Flags:
 
     @property
     def certificate(self) -> Certificate | None:
-        """The certificate for TLS, if there is one.
+        """The certificate for TLS with its key; None: no TLS.
 
         @raise CannotListen: only one of them is given.
         """

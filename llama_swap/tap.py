@@ -65,7 +65,7 @@ class Options(usage.Options):
 
 
 def read_settings(flags: Flags) -> Settings:
-    """Read the configuration, and try what it names outside itself, while an error can still end in one message.
+    """Read the configuration, and check the address, the certificate and the database, before anything is started.
 
     @raise SwapError: one of them cannot be used.
     """

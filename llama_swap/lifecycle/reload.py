@@ -84,7 +84,7 @@ def reloading(
     apply: Callable[[Config, _What], Difference],
     remark: Callable[[Loaded], None],
 ) -> tuple[Callable[[], None], list[Watch]]:
-    """Return what asks for a reload, and what watches the files, if that is wanted.
+    """Return a function that requests a reload, and the watch of the files, if they are to be watched.
 
     The files of `settings`, certificates included, are read in a thread; then `apply` follows them.
     `prepare` gets the directory for relative paths, and reads other files that the configuration names, also in that

@@ -26,7 +26,7 @@ from llama_swap.listening.port import Listening
 from llama_swap.routing.router import Router
 
 ANSWERS_MAY_TAKE = 30.0
-"""Seconds for which running answers may go on after the signal to stop."""
+"""Seconds for which running answers may continue after the signal to stop."""
 MODELS_MAY_TAKE = 3.0
 """Seconds for models to leave after that, whatever their `unloadTimeout`: service managers do not wait for long."""
 HURRIED_MODELS_MAY_TAKE = 1.0

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from llama_swap.config.sources import Stamp
 
 PERIOD: Final = 2.0
-"""Seconds between looks."""
+"""Seconds between polls."""
 SETTLING: Final = 0.2
 """Seconds for which files must stay unchanged after a change: they may still be written to."""
 

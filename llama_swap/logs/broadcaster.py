@@ -1,6 +1,6 @@
 """Passes every line of the models and of the proxy to the histories and to the listeners.
 
-All of them share the same chunk objects.  All of this runs in the reactor's thread.
+They share the chunks of lines, which are not copied.  All of this runs in the reactor's thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writes to the proxy's own stdout or stderr, which may be a pipe that nobody drains.
 
-Writing to it from the reactor would then block every stream.  Making it non-blocking is no solution: that flag
-belongs to the open file, which is shared with the shell and the models.  So a thread writes.
+In the reactor's thread, that would block every stream.  Making it non-blocking is no solution: that flag belongs to the
+open file description, which is shared with the shell and the models.  So a thread writes.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class InFlightRequest:
     """One request, from its arrival to its end; then it is its own entry of the activity, and its own capture.
 
     As an `AnswerObserver` of the relay it is called for each part of the answer, so it only takes notes; they are
-    evaluated when the request is over, or when somebody looks.
+    evaluated when the request is over, or when the API is asked.
 
     `InFlight.add` makes it: a constructor with that many arguments would take a third longer.
     """

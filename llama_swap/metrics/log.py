@@ -44,7 +44,7 @@ class Rhythm(TypedDict):
     """When entries are written, and how many may wait for that."""
 
     write_every: float | None
-    """Seconds from the first entry until they are written; None: when somebody asks."""
+    """Seconds from the first entry until they are written; None: only when the store is read."""
     most_waiting: int
 
 
