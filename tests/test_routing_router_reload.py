@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from llama_swap.config.model import Config, Group, Routing
 from llama_swap.errors import NotFound, Unavailable
+from llama_swap.routing.lease import Lease
 from llama_swap.routing.upstreams import RETIREMENT
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_model
@@ -129,14 +131,19 @@ class FollowTests(RouterCase):
         self.assertEqual(self.successResultOf(waiting).model.cmd, ("new",))
         self.assertEqual(self.launcher.launched(), ["a"])
 
-    def test_address_of_a_leaving_process(self) -> None:
-        """A model that has another one's address by now waits for the end of that one's process."""
+    def wanted_at_the_address_of_a_leaving_process(self) -> tuple[Lease, Deferred[Lease]]:
+        """Give `b` the address at which `a` still answers; return the lease on `a`, and what waits for `b`."""
         routing = Routing(groups={"g": Group(members=("a", "b", "c"), swap=False)})
         self.router.follow(evolve(self.router.config, routing=routing))
         lease = self.load("a")
         self.change("a", proxy="http://127.0.0.1:9100")
         self.change("b", proxy=lease.model.proxy)
         waiting = self.acquire("b")
+        return lease, waiting
+
+    def test_address_of_a_leaving_process(self) -> None:
+        """A model that has another one's address by now waits for the end of that one's process."""
+        lease, waiting = self.wanted_at_the_address_of_a_leaving_process()
         self.clock.advance(RETIREMENT - 1)
         self.assertEqual(self.router.states(), {"a": "ready", "b": "starting"})
         lease.release()
@@ -157,12 +164,7 @@ class FollowTests(RouterCase):
 
     def test_gives_up_an_address(self) -> None:
         """Nor does it come later, if nobody wants it any more by then."""
-        routing = Routing(groups={"g": Group(members=("a", "b", "c"), swap=False)})
-        self.router.follow(evolve(self.router.config, routing=routing))
-        lease = self.load("a")
-        self.change("a", proxy="http://127.0.0.1:9100")
-        self.change("b", proxy=lease.model.proxy)
-        waiting = self.acquire("b")
+        lease, waiting = self.wanted_at_the_address_of_a_leaving_process()
         self.successResultOf(self.router.unload(["b"]))
         self.assert_failed([waiting], Unavailable)
         lease.release()
