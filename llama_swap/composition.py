@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import globalLogPublisher
 from twisted.web.resource import IResource
 
+from llama_swap.access.gate import Gate
 from llama_swap.config.model import Config
 from llama_swap.lifecycle.reload import reloading
 from llama_swap.lifecycle.remarks import Remarks
@@ -35,6 +36,7 @@ from llama_swap.routing.difference import Difference
 from llama_swap.routing.discovery import Discovery
 from llama_swap.routing.preload import Preload
 from llama_swap.routing.router import Router
+from llama_swap.server.site import SwapSite
 from llama_swap.settings import Settings
 from llama_swap.upstream.guard import Guard
 from llama_swap.upstream.orphans import collect_as_process_one
@@ -42,19 +44,18 @@ from llama_swap.upstream.port_owner import owner_of
 from llama_swap.upstream.process import LocalLauncher
 from llama_swap.upstream.readahead import ReadAhead
 from llama_swap.upstream.readiness import Prober
-from llama_swap.web import errors
+from llama_swap.web import failures
 from llama_swap.web.activity import ActivityRoutes
 from llama_swap.web.admin import AdminRoutes
 from llama_swap.web.events import EventRoutes
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
-from llama_swap.web.gate import Gate
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.monitoring import MonitoringRoutes
 from llama_swap.web.passthrough import PassThrough
+from llama_swap.web.paths import names_model_in_body
 from llama_swap.web.profiles import ProfileRoutes
 from llama_swap.web.routes import Routes
-from llama_swap.web.site import SwapSite
 from llama_swap.web.streams import LogRoutes
 from llama_swap.web.ui import UiRoutes
 
@@ -84,7 +85,8 @@ def make_service(
     router = Router(config, loop, launcher, prober, ReadAhead(_beside).begin, observer=records.lives)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
     events = EventRoutes(router, records, logs, loop)
-    site = SwapSite(_root(router, dialer, records, loop, streams.add_to, events.add_to), loop, config)
+    gate = Gate(_root(router, dialer, records, loop, streams.add_to, events.add_to), config)
+    site = SwapSite(gate, loop, config, names_model=names_model_in_body)
 
     def close_streams() -> None:
         streams.close()
@@ -92,12 +94,13 @@ def make_service(
         site.end_tunnels()
 
     preload = Preload(router)
-    listening = Listening(settings.address, loop, lambda at: _opened(at, listening.address, router, site.gate, remarks))
+    listening = Listening(settings.address, loop, lambda at: _opened(at, listening.address, router, gate, remarks))
     discovery = Discovery(router.peers, loop, partial(get_body, dialer), partial(get_status, dialer))
 
     def apply(config: Config, retention: Retention) -> Difference:
         launcher.secrets = config.api_keys  # before anything is launched
         difference = router.follow(config)
+        gate.follow(config)
         site.follow(config)
         records.follow(retention)
         logs_follow(config)
@@ -170,7 +173,7 @@ def _records(settings: Settings, loop: Any) -> Records:
 def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Callable[[Any], None]) -> IResource:
     """Return the root resource with all routes; each of `more` adds its own."""
     app = Routes()
-    errors.add_to(app)
+    failures.add_to(app)
     forwarder = Forwarder(router, dialer, records.in_flight)
     inference = InferenceRoutes(forwarder, Worker(loop, "filters", may_hang=True))
     inference.add_to(app)

@@ -1,7 +1,7 @@
 """All errors that users see, with the HTTP status and the code that clients get.
 
 The bodies follow OpenAI's error object, so that every client library shows the message:
-https://platform.openai.com/docs/guides/error-codes .  `llama_swap.web.errors` is the one place that renders them.
+https://platform.openai.com/docs/guides/error-codes .  `llama_swap.server.errors` is the one place that renders them.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.task import Clock
 from twisted.web.resource import IResource
 
+from llama_swap.access.gate import Gate
 from llama_swap.config.model import Config, ModelConfig
 from llama_swap.errors import Conflict, NotFound, SwapError
 from llama_swap.metrics.inflight import InFlight
@@ -22,9 +23,10 @@ from llama_swap.routing.peers import Peers
 from llama_swap.routing.selection import UP
 from llama_swap.routing.upstream import Mishap
 from llama_swap.scheduling.commands import Target
-from llama_swap.web import errors
+from llama_swap.server.site import SwapSite
+from llama_swap.web import failures
+from llama_swap.web.paths import names_model_in_body
 from llama_swap.web.routes import Routes
-from llama_swap.web.site import SwapSite
 from tests.fakes import Inline
 from tests.fakes_wire import Upstream
 
@@ -175,13 +177,13 @@ def site_of(
 ) -> SwapSite:
     """Return the proxy's site around a resource, with or without an access log; `config` changes other settings."""
     settings = Config(models={}, max_request_body=max_body, log_requests=log, **config)
-    return SwapSite(root, clock or Clock(), settings)
+    return SwapSite(Gate(root, settings), clock or Clock(), settings, names_model=names_model_in_body)
 
 
 def app_with(*add: Callable[[Klein], None]) -> Klein:
     """Return an app with routes, whose errors are answered as the proxy does."""
     app = Routes()
-    errors.add_to(app)
+    failures.add_to(app)
     for add_to in add:
         add_to(app)
     return app

@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from llama_swap.relay.headers import AnswerHead, OutboundFields, OutboundRequest
 from llama_swap.relay.pool import Pool
-from llama_swap.web.site import SwapSite
+from llama_swap.server.site import SwapSite
 
 CLIENT = IPv4Address("TCP", "192.0.2.7", 50000)
 PROXY = IPv4Address("TCP", "127.0.0.1", 8080)

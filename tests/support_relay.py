@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from llama_swap.errors import SwapError
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
-from llama_swap.web.errors import refuse
+from llama_swap.server.errors import refuse
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, Upstream, Wire, request_to
 

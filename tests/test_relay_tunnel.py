@@ -10,8 +10,8 @@ from twisted.web.http import Request
 
 from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.tunnel import is_agreed, wanted_protocol
-from llama_swap.web.channel import STALL_TIMEOUT
-from llama_swap.web.site import GIVE_BACK_AFTER
+from llama_swap.server.channel import STALL_TIMEOUT
+from llama_swap.server.site import GIVE_BACK_AFTER
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, Wire, read_answer, request_to
 from tests.support_relay import RelayTestCase, Root

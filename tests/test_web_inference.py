@@ -15,11 +15,11 @@ from llama_swap.bodies.spool import IN_MEMORY
 from llama_swap.config.model import Config, Filters
 from llama_swap.errors import BadRequest, TooManyRequests, Unavailable
 from llama_swap.scheduling.commands import Target
+from llama_swap.server.request import SMALL
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.paths import GET, POST
-from llama_swap.web.request import SMALL
 from tests.fakes_web import Endpoints, FakeLease, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client
 

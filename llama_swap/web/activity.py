@@ -10,7 +10,7 @@ from llama_swap.metrics.captures import as_json
 from llama_swap.metrics.query import ActivityQuery
 from llama_swap.metrics.records import Records
 from llama_swap.metrics.store import pages
-from llama_swap.web.answers import json_answer, query_of, whole_number
+from llama_swap.server.answers import json_answer, query_of, whole_number
 
 
 class ActivityRoutes:

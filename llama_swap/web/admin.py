@@ -13,8 +13,8 @@ from llama_swap.config.masking import masked
 from llama_swap.config.model import ModelConfig
 from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
-from llama_swap.web.answers import json_answer, text_answer
-from llama_swap.web.errors import refuse_head
+from llama_swap.server.answers import json_answer, text_answer
+from llama_swap.web.failures import refuse_head
 from llama_swap.web.listing import Listing
 
 

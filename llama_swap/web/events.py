@@ -29,7 +29,7 @@ from llama_swap.metrics.rfc3339 import text_of
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.router import Router
 from llama_swap.routing.upstream import Mishap
-from llama_swap.web.answers import begin_stream, query_of
+from llama_swap.server.answers import begin_stream, query_of
 from llama_swap.web.listing import abilities
 
 EVERY = 0.25

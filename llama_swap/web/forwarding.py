@@ -23,10 +23,11 @@ from llama_swap.routing.names import Names
 from llama_swap.routing.peers import PeerModel, with_key
 from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
+from llama_swap.server.errors import refuse
+from llama_swap.server.request import SwapRequest, client_host
 from llama_swap.web.destinations import Destination, Pools
-from llama_swap.web.errors import refuse, refuse_failure
+from llama_swap.web.failures import refuse_failure
 from llama_swap.web.peering import PeerForwarding
-from llama_swap.web.request import SwapRequest, client_host
 
 if TYPE_CHECKING:
     from llama_swap.web.loading import OpenStream

@@ -13,10 +13,11 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import NotFound
-from llama_swap.web.answers import harden
-from llama_swap.web.errors import refuse, refuse_failure
+from llama_swap.server.answers import harden
+from llama_swap.server.errors import refuse
+from llama_swap.server.request import SwapRequest
+from llama_swap.web.failures import refuse_failure
 from llama_swap.web.passthrough import placeholder
-from llama_swap.web.request import SwapRequest
 
 
 class Front(Resource):

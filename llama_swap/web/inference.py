@@ -21,10 +21,10 @@ from llama_swap.relay.headers import Body
 from llama_swap.routing.names import Resolved
 from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
-from llama_swap.web.errors import refuse_failure, refuse_head
+from llama_swap.server.request import SwapRequest, body_of
+from llama_swap.web.failures import refuse_failure, refuse_head
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import GET, POST, target_at_upstream
-from llama_swap.web.request import SwapRequest, body_of
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from llama_swap.bodies.spool import Spooled
 from llama_swap.errors import SwapError, UpstreamError
 from llama_swap.relay.headers import AnswerHead, Body, OutboundFields, OutboundRequest
 from llama_swap.relay.response import AnswerObserver
-from llama_swap.web.answers import begin_stream
-from llama_swap.web.errors import describe
+from llama_swap.server.answers import begin_stream
+from llama_swap.server.errors import describe
 
 PATH: Final = b"/v1/chat/completions"
 BEAT: Final = 0.75

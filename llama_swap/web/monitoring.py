@@ -13,7 +13,7 @@ from llama_swap.metrics.records import Records
 from llama_swap.metrics.rfc3339 import seconds_of
 from llama_swap.net.worker import Offload
 from llama_swap.routing.router import Router
-from llama_swap.web.answers import JSON, TEXT, answer, json_answer, query_of
+from llama_swap.server.answers import JSON, TEXT, answer, json_answer, query_of
 
 
 class MonitoringRoutes:

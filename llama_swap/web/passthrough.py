@@ -18,9 +18,9 @@ from llama_swap.relay.tunnel import wanted_protocol
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
+from llama_swap.server.request import SwapRequest, body_of
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.paths import names_model_in_body
-from llama_swap.web.request import SwapRequest, body_of
 
 PREFIX = b"/upstream/"
 PLACEHOLDER = "/upstream/-"

@@ -11,8 +11,8 @@ from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.relay.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.routing.peers import PeerModel, Peers
+from llama_swap.server.errors import refuse
 from llama_swap.web.destinations import Destination
-from llama_swap.web.errors import refuse
 
 
 class PeerForwarding(Resource):

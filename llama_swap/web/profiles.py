@@ -10,8 +10,8 @@ from twisted.web.http import Request
 
 from llama_swap.errors import BadRequest
 from llama_swap.routing.router import Router
-from llama_swap.web.answers import json_answer
-from llama_swap.web.request import SwapRequest, body_of
+from llama_swap.server.answers import json_answer
+from llama_swap.server.request import SwapRequest, body_of
 
 
 class ProfileRoutes:

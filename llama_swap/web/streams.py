@@ -17,7 +17,7 @@ from llama_swap.errors import BadRequest, Unavailable
 from llama_swap.logs.broadcaster import HISTORY_BYTES, PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import RING_BYTES, Chunk
 from llama_swap.logs.subscription import Subscription
-from llama_swap.web.answers import TEXT, answer, begin_stream, json_answer, query_of, whole_number
+from llama_swap.server.answers import TEXT, answer, begin_stream, json_answer, query_of, whole_number
 from llama_swap.web.pages import index
 
 MAX_STREAMS = 100

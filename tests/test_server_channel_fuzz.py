@@ -15,7 +15,7 @@ from twisted.web.http import Request
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client
 from tests.support_smuggling import BODY, request
-from tests.test_web_channel import Root
+from tests.test_server_channel import Root
 
 STREAM = (
     request(line=b"GET /now/1 HTTP/1.1")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from twisted.web.http import Request
 
@@ -21,9 +20,7 @@ from llama_swap.listening.address import is_loopback
 from llama_swap.net.loopback import is_loopback_to_browsers
 from llama_swap.net.syntax import TOKEN, host_named, origin_named
 from llama_swap.relay.headers import Fields
-
-if TYPE_CHECKING:
-    from llama_swap.web.request import SwapRequest
+from llama_swap.server.request import SwapRequest
 
 USUAL_FIELDS = b"Content-Type, Authorization, Accept, X-Requested-With"
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
+from llama_swap.access.auth import ApiKeys
+from llama_swap.access.browsers import BrowserRules, asks_what_is_allowed, is_preflight
 from llama_swap.config.model import Config
 from llama_swap.errors import Forbidden, SwapError
 from llama_swap.listening.address import is_loopback
-from llama_swap.web.auth import ApiKeys
-from llama_swap.web.browsers import BrowserRules, asks_what_is_allowed, is_preflight
-from llama_swap.web.errors import refuse
-
-if TYPE_CHECKING:
-    from llama_swap.web.request import SwapRequest
+from llama_swap.server.errors import refuse
+from llama_swap.server.request import SwapRequest
 
 MOST_NOTED = 100
 

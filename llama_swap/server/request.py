@@ -17,8 +17,7 @@ from twisted.web.server import Request as ServerRequest
 from llama_swap.bodies.body import LargeBody
 from llama_swap.errors import BodyTooLarge, SwapError
 from llama_swap.relay.headers import Body, Fields
-from llama_swap.web.heads import RequestHead
-from llama_swap.web.paths import names_model_in_body
+from llama_swap.server.heads import RequestHead
 
 SMALL = 128 * 1024
 """Bodies of up to so many bytes are read when they are complete; larger ones are read as they come, and spooled."""
@@ -73,7 +72,7 @@ class SwapRequest(ServerRequest):
     _answer_headers: Headers | None = None
 
     def __init__(self, channel: Any) -> None:
-        """Set what twisted.web's requests set, save what most never need; `tests/test_web_site.py` compares them."""
+        """Set what twisted.web's requests set, save what most never need; `tests/test_server_site.py` compares them."""
         self.channel = channel
         self.client = channel.getPeer()
         self.transport = channel.transport
@@ -147,7 +146,7 @@ class SwapRequest(ServerRequest):
     def _enlarge(self, before: bytes) -> None:
         """The body has grown large: read it as it comes, from `before`, which has come already."""
         types = self.head.named.get(b"content-type")
-        self.content = LargeBody(types, names_model=names_model_in_body(self.method, self.uri))
+        self.content = LargeBody(types, names_model=self.channel.site.names_model(self.method, self.uri))
         if before:
             self.content.write(before)
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
-from llama_swap.web.auth import OPEN
-from llama_swap.web.request import REFUSED_BODY
+from llama_swap.access.auth import OPEN
+from llama_swap.server.request import REFUSED_BODY
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client
 

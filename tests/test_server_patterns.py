@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.bodies import json_grammar, urlencoded
-from llama_swap.web import channel, heads
+from llama_swap.server import channel, heads
 
 
 class PatternTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from klein import Klein
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 
-from llama_swap.web.answers import begin_stream, json_answer, query_of, text_answer, whole_number
+from llama_swap.server.answers import begin_stream, json_answer, query_of, text_answer, whole_number
 from llama_swap.web.front import Front
 from tests.fakes_web import app_with, site_of
 from tests.fakes_wire import Answer, Client

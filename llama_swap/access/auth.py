@@ -11,15 +11,12 @@ from binascii import Error as NotBase64
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hmac import compare_digest
-from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from llama_swap.errors import Unauthorized
-from llama_swap.web.heads import RequestHead
-
-if TYPE_CHECKING:
-    from llama_swap.web.request import SwapRequest
+from llama_swap.server.heads import RequestHead
+from llama_swap.server.request import SwapRequest
 
 OPEN = frozenset({b"/health", b"/wol-health", b"/favicon.ico"})
 """Paths that need no key: monitors and browsers ask for these without one."""

@@ -23,8 +23,8 @@ from twisted.web.server import Request as ServerRequest
 from llama_swap.bodies.spool import IN_MEMORY
 from llama_swap.logs.observer import event_lines
 from llama_swap.relay.headers import Body
-from llama_swap.web.channel import DISCARDED, LINGER, SwapChannel
-from llama_swap.web.request import SMALL, body_of
+from llama_swap.server.channel import DISCARDED, LINGER, SwapChannel
+from llama_swap.server.request import SMALL, body_of
 from tests.fakes_web import site_of
 from tests.fakes_wire import CLIENT, Client, read_answer
 from tests.support_processes import own_files

@@ -7,7 +7,7 @@ from functools import partial
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.web.patience import LEAST, Deadline, Patience
+from llama_swap.server.patience import LEAST, Deadline, Patience
 
 
 class PatienceTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from twisted.web.http import Request
 
 from llama_swap.config.masking import masked_query
 from llama_swap.errors import SwapError
-from llama_swap.web.request import SwapRequest, client_host, host_of
+from llama_swap.server.request import SwapRequest, client_host, host_of
 
 SHOWN = 200
 """Bytes of an unreadable request that the access log shows."""

@@ -12,12 +12,20 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from llama_swap.web import site
-from llama_swap.web.channel import HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER, LONG, OF_BODY_AT_ONCE, PIPELINED, STALL_TIMEOUT
-from llama_swap.web.heads import HEAD_LIMIT
-from llama_swap.web.patience import LEAST
-from llama_swap.web.request import SwapRequest, body_of
-from llama_swap.web.site import GIVE_BACK_AFTER
+from llama_swap.server import site
+from llama_swap.server.channel import (
+    HEAD_TIMEOUT,
+    IDLE_TIMEOUT,
+    LINGER,
+    LONG,
+    OF_BODY_AT_ONCE,
+    PIPELINED,
+    STALL_TIMEOUT,
+)
+from llama_swap.server.heads import HEAD_LIMIT
+from llama_swap.server.patience import LEAST
+from llama_swap.server.request import SwapRequest, body_of
+from llama_swap.server.site import GIVE_BACK_AFTER
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, read_answer
 from tests.support_smuggling import BODY, DOUBTFUL_CHUNKS, DOUBTFUL_HEADS, request

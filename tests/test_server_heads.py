@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import BadRequest, HeadTooLarge, SwapError
-from llama_swap.web.heads import FIELDS_LIMIT, HEAD_LIMIT, RequestHead, judge_unfinished, parse_request_head
+from llama_swap.server.heads import FIELDS_LIMIT, HEAD_LIMIT, RequestHead, judge_unfinished, parse_request_head
 from tests.support_smuggling import DOUBTFUL_HEADS, GOOD_HEADS
 
 

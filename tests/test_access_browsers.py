@@ -12,14 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 
+from llama_swap.access.gate import MOST_NOTED
 from llama_swap.config.model import Config
 from llama_swap.config.sections import CorsConfig, SecurityConfig
+from llama_swap.server.request import REFUSED_BODY
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
-from llama_swap.web.gate import MOST_NOTED
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.paths import GET, POST
-from llama_swap.web.request import REFUSED_BODY
 from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Answer, Client

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.web.http import Request
-from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from llama_swap.config.model import Config
-from llama_swap.web.access_log import AccessLog
-from llama_swap.web.channel import SwapChannel
-from llama_swap.web.gate import Gate
-from llama_swap.web.patience import Patience
-from llama_swap.web.request import SwapRequest
+from llama_swap.errors import SwapError
+from llama_swap.server.access_log import AccessLog
+from llama_swap.server.channel import SwapChannel
+from llama_swap.server.patience import Patience
+from llama_swap.server.request import SwapRequest
 
 GIVE_BACK_AFTER = 1.0
 """Seconds from the end of a slow reader until its memory is given back."""
 
 
+class Gate(Protocol):
+    """The resource that every request meets, however its path is spelled and wherever it leads."""
+
+    def judge(self, request: SwapRequest) -> SwapError | None:
+        """Return why `request` is refused, if it is; called as soon as its head is there."""
+
+    def render(self, request: SwapRequest) -> Any:
+        """Answer `request`, which is complete.  See `IResource.render`."""
+
+
 class SwapSite(Site):
-    """The front of the proxy: `root`, and a gate before it."""
+    """The front of the proxy: `gate`, and what is behind it.
+
+    `names_model` tells from the method and target of a request whether its body names the model that it is for.
+    """
 
     displayTracebacks = False
     noisy = False
 
-    def __init__(self, root: IResource, clock: IReactorTime, config: Config) -> None:
-        self.gate = Gate(root, config)
-        super().__init__(self.gate, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
+    def __init__(
+        self, gate: Gate, clock: IReactorTime, config: Config, *, names_model: Callable[[bytes, bytes], bool]
+    ) -> None:
+        super().__init__(gate, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
+        self.gate = gate
+        self.names_model = names_model
         self._clock = clock
         self.patience = Patience(clock)
         self.tunnels: set[SwapChannel] = set()
@@ -46,7 +62,6 @@ class SwapSite(Site):
 
     def follow(self, config: Config) -> None:
         """Serve by `config` from now on."""
-        self.gate.follow(config)
         self.max_body = config.max_request_body
         self.access_log = AccessLog(self._clock) if config.log_requests else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
@@ -17,12 +17,10 @@ from twisted.web.http import HTTPChannel, Request
 
 from llama_swap.errors import BadRequest, SwapError
 from llama_swap.relay.chunked import ChunkedBody, MalformedChunks, SizedBody
-from llama_swap.web.errors import last_answer
-from llama_swap.web.heads import RequestHead, judge_unfinished, parse_request_head
-from llama_swap.web.patience import Deadline, Patience
-
-if TYPE_CHECKING:
-    from llama_swap.web.access_log import AccessLog
+from llama_swap.server.access_log import AccessLog
+from llama_swap.server.errors import last_answer
+from llama_swap.server.heads import RequestHead, judge_unfinished, parse_request_head
+from llama_swap.server.patience import Deadline, Patience
 
 IDLE_TIMEOUT = 120
 """Seconds for which a client may keep an idle connection, or pause within a body."""
