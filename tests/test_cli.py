@@ -231,13 +231,18 @@ class CheckTests(CliTestCase):
 
     def test_nowhere(self) -> None:
         """A directory that somebody has removed is no matter to whoever stands in it, if the paths are absolute."""
-        before, gone = Path.cwd(), Path(self.mktemp())
+        before, gone, directory = Path.cwd(), Path(self.mktemp()), Path(self.mktemp()).resolve()
         gone.mkdir(parents=True)
+        directory.mkdir()
+        (directory / "a.yaml").write_text(GOOD)
         path = str(Path(self.path).resolve())
         self.addCleanup(os.chdir, before)
         os.chdir(gone)
         (before / gone).rmdir()
         self.assertEqual(self.run_main("check", "-q", path), Outcome(0, "", f"{path} is fine: 1 model\n"))
+        outcome = self.run_main("check", "-q", "--config", "b.yaml", "--config-dir", str(directory))
+        self.assertEqual(outcome.status, 1)
+        self.assertIn("error: b.yaml: cannot be read: No such file or directory\n", outcome.err)
 
     def test_quiet(self) -> None:
         """Only what is to be said about the file is printed, if nothing else is wanted."""

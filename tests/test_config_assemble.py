@@ -164,6 +164,20 @@ class NameTests(FindingsTestCase):
             self.assert_errors(f"models:\n  m: {value}\n", (2, "models.m", part))
         text = "models:\n  a:\n  b: {cmd: x --port 1}\n"
         self.assert_warnings(text, (2, "models.a", "says nothing, and is left out"))
+
+    def test_nothing_refers_to_what_is_left_out(self) -> None:
+        """The name of a model that says nothing is unknown to the rest of the file, and free for an alias."""
+        text = "models:\n  a:\n  b: {cmd: x --port 1, aliases: [c]}\n  c:\n"
+        rest = "groups: {g: {members: [a, b]}}\nhooks: {on_startup: {preload: [a, c]}}\n"
+        self.assertEqual(load(text + rest).config.preload, ("b",))
+        self.assert_warnings(
+            text + rest,
+            (2, "models.a", "says nothing"),
+            (4, "models.c", "says nothing"),
+            (5, "groups.g.members[0]", "no model or alias 'a'"),
+            (6, "hooks.on_startup.preload[0]", "no model or alias 'a'"),
+        )
+        self.assert_errors(f"{text}profiles: {{p: [a]}}\n", (5, "profiles.p[0]", "no model or alias 'a'"))
         self.assertEqual(list(load(text).config.models), ["b"])
 
     def test_keys_among_models(self) -> None:

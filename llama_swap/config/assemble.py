@@ -97,7 +97,7 @@ def read_models(
 
 def read_aliases(section: MapNode, models: Mapping[str, ModelConfig], found: Findings) -> dict[str, str]:
     """Return the id for every id and alias; a name with two meanings is an error."""
-    ids = {name: name for name in section.entries}
+    ids = {name: name for name, node in section.entries.items() if not node.is_null}
     owners = dict(ids)
     for model in models.values():
         node = section.entries[model.id]

@@ -52,7 +52,7 @@ class Sources:
                 raise self._refusal("has no file that ends with .yml or .yaml")
             return found
         for path in found:
-            if os.path.realpath(self.base / path) == os.path.realpath(self.base / self.file):
+            if _is_same_file(self.base / path, self.base / self.file):
                 raise ConfigError(path, [Problem(None, "", "is read twice: by --config, and by --config-dir")])
         return [self.file, *found]
 
@@ -75,6 +75,13 @@ class Sources:
 
     def _refusal(self, message: str) -> ConfigError:
         return ConfigError(self.directory or "", [Problem(None, "", message)])
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them cannot be read, which is told when that is tried
+        return False
 
 
 def stamps_of(paths: Iterable[str]) -> dict[str, Stamp]:
