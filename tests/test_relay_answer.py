@@ -177,6 +177,50 @@ class WholeAnswerTests(SynchronousTestCase):
             parser.feed(b"HTTP/1.1 %b\r\n%b\r\n\r\n" % (status, field))
             self.assertEqual((parser.ended, parser.leaves_connection_usable), (True, usable), (status, field))
 
+    def test_what_lets_a_connection_carry_another(self) -> None:
+        """A connection can be used again if its upstream says so, by `Connection` or by its version.
+
+        HTTP/1.0 has no chunks: who sends some nevertheless is not trusted with another request (RFC 9112 §6.1).
+        """
+        for version, status, fields, usable in (
+            (b"1.1", b"200 OK", b"Content-Length: 0\r\n", True),
+            (b"1.1", b"200 OK", b"Content-Length: 1\r\n", True),
+            (b"1.1", b"200 OK", b"Content-Length: 1\r\nConnection: Keep-Alive\r\n", True),
+            (b"1.1", b"200 OK", b"Content-Length: 1\r\nConnection: x\r\nconnection: y ,Close\r\n", False),
+            (b"1.1", b"200 OK", b"Content-Length: 0\r\nConnection: close\r\n", False),
+            (b"1.1", b"204 No Content", b"", True),
+            (b"1.1", b"204 No Content", b"Connection: close\r\n", False),
+            (b"1.1", b"304 Not Modified", b"Connection: close\r\n", False),
+            (b"1.0", b"200 OK", b"Content-Length: 1\r\n", False),
+            (b"1.0", b"200 OK", b"Content-Length: 1\r\nConnection: keep-alive\r\n", True),
+            (b"1.0", b"200 OK", b"Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n", False),
+        ):
+            parser = AnswerParser(Sink(), to_head=False)
+            parser.feed(b"HTTP/%b %b\r\n%b\r\n" % (version, status, fields))
+            if not parser.ended:
+                parser.feed(b"0\r\n\r\n" if b"chunked" in fields else b"x")
+            self.assertEqual((parser.ended, parser.leaves_connection_usable), (True, usable), (status, fields))
+
+    def test_what_follows_ends_the_connection(self) -> None:
+        """Once anything came behind the end, nothing more is read from the connection: the rest may be under way."""
+        usable: list[bool] = []
+
+        class Ends(Sink):
+            def end(self) -> None:
+                usable.append(parser.leaves_connection_usable)
+
+        for data in (
+            OK + b"Content-Length: 0\r\n\r\n",
+            OK + b"Content-Length: 1\r\n\r\nx",
+            CHUNKED + b"0\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\n\r\n",
+        ):
+            for more in (b"", b"x", OK + b"Content-Length: 0\r\n\r\n"):
+                parser = AnswerParser(Ends(), to_head=False)
+                parser.feed(data + more)
+                self.assertEqual(usable.pop(), not more, (data, more))
+
     def test_data_is_passed_on_at_once(self) -> None:
         """What a packet brought of the body is passed on before the next one comes."""
         sink = Sink()

@@ -71,6 +71,10 @@ class RefusedAnswerTests(SynchronousTestCase):
             OK + b"X: a\rb\r\n\r\n",
             OK + b"X: a\0b\r\n\r\n",
             b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+            b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n",
+            b"RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+            b"\r\n" + OK + b"Content-Length: 0\r\n\r\n",
         ):
             self.refused(data)
 

@@ -36,6 +36,11 @@ class EndToEndTests(SynchronousTestCase):
         ]
         self.assertEqual(end_to_end(fields), [(b"X-Three", b"3")])
 
+    def test_length_is_never_left_out(self) -> None:
+        """`Connection` cannot name what is for everybody; without its length, nobody knows where an answer ends."""
+        fields = [(b"Connection", b"Content-Length, x"), (b"content-length", b"5"), (b"X", b"1")]
+        self.assertEqual(end_to_end(fields), [(b"content-length", b"5")])
+
     def test_order_and_repetition(self) -> None:
         """What passes keeps its order, spelling, value and number."""
         fields = [(b"Set-Cookie", b"a"), (b"x-B", b" "), (b"set-cookie", b"a"), (b"Set-Cookie", b"\xff")]

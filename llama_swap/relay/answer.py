@@ -14,11 +14,12 @@ import httptools
 
 from llama_swap.errors import InvalidAnswer, UpstreamError
 from llama_swap.relay.chunked import ChunkedBody, MalformedChunks
-from llama_swap.relay.headers import AnswerHead, Fields, Framing
+from llama_swap.relay.headers import AnswerHead, Fields, Framing, values_of, words
 from llama_swap.relay.tunnel import is_agreed
 
 HEAD_LIMIT = 64 * 1024
 REMEMBERED_HEADS = 256
+_VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")  # llhttp reads others, and other protocols, as well
 
 
 class AnswerReceiver(Protocol):
@@ -63,6 +64,11 @@ class AnswerParser:
     def began(self) -> bool:
         """Whether anything of an answer has come."""
         return self._head is not None or bool(self._unparsed)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head of the answer has come."""
+        return self._head is not None
 
     @property
     def leaves_connection_usable(self) -> bool:
@@ -110,9 +116,7 @@ class AnswerParser:
             elif head.status < 200:  # an interim answer: the final one follows
                 self._unparsed = rest
                 continue
-            self._begin(head)
-            if rest:
-                self.feed(rest)
+            self._begin(head, rest)
             return
         _judge_unfinished(self._unparsed)
 
@@ -122,19 +126,23 @@ class AnswerParser:
         if not is_agreed(self._upgrade, head.fields) or head.framing is not Framing.UNTIL_CLOSE:
             _refuse("it changed protocols, but not as it was asked to")
 
-    def _begin(self, head: AnswerHead) -> None:
+    def _begin(self, head: AnswerHead, rest: bytes) -> None:
+        """Take the head, and the `rest` of what has come."""
         self._head = head
         self._receiver.head(head)
         if self._to_head or head.status in (204, 304) or (head.framing is Framing.LENGTH and not head.length):
             # Some servers send the announced body nevertheless; it could be taken for the beginning of the next answer.
-            self._surplus = head.framing is Framing.CHUNKED or head.length > 0
+            self._surplus = bool(rest) or head.framing is Framing.CHUNKED or head.length > 0
             self._end()
-        elif head.framing is Framing.CHUNKED:
+            return
+        if head.framing is Framing.CHUNKED:
             self._chunks = ChunkedBody(raw=self._raw)
             if self._raw:
                 self.is_whole_chunk = self._chunks.is_whole_chunk
         else:
             self._left = head.length
+        if rest:
+            self.feed(rest)
 
     def _feed_chunks(self, chunks: ChunkedBody, data: bytes) -> None:
         try:
@@ -177,11 +185,11 @@ def parse_answer_head(text: bytes) -> AnswerHead:
         _refuse(str(error))
     if len(text) > HEAD_LIMIT:
         _refuse(f"its head exceeds {HEAD_LIMIT} bytes")
-    if not collected.complete:
+    if not (collected.complete and text.startswith(_VERSIONS)):
         _refuse("its head is malformed")
     status = parser.get_status_code()
     framing, length = _judge(collected.fields, status)
-    keeps_open = framing is not Framing.UNTIL_CLOSE and parser.should_keep_alive()
+    keeps_open = _keeps_open(collected.fields, framing, is_modern=text.startswith(_VERSIONS[0]))
     return AnswerHead(status, collected.reason, collected.fields, framing, length, keeps_open)
 
 
@@ -205,8 +213,8 @@ class _Collector:
 
 def _judge(fields: Fields, status: int) -> tuple[Framing, int]:
     """Return the framing of the body, and its length where the framing is LENGTH (RFC 9112 §6.3)."""
-    lengths = {value.strip() for name, value in fields if name.lower() == b"content-length"}
-    codings = [value.strip().lower() for name, value in fields if name.lower() == b"transfer-encoding"]
+    lengths = {value.strip() for value in values_of(fields, b"content-length")}
+    codings = [value.strip().lower() for value in values_of(fields, b"transfer-encoding")]
     if codings and codings != [b"chunked"]:
         _refuse("its Transfer-Encoding is not «chunked»")
     if codings and lengths:
@@ -218,6 +226,14 @@ def _judge(fields: Fields, status: int) -> tuple[Framing, int]:
     if lengths:
         return Framing.LENGTH, int(lengths.pop())
     return (Framing.LENGTH if status in (204, 304) else Framing.UNTIL_CLOSE), 0
+
+
+def _keeps_open(fields: Fields, framing: Framing, *, is_modern: bool) -> bool:
+    """Whether the connection can be used again (RFC 9112 §9.3); HTTP/1.0 has no chunks that could be trusted."""
+    options = words(values_of(fields, b"connection"))
+    if framing is Framing.UNTIL_CLOSE or b"close" in options:
+        return False
+    return is_modern or (b"keep-alive" in options and framing is Framing.LENGTH)
 
 
 def _judge_unfinished(text: bytes) -> None:

@@ -35,14 +35,25 @@ WRITTEN_HERE = frozenset({b"host", b"content-length", b"expect", b"x-forwarded-f
 def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return `fields` without the hop-by-hop ones and without those that `Connection` names."""
     kept: list[tuple[bytes, bytes]] = []
-    named: set[bytes] = set()
+    options: list[bytes] = []
     for field_ in fields:
         name = field_[0].lower()
         if name not in HOP_BY_HOP:
             kept.append(field_)
         elif name == b"connection":
-            named.update(token.strip().lower() for token in field_[1].split(b","))
+            options.append(field_[1])
+    named = words(options) - {b"content-length"}  # which is for everybody: it tells where the body ends
     return [field_ for field_ in kept if field_[0].lower() not in named] if named else kept
+
+
+def words(values: Iterable[bytes]) -> set[bytes]:
+    """Return the words in the values of a field that holds a list (RFC 9110 §5.6.1), in lower case."""
+    return {word.strip().lower() for value in values for word in value.split(b",")}
+
+
+def values_of(fields: Fields, wanted: bytes) -> list[bytes]:
+    """Return the values of the fields with a name, which is given in lower case."""
+    return [value for name, value in fields if name.lower() == wanted]
 
 
 class OutboundFields:

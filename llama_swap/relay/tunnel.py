@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from llama_swap.relay.connection import UpstreamConnection
-from llama_swap.relay.headers import Fields
+from llama_swap.relay.headers import Fields, values_of, words
 
 _OURS = (b"h2c", b"tls/")
 
@@ -35,15 +35,15 @@ def wanted_protocol(fields: Fields) -> bytes | None:
     HTTP/2 and TLS (RFC 7540 §3.2, RFC 2817) concern only the client's own connection, so they are not passed on.
     Java's clients offer HTTP/2 with every request, and uvicorn loses the body of a request that does.
     """
-    named = [word.strip() for value in _values(fields, b"upgrade") for word in value.split(b",")]
+    named = [word.strip() for value in values_of(fields, b"upgrade") for word in value.split(b",")]
     wanted = b", ".join(word for word in named if word and not word.lower().startswith(_OURS))
-    return wanted if wanted and b"upgrade" in _words(_values(fields, b"connection")) else None
+    return wanted if wanted and b"upgrade" in words(values_of(fields, b"connection")) else None
 
 
 def is_agreed(wanted: bytes, fields: Fields) -> bool:
     """Whether an answer 101 with these fields changes to what was wanted, and to nothing else."""
-    agreed = _words(_values(fields, b"upgrade"))
-    return bool(agreed) and agreed <= _words([wanted])
+    agreed = words(values_of(fields, b"upgrade"))
+    return bool(agreed) and agreed <= words([wanted])
 
 
 def join(request: Any, upstream: UpstreamConnection) -> None:
@@ -71,11 +71,3 @@ class _Intake:
 
     def stopProducing(self) -> None:
         """The upstream is gone; the relay hears of that itself."""
-
-
-def _values(fields: Fields, wanted: bytes) -> list[bytes]:
-    return [value for name, value in fields if name.lower() == wanted]
-
-
-def _words(listed: list[bytes]) -> set[bytes]:
-    return {word.strip().lower() for value in listed for word in value.split(b",")}
