@@ -100,6 +100,11 @@ class Exchange:
         if sink is not None:
             sink.broken(error)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the head of an answer has come."""
+        return self._parser is not None and self._parser.has_head
+
     def hears_nothing(self) -> bool:
         """See `Asker.hears_nothing`."""
         parser, connection = self._parser, self._connection

@@ -80,7 +80,7 @@ class ReverseProxyResource(Resource):
             if not self._ended:
                 client.left = self._client_left
             if self._header_timeout and not self._ended:
-                self._too_late = self._pool.clock.callLater(self._header_timeout, self._time_out, request)
+                self._too_late = self._pool.clock.callLater(self._header_timeout, self._time_out)
         except Exception:  # noqa: BLE001 -- whatever it is, only this knows what has begun
             self._log.failure("a defect of llama-swap, in asking {upstream}", upstream=self._upstream)
             exchange.cancel(UpstreamError(DEFECT))
@@ -95,15 +95,15 @@ class ReverseProxyResource(Resource):
         if self._joined is not None:
             self._joined()
 
-    def _time_out(self, request: Request) -> None:
+    def _time_out(self) -> None:
         self._too_late = None
-        if not request.startedWriting:
+        if not self._exchange.is_answered:
             self._exchange.cancel(
                 UpstreamError(f"no answer within {self._header_timeout:g} s (timeouts.responseHeader)")
             )
 
-    def _failed(self, request: Request, error: SwapError) -> None:
-        if request.startedWriting:
+    def _failed(self, request: Request, error: SwapError, has_begun: bool) -> None:
+        if has_begun:
             self._log.warn("{upstream}: an answer broke off: {error}", upstream=self._upstream, error=error)
         elif isinstance(error, Cancelled):
             self._refuse(request, error)

@@ -31,7 +31,8 @@ class AnswerObserver(Protocol):
 class ResponseRelay:
     """An `AnswerSink` in front of a twisted.web request.
 
-    `failed` is called when the answer breaks; if none of it was sent, it must answer the request itself.
+    `failed` is called when the answer breaks, and is told whether it has begun; if not, it must answer the request
+    itself.
 
     `finished` is called once: with None when the answer is complete, or with the error that broke it.  The next request
     on the client's connection begins after that.  Once the client has left, no method may be called.
@@ -40,7 +41,7 @@ class ResponseRelay:
     def __init__(
         self,
         request: Request,
-        failed: Callable[[Request, SwapError], None],
+        failed: Callable[[Request, SwapError, bool], None],
         finished: Callable[[SwapError | None], None],
         observer: AnswerObserver,
     ) -> None:
@@ -104,8 +105,8 @@ class ResponseRelay:
     def broken(self, error: SwapError) -> None:
         """See `AnswerSink.broken`: an error where there is still room for one, else a visibly broken answer."""
         self._finished(error)
-        has_begun = self._request.startedWriting
-        self._failed(self._request, error)
+        has_begun = self._producer is not None
+        self._failed(self._request, error, has_begun)
         if has_begun:
             self.flush()
             self._unregister()

@@ -246,7 +246,7 @@ class Forwarding(Resource):
             self._tried_again = True
             self._await(maybeDeferred(self._forwarder.router.acquire_again, lease, self._target, error), request)
         else:
-            refuse(request, error)
+            self._tell(request, error)
 
     def _is_worth_another_try(self, error: SwapError | None) -> bool:
         return isinstance(error, NobodyListens) and not self._tried_again and self._opened is None

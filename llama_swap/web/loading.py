@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
@@ -18,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.web.http import Request
 
 from llama_swap.bodies.spool import Spooled
-from llama_swap.errors import SwapError, UpstreamError
+from llama_swap.errors import Cancelled, SwapError, UpstreamError
 from llama_swap.relay.headers import AnswerHead, Body, OutboundFields, OutboundRequest
 from llama_swap.relay.response import AnswerObserver
 from llama_swap.server.answers import begin_stream
@@ -88,12 +87,12 @@ class OpenStream:
     def sink(
         self,
         request: Request,
-        failed: Callable[[Request, SwapError], None],
+        failed: Callable[[Request, SwapError, bool], None],
         finished: Callable[[SwapError | None], None],
         observer: AnswerObserver,
     ) -> StreamedInto:
         """Return the sink that writes the model's answer into this stream; the arguments are `ResponseRelay`'s."""
-        return StreamedInto(self, request, partial(failed, request), finished, observer)
+        return StreamedInto(self, request, failed, finished, observer)
 
     def _think(self, text: str) -> None:
         choice = {"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}
@@ -117,7 +116,7 @@ class StreamedInto:
         self,
         stream: OpenStream,
         request: Any,
-        failed: Callable[[SwapError], None],
+        failed: Callable[[Request, SwapError, bool], None],
         finished: Callable[[SwapError | None], None],
         observer: AnswerObserver,
     ) -> None:
@@ -160,13 +159,13 @@ class StreamedInto:
     def broken(self, error: SwapError) -> None:
         """See `AnswerSink.broken`.  An answer that had begun must not look whole."""
         self._finished(error)
-        self._failed(error)
-        self._stream.write_error(error)
         self._leave()
+        self._failed(self._request, error, self._passed_on)
         if self._passed_on:
+            if not isinstance(error, Cancelled):
+                error = UpstreamError(f"the model's answer broke off: {error}")
+            self._stream.write_error(error)
             self._request.loseConnection()
-        else:
-            self._request.finish()
 
     def _leave(self) -> None:
         if self._status:
