@@ -23,9 +23,18 @@ class PatternTests(SynchronousTestCase):
 
     def test_plain(self) -> None:
         """What both languages know stays as it is."""
-        for pattern in (r".*\.(js|json)$", r"^/a(?:b|c)*?/[^\]/]+\b\d{2,3}", r"(?P<x>a)[]a-]", r"a(?=b)\Z"):
+        for pattern in (r"^.*\.(js|json)$", r"^/a(?:b|c)*?/[^\]/]+\b\d{2,3}", r"(?P<x>a)[]a-]", r"a(?=b)\Z"):
             self.assertEqual(compiled(pattern).pattern, pattern)
         self.assert_finds("^[[]$", "[", but=("]",))
+
+    def test_anything_first(self) -> None:
+        """What may be anything is not looked for, since that takes Python long; the same is found."""
+        for pattern, fast in ((r".*\.js$", r"\.js$"), (".*?a|.*b", "a|.*b"), (".*", ""), (r"\.*a", r"\.*a")):
+            self.assertEqual(compiled(pattern).pattern, fast)
+        for pattern in (r".*\.(js|json)$", r".*?\.(js|json)$", r"(?i).*\.JSO?N?$", r".*\.json|.*\.js\z"):
+            self.assert_finds(pattern, "/a.js", "/a/.json", but=("/js", "/a.js/b"))
+        for wrong in (".**", ".*?*", ".*{2}"):
+            self.assertRaises(ValueError, compiled, wrong)
 
     def test_end(self) -> None:
         r"""`\z` is the end."""

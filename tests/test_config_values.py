@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from llama_swap.config.model import Capabilities, Timeouts
 from tests.support_config import FindingsTestCase, load, model
 
@@ -90,6 +92,17 @@ class ValueTests(FindingsTestCase):
         self.assertTrue(load(ONE + "upstream: {ignorePaths: []}\n").config.upstream.ignores("/x.js"))
         bad = "upstream: {ignorePaths: ['(']}\n"
         self.assert_errors(ONE + bad, (2, "upstream.ignorePaths[0]", "invalid regular expression '('"))
+
+    def test_ignored_paths_take_no_time(self) -> None:
+        """Nobody stops the proxy with a long path, as long as a head may be."""
+        for patterns in ("", "upstream: {ignorePaths: ['/static/.*[.]js$', '[^.]*[.]png$']}\n"):
+            upstream = load(ONE + patterns).config.upstream
+            for path in ("/a", ".", ".js", "/static/"):
+                began = time.perf_counter()
+                self.assertFalse(upstream.ignores(path * (60_000 // len(path)) + "!"))
+                self.assertFalse(upstream.ignores(path * (1000 // len(path)) + "!"))
+                self.assertLess(time.perf_counter() - began, 0.1, f"{patterns} {path}")
+        self.assertTrue(upstream.ignores("/static/" + "a" * 1000 + ".js"))
 
 
 class HooksTests(FindingsTestCase):

@@ -28,6 +28,7 @@ _TOKEN = re.compile(
 _IN_SET = re.compile(
     r"\[:(?P<negated>\^?)(?P<name>\w+):\]|\\x\{(?P<code>[0-9A-Fa-f]{1,6})\}|(?P<escape>\\.)|\[", re.DOTALL
 )
+_ANYTHING_FIRST = re.compile(r"\A\.\*\??(?![*+?{])")
 _UNREADABLE: Final = {r"\p", r"\P", r"\C"}
 _NAMED_SETS: Final = {
     "alnum": "0-9A-Za-z",
@@ -50,12 +51,16 @@ _NAMED_SETS: Final = {
 
 @cache
 def compiled(text: str) -> re.Pattern[str]:
-    """Return a regular expression of Go, compiled.
+    """Return a regular expression of Go, compiled for `search`.
+
+    `.*` at its beginning is left out: it changes nothing about what is found, but Python, unlike Go, would take a time
+    that grows with the square of the length of a path, and whoever sends a long one could stop everything.
 
     @raise ValueError: it is not valid; the message says why.
     """
     try:
-        return re.compile(_translated(text))
+        re.compile(_translated(text))  # as written, so that messages are about that
+        return re.compile(_translated(_ANYTHING_FIRST.sub("", text)))
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(getattr(error, "msg", None) or str(error)) from None
 

@@ -8,6 +8,8 @@ from llama_swap.config.patterns import compiled
 
 IGNORED_PATHS = (r".*\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$",)
 """Files that browsers fetch on their own, for example when tabs are restored."""
+LONGEST_IGNORED = 1024
+"""Bytes of a path.  Longer ones match none of these expressions: in Python, some take very long for such paths."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """The methods that pages of an allowed origin may use by default."""
 
@@ -21,7 +23,7 @@ class UpstreamConfig:
 
     def ignores(self, path: str) -> bool:
         """Whether a request for `path` must not load a model."""
-        return any(compiled(pattern).search(path) for pattern in self.ignore_paths)
+        return len(path) <= LONGEST_IGNORED and any(compiled(pattern).search(path) for pattern in self.ignore_paths)
 
 
 @frozen(kw_only=True)
