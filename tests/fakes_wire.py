@@ -28,7 +28,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from llama_swap.relay.headers import AnswerHead, OutboundFields, OutboundRequest
+from llama_swap.http.headers import AnswerHead, OutboundFields, OutboundRequest
 from llama_swap.relay.pool import Pool
 from llama_swap.server.site import SwapSite
 

@@ -10,7 +10,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 
 from llama_swap.errors import SwapError
-from llama_swap.relay.headers import OutboundRequest
+from llama_swap.http.headers import OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.server.errors import refuse
 from tests.fakes_web import site_of

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.bodies.body import LONGEST_NAME, LargeBody, Named, Types, read_body, read_query
 from llama_swap.errors import BadRequest
-from llama_swap.relay.headers import Body
+from llama_swap.http.headers import Body
 
 JSON = b'{"x":"\xc3\xbc", "model" : "m" ,"y":1}'
 URLENCODED = b"x=%C3%BC&model=m&y=1"

@@ -19,7 +19,7 @@ from llama_swap.bodies.json_scan import outline_of
 from llama_swap.bodies.spool import edited
 from llama_swap.config.model import IF_ABSENT, Filters
 from llama_swap.errors import BadRequest
-from llama_swap.relay.headers import Body
+from llama_swap.http.headers import Body
 from llama_swap.web.loading import wants_stream
 from tests.support_json import packets, spelled
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import UpstreamError
+from llama_swap.http.headers import AnswerHead
 from llama_swap.relay.answer import HEAD_LIMIT, AnswerParser
-from llama_swap.relay.headers import AnswerHead
 from tests.fakes_wire import Sink
 
 OK = b"HTTP/1.1 200 OK\r\n"

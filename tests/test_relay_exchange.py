@@ -11,8 +11,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from llama_swap.http.headers import AnswerHead
 from llama_swap.relay.exchange import SMALL, Exchange
-from llama_swap.relay.headers import AnswerHead
 from tests.fakes_wire import Sink, Upstream, Wire, request_to
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 
-from llama_swap.relay.headers import OutboundRequest
+from llama_swap.http.headers import OutboundRequest
 from llama_swap.relay.tunnel import is_agreed, wanted_protocol
 from llama_swap.server.channel import STALL_TIMEOUT
 from llama_swap.server.site import GIVE_BACK_AFTER

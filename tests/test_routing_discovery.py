@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Peer, Timeouts
 from llama_swap.errors import Cancelled, UpstreamError
-from llama_swap.relay.headers import Fields
+from llama_swap.http.headers import Fields
 from llama_swap.routing.discovery import AGAIN, AT_LEAST, EVERY, PATIENCE, Discovery, judge, models_in
 from llama_swap.routing.peers import PeerModel, Peers, Seen
 

@@ -21,8 +21,8 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
 
 from llama_swap.bodies.spool import IN_MEMORY
+from llama_swap.http.headers import Body
 from llama_swap.logs.observer import event_lines
-from llama_swap.relay.headers import Body
 from llama_swap.server.channel import DISCARDED, LINGER, SwapChannel
 from llama_swap.server.request import SMALL, body_of
 from tests.fakes_web import site_of

@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from llama_swap.bodies.spool import IN_MEMORY, Spooled
 from llama_swap.config.model import Config, Peer, Timeouts
 from llama_swap.errors import DEFECT
+from llama_swap.http.headers import OutboundRequest
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.relay import exchange, resource
 from llama_swap.relay.connection import UpstreamConnection
-from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.pool import TRIAL, Pool
 from llama_swap.web import forwarding
 from llama_swap.web.forwarding import Forwarder

@@ -11,7 +11,7 @@ from twisted.web.http import Request
 
 from llama_swap.bodies.spool import Spool, Spooled
 from llama_swap.errors import SwapError
-from llama_swap.relay.chunked import LAST_CHUNK
+from llama_swap.http.chunked import LAST_CHUNK
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.web.loading import OpenStream, wants_stream
 from tests.fakes_web import site_of

@@ -16,10 +16,10 @@ from twisted.web.http import Request
 
 from llama_swap.config.sections import CorsConfig
 from llama_swap.errors import Forbidden
+from llama_swap.http.headers import Fields
+from llama_swap.http.syntax import TOKEN, host_named, origin_named
 from llama_swap.listening.address import is_loopback
 from llama_swap.net.loopback import is_loopback_to_browsers
-from llama_swap.net.syntax import TOKEN, host_named, origin_named
-from llama_swap.relay.headers import Fields
 from llama_swap.server.request import SwapRequest
 
 USUAL_FIELDS = b"Content-Type, Authorization, Accept, X-Requested-With"

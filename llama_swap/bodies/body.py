@@ -15,7 +15,7 @@ from llama_swap.bodies.body_reader import BodyReader
 from llama_swap.bodies.json_body import JsonStream, WholeJson, read_model, replace_model
 from llama_swap.bodies.spool import Edit, Spool, Spooled, edited
 from llama_swap.errors import BadRequest
-from llama_swap.relay.headers import Body
+from llama_swap.http.headers import Body
 
 if TYPE_CHECKING:
     from llama_swap.bodies.json_edit import JsonEdit

@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from llama_swap.errors import BadRequest
-from llama_swap.net.syntax import TOKEN
+from llama_swap.http.syntax import TOKEN
 
 MAX_PARTS: Final = 1000
 MAX_HEAD: Final = 16 * 1024

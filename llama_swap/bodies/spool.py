@@ -111,7 +111,7 @@ def edited(text: bytes, edits: Iterable[Edit]) -> bytes:
 class Spooled:
     """A body in a spool, with `edits`, which are in order and do not overlap.
 
-    See `llama_swap.relay.headers.Body`.
+    See `llama_swap.http.headers.Body`.
     """
 
     _spool: Spool

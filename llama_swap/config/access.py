@@ -11,7 +11,7 @@ from llama_swap.config.kinds import Schema, Several, read_names
 from llama_swap.config.masking import MASK
 from llama_swap.config.sections import CorsConfig
 from llama_swap.config.tree import Findings, ListNode, Node, Scalar
-from llama_swap.net.syntax import host_named, origin_named
+from llama_swap.http.syntax import host_named, origin_named
 
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
 

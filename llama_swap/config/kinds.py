@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from llama_swap.config.masking import masked_text
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
-from llama_swap.net.syntax import TOKEN
+from llama_swap.http.syntax import TOKEN
 
 Schema = dict[str, Any]
 

@@ -35,10 +35,10 @@ def leads_to_this_machine(host: str) -> bool:
 
 
 def is_loopback_to_browsers(host: str) -> bool:
-    """Whether a browser takes `host`, of a page or a request, for this machine; `syntax.host_named` returns such hosts.
+    """Whether a browser takes `host`, of a page or a request, for this machine.
 
-    Browsers resolve neither `localhost` nor names below it, so no foreign server can be behind these
-    (https://www.w3.org/TR/secure-contexts/#is-origin-trustworthy).  `0.0.0.0` is not included, though requests for it
-    come here.
+    `http.syntax.host_named` returns such hosts.  Browsers resolve neither `localhost` nor names below it, so no foreign
+    server can be behind these (https://www.w3.org/TR/secure-contexts/#is-origin-trustworthy).  `0.0.0.0` is not
+    included, though requests for it come here.
     """
     return _BROWSERS_NAME.fullmatch(host) is not None

@@ -13,8 +13,8 @@ from typing import NoReturn, Protocol
 import httptools
 
 from llama_swap.errors import InvalidAnswer, UpstreamError
-from llama_swap.relay.chunked import ChunkedBody, MalformedChunks
-from llama_swap.relay.headers import AnswerHead, Fields, Framing, values_of, words
+from llama_swap.http.chunked import ChunkedBody, MalformedChunks
+from llama_swap.http.headers import AnswerHead, Fields, Framing, values_of, words
 from llama_swap.relay.tunnel import is_agreed
 
 HEAD_LIMIT = 64 * 1024

@@ -7,9 +7,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 
 from llama_swap.errors import SwapError, UpstreamError
+from llama_swap.http.headers import AnswerHead, Fields, OutboundFields, OutboundRequest
 from llama_swap.relay.endpoints import Dialer
 from llama_swap.relay.exchange import Exchange
-from llama_swap.relay.headers import AnswerHead, Fields, OutboundFields, OutboundRequest
 
 MOST = 1024 * 1024
 """Bytes of a body."""

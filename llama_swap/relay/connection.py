@@ -17,7 +17,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from llama_swap.relay.headers import Body
+from llama_swap.http.headers import Body
 from llama_swap.relay.sending import Upload, has_encrypted_all, has_sent_all, send_now
 
 _BYTES_ACKED = struct.Struct("=120xQ")

@@ -11,10 +11,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llama_swap.errors import DEFECT, SwapError, UpstreamError
+from llama_swap.http.headers import AnswerHead, OutboundRequest
 from llama_swap.relay.answer import AnswerParser
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.endpoints import cannot_connect, speaks_no_tls
-from llama_swap.relay.headers import AnswerHead, OutboundRequest
 from llama_swap.relay.pool import Pool
 
 

@@ -13,9 +13,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import DEFECT, Cancelled, NobodyListens, SwapError, UpstreamError
+from llama_swap.http.headers import OutboundRequest
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.exchange import AnswerSink, Exchange
-from llama_swap.relay.headers import OutboundRequest
 from llama_swap.relay.pool import Pool
 from llama_swap.relay.response import AnswerObserver, ResponseRelay
 from llama_swap.relay.tunnel import join

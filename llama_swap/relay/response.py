@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import Request
 
 from llama_swap.errors import SwapError
-from llama_swap.relay.chunked import LAST_CHUNK, BodyLength
-from llama_swap.relay.headers import AnswerHead, Framing
+from llama_swap.http.chunked import LAST_CHUNK, BodyLength
+from llama_swap.http.headers import AnswerHead, Framing
 from llama_swap.relay.sending import send_now
 
 

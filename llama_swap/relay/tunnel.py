@@ -13,8 +13,8 @@ from attrs import frozen
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from llama_swap.http.headers import Fields, values_of, words
 from llama_swap.relay.connection import UpstreamConnection
-from llama_swap.relay.headers import Fields, values_of, words
 
 _OURS = (b"h2c", b"tls/")
 

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from llama_swap.config.model import Peer
 from llama_swap.errors import SwapError, UpstreamError
-from llama_swap.relay.headers import Fields
+from llama_swap.http.headers import Fields
 
 _KEYS = frozenset({b"authorization", b"x-api-key"})
 

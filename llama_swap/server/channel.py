@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
 from llama_swap.errors import BadRequest, SwapError
-from llama_swap.relay.chunked import ChunkedBody, MalformedChunks, SizedBody
+from llama_swap.http.chunked import ChunkedBody, MalformedChunks, SizedBody
 from llama_swap.server.access_log import AccessLog
 from llama_swap.server.errors import last_answer
 from llama_swap.server.heads import RequestHead, judge_unfinished, parse_request_head

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from llama_swap.errors import BadRequest, HeadTooLarge
-from llama_swap.net.syntax import AUTHORITY, TCHAR
-from llama_swap.relay.headers import Fields, OutboundFields, end_to_end
+from llama_swap.http.headers import Fields, OutboundFields, end_to_end
+from llama_swap.http.syntax import AUTHORITY, TCHAR
 
 HEAD_LIMIT = 64 * 1024
 """The most bytes of a head, from the method to the empty line."""

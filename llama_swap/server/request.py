@@ -16,7 +16,7 @@ from twisted.web.server import Request as ServerRequest
 
 from llama_swap.bodies.body import LargeBody
 from llama_swap.errors import BodyTooLarge, SwapError
-from llama_swap.relay.headers import Body, Fields
+from llama_swap.http.headers import Body, Fields
 from llama_swap.server.heads import RequestHead
 
 SMALL = 128 * 1024

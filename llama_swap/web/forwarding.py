@@ -14,8 +14,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import ModelConfig, Peer
 from llama_swap.errors import Cancelled, NobodyListens, NotFound, SwapError, TooManyRequests
+from llama_swap.http.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
-from llama_swap.relay.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.relay.resource import ResponseSink, ReverseProxyResource
 from llama_swap.relay.response import ResponseRelay
 from llama_swap.routing.lease import Lease

@@ -16,8 +16,8 @@ from twisted.web.server import NOT_DONE_YET
 from llama_swap.bodies.body import LargeBody, Named, read_body, read_query
 from llama_swap.config.model import Filters
 from llama_swap.errors import BadRequest
+from llama_swap.http.headers import Body
 from llama_swap.net.worker import Offload
-from llama_swap.relay.headers import Body
 from llama_swap.routing.names import Resolved
 from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target

@@ -18,7 +18,7 @@ from twisted.web.http import Request
 
 from llama_swap.bodies.spool import Spooled
 from llama_swap.errors import Cancelled, SwapError, UpstreamError
-from llama_swap.relay.headers import AnswerHead, Body, OutboundFields, OutboundRequest
+from llama_swap.http.headers import AnswerHead, Body, OutboundFields, OutboundRequest
 from llama_swap.relay.response import AnswerObserver
 from llama_swap.server.answers import begin_stream
 from llama_swap.server.errors import describe

@@ -7,8 +7,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import Cancelled, NobodyListens, SwapError, Unavailable, UpstreamError
+from llama_swap.http.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.metrics.inflight import InFlightRequest
-from llama_swap.relay.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.relay.resource import ReverseProxyResource
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.server.errors import refuse

@@ -6,7 +6,7 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.net.syntax import AUTHORITY, TOKEN, Origin, host_named, origin_named
+from llama_swap.http.syntax import AUTHORITY, TOKEN, Origin, host_named, origin_named
 
 
 class TokenTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.relay.chunked import LAST_CHUNK, LINE_LIMIT, TRAILER_LIMIT, BodyLength, ChunkedBody, MalformedChunks
+from llama_swap.http.chunked import LAST_CHUNK, LINE_LIMIT, TRAILER_LIMIT, BodyLength, ChunkedBody, MalformedChunks
 
 
 def read(body: bytes, cuts: list[int], *, raw: bool) -> tuple[bytes, ChunkedBody]:

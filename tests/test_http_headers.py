@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.relay.headers import HOP_BY_HOP, OutboundRequest, end_to_end
+from llama_swap.http.headers import HOP_BY_HOP, OutboundRequest, end_to_end
 from tests.fakes_wire import request_to
 
 TOKEN = st.text(f"{ascii_letters}{digits}-_!#$%&'*+.^`|~", min_size=1, max_size=20)
