@@ -165,7 +165,7 @@ def _settle(loop: Any) -> None:
 
 def _records(settings: Settings, loop: Any) -> Records:
     """Make the records of requests."""
-    hardware = HardwareWatch(loop, Worker(loop, "hardware", may_hang=True))
+    hardware = HardwareWatch(loop, Worker(loop, "hardware"))
     retention = Retention.of(settings.config, settings.flags.base).numbered()
     return Records.keep(loop, Worker(loop, "activity"), retention, hardware)
 
@@ -175,13 +175,13 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     app = Routes()
     failures.add_to(app)
     forwarder = Forwarder(router, dialer, records.in_flight)
-    inference = InferenceRoutes(forwarder, Worker(loop, "filters", may_hang=True))
+    inference = InferenceRoutes(forwarder, Worker(loop, "filters"))
     inference.add_to(app)
     PassThrough(forwarder).add_to(app)
     ProfileRoutes(router).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
     ActivityRoutes(records).add_to(app)
-    MonitoringRoutes(router, records, Worker(loop, "metrics", may_hang=True)).add_to(app)
+    MonitoringRoutes(router, records, Worker(loop, "metrics")).add_to(app)
     UiRoutes(router).add_to(app)
     for add_to in more:
         add_to(app)

@@ -204,11 +204,5 @@ class FakeEndpoint:
 class Inline:
     """Stands for a worker thread: does at once what it is given."""
 
-    stopped = False
-
     def __call__(self, function: Callable[[], Any]) -> Deferred[Any]:
         return maybeDeferred(function)
-
-    def stop(self) -> None:
-        """See `Worker.stop`."""
-        self.stopped = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -53,6 +54,21 @@ class ExitTests(SynchronousTestCase):
             with ProxyUnderTest(fake_models("a"), twistd=True) as proxy:
                 proxy.served("a")
                 self.assertLess(proxy.stop(number), 3)
+
+    def test_while_a_file_hangs(self) -> None:
+        """A disk that never answers, here a pipe into which nothing is written, holds up a reload, but not the end."""
+        with ProxyUnderTest(fake_models("a")) as proxy:
+            proxy.config_path.unlink()
+            os.mkfifo(proxy.config_path)
+            proxy.send_signal(signal.SIGHUP)
+
+            def read() -> int | None:
+                with contextlib.suppress(OSError):  # nobody reads yet
+                    return os.open(proxy.config_path, os.O_WRONLY | os.O_NONBLOCK)
+                return None
+
+            self.addCleanup(os.close, wait_until(read, 5, "the reading"))
+            self.assertLess(proxy.stop(), 3)
 
     def test_while_loading(self) -> None:
         """A load is ended, and who waited for it is told."""

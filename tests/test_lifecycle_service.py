@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IAddress
 from twisted.internet.testing import MemoryReactorClock
@@ -319,6 +319,12 @@ class DrainTests(ServiceCase):
         self.loop.advance(LAST_STEP_MAY_TAKE)
         self.loop.advance(LAST_STEP_MAY_TAKE)
         self.successResultOf(ended)
+
+    def test_guard_and_records_fail(self) -> None:
+        """Nor do they if they fail."""
+        self.service._dismiss_guard = self.service._close_records = lambda: fail(ZeroDivisionError())
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
 
 class SignalTests(ServiceCase):

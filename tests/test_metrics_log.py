@@ -76,8 +76,7 @@ class LogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = FakeStore()
-        self.worker = Inline()
-        self.log = ActivityLog(self.store, self.worker, self.clock, number=5, write_every=WRITE_EVERY)
+        self.log = ActivityLog(self.store, Inline(), self.clock, number=5, write_every=WRITE_EVERY)
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
     def add(self, count: int = 1) -> None:
@@ -139,7 +138,7 @@ class LogTests(SynchronousTestCase):
         """The end writes the rest."""
         self.add(2)
         self.successResultOf(self.log.close())
-        self.assertEqual((self.store.batches, self.store.closed, self.worker.stopped), ([[5, 6]], True, True))
+        self.assertEqual((self.store.batches, self.store.closed), ([[5, 6]], True))
 
     def test_slow_disk(self) -> None:
         """While a batch is being written no other is begun, and what waits is bounded."""
@@ -177,7 +176,7 @@ class LogTests(SynchronousTestCase):
 
     def test_in_memory(self) -> None:
         """Without a file nothing is written until somebody asks; the latest entries are kept till then."""
-        self.log = ActivityLog(self.store, self.worker, self.clock, number=1, most_waiting=10)
+        self.log = ActivityLog(self.store, Inline(), self.clock, number=1, most_waiting=10)
         self.add(25)
         self.assertEqual(self.store.batches, [])
         self.successResultOf(self.log.page(query()))

@@ -208,6 +208,16 @@ class DirectReactorTests(SynchronousTestCase):
         thread.join()
         self.assertEqual(done, ["called"])
 
+    def test_end(self) -> None:
+        """Threads that hang, be they for files or for the names of hosts, do not keep the process from its end."""
+        program = (
+            "from threading import Event; from llama_swap.net import reactor, worker\n"
+            "hang, loop = Event().wait, reactor.DirectReactor()\n"
+            "loop.callWhenRunning(loop.callInThread, hang); loop.callWhenRunning(worker.Worker(loop, 'worker'), hang)\n"
+            "loop.callLater(0.1, loop.stop); loop.run()"
+        )
+        subprocess.check_call([sys.executable, "-c", program], timeout=20)
+
     def test_loop_goes_on(self) -> None:
         """An error that nobody caught is logged, and the loop goes on."""
 

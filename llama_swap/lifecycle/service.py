@@ -123,7 +123,7 @@ class SwapService(Service):
         await self._last_answers()
         all_left = await self._end_models()
         await self._briefly(self._dismiss_guard(), "the guard of the models")
-        await self._briefly(self._close_records(), "the records")
+        await self._briefly(self._close_records(), "the records; the latest activity may be lost")
         self._ignore_signals()
         if all_left:
             self._log.info("stopped; no model is left")
@@ -169,7 +169,9 @@ class SwapService(Service):
         try:
             await ended
         except DeferredTimeout:
-            self._log.warn("{what}: not waiting for the end of it any longer", what=what)
+            self._log.warn("not waiting any longer for {what}", what=what)
+        except Exception:  # noqa: BLE001 -- as above
+            self._log.failure("a defect of llama-swap, while it waits for {what}", what=what)
 
     # -- signals ----------------------------------------------------------------------------------------------
 

@@ -122,14 +122,9 @@ class ActivityLog:
             self._timer.cancel()
             self._timer = None
         if self._write_every is None:
-            closed: Deferred[None] = succeed(None)
-        else:
-            self._write()
-            closed = self._offload(self._store.close)
-        return closed.addBoth(self._stop)
-
-    def _stop(self, result: object) -> None:
-        self._offload.stop()
+            return succeed(None)
+        self._write()
+        return self._offload(self._store.close)
 
     def _write_in_time(self) -> None:
         assert self._write_every is not None

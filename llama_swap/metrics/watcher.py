@@ -62,7 +62,6 @@ class HardwareWatch(Service):
         """Take no more samples."""
         super().stopService()
         self._stop()
-        self._offload.stop()
 
     def _start(self) -> None:
         if self._every is not None:

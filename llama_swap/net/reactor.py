@@ -1,4 +1,4 @@
-"""Twisted's epoll reactor, with less overhead for each event, and with a monotonic clock.
+"""Twisted's epoll reactor, with less overhead for each event, a monotonic clock, and an end that waits for no thread.
 
 For every readable socket, Twisted enters a logging context, which tells log observers whose event it is; ours do not
 ask.  In every turn it goes through its timers twice, mostly to find that none is due.  When streams bring one event a
@@ -6,6 +6,8 @@ turn, that is paid for each event.
 
 Twisted's timers use the time of day.  When that is set, by hand or by NTP, all running timeouts fire at once, or not
 for a long time.
+
+At its end, Twisted waits for the threads in which it resolves names and we read files; these may hang for ever.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
 
+from llama_swap.net.worker import pool_of
+
 LONGEST_WAIT = 3600.0
 """Seconds; longer waits are left to Twisted, which knows the longest one that epoll takes."""
+MOST_THREADS = 10
+"""As in Twisted."""
 
 
 class DirectReactor(EPollReactor):
@@ -38,6 +44,10 @@ class DirectReactor(EPollReactor):
     def at_end_of_turn(self, step: Callable[[], object]) -> None:
         """Call `step` at the end of this turn, before the reactor waits for events again."""
         self._last.append(step)
+
+    def _initThreadPool(self) -> None:  # noqa: N802  # Twisted's name
+        self.threadpool = pool_of(MOST_THREADS, "reactor")
+        self.callWhenRunning(self.threadpool.start)
 
     def mainLoop(self) -> None:  # noqa: N802  # Twisted's name
         """Do what is due, wait for events, and so on until the end; see `ReactorBase.mainLoop`."""

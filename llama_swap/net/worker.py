@@ -1,4 +1,7 @@
-"""Threads for what may block."""
+"""Threads for what may block.
+
+The end of the process waits for none of them: a disk or a name server may never answer.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,13 @@ class Offload(Protocol):
 
     def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]: ...
 
-    def stop(self) -> None:
-        """End the thread, once nothing more will be run."""
-
 
 class Worker:
-    """An `Offload`: one thread, started when it is first needed, that runs functions one after the other.
+    """An `Offload`: one thread, started when it is first needed, that runs functions one after the other."""
 
-    With `may_hang`, the end of the process does not wait for it.
-    """
-
-    def __init__(self, reactor: Any, name: str, *, may_hang: bool = False) -> None:
+    def __init__(self, reactor: Any, name: str) -> None:
         self._reactor = reactor
-        self._may_hang = may_hang
-        self._pool = pool = ThreadPool(0, 1, name)
-        cast(Any, pool).threadFactory = partial(Thread, daemon=may_hang)
+        self._pool = pool_of(1, name)
 
     def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]:
         """See `Offload`."""
@@ -41,7 +36,9 @@ class Worker:
             self._pool.start()
         return deferToThreadPool(self._reactor, self._pool, function)
 
-    def stop(self) -> None:
-        """See `Offload.stop`."""
-        if self._pool.started and not self._may_hang:
-            self._pool.stop()
+
+def pool_of(most: int, name: str) -> ThreadPool:
+    """Return a pool of at most so many threads."""
+    pool = ThreadPool(0, most, name)
+    cast(Any, pool).threadFactory = partial(Thread, daemon=True)
+    return pool
