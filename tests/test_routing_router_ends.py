@@ -118,6 +118,17 @@ class IdleTests(RouterCase):
         self.make_ready("a")
         self.successResultOf(granted)
 
+    def test_load_behind_its_own_end(self) -> None:
+        """The time of a process that is told to leave ends with that, and does not end the load that waits for it."""
+        self.load("a").release()
+        self.advance(59)
+        self.router.unload(["a"])
+        self.acquire("a").addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        self.advance(1)
+        self.child("a").exit()
+        self.make_ready("a")
+        self.assertEqual(self.router.states(), {"a": "ready"})
+
 
 class UnloadTests(RouterCase):
     """Models that are wanted gone."""

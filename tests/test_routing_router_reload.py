@@ -92,6 +92,17 @@ class FollowTests(RouterCase):
         self.child("a").exit()
         self.assert_at_rest()
 
+    def test_deadline_of_what_leaves(self) -> None:
+        """Whatever ends a process before its deadline ends that as well: then, nothing is cut any more."""
+        for end in (lambda: self.router.unload(["a"]), lambda: self.child("a").end(1)):
+            lease = self.load("a")
+            self.change("a", cmd=("newer", *self.router.config.models["a"].cmd))
+            end()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            lease.release()
+            self.child("a").exit()
+        self.assert_at_rest()
+
     def test_changed_back(self) -> None:
         """A change that is taken back before it came to anything leaves the process where it is."""
         lease = self.load("a")

@@ -214,8 +214,6 @@ class Router:
         """See `Listener.gone`."""
         self._observer.gone(model)
         upstream = self._upstreams[model]
-        upstream.idle.stop()
-        upstream.cancel_deadline()
         self._upstreams.renew(model)
         self._execute(self._scheduler.stopped(model))
         upstream.ended()
@@ -233,7 +231,7 @@ class Router:
                 if successor is not None:
                     self._log.info("swapping {model} for {successor}", model=model, successor=successor)
                 self._observer.stopping(model, successor)
-                self._upstreams[model].process.stop()
+                self._upstreams[model].stop()
                 if successor is not None and self.config.read_ahead:
                     self._read_ahead(self.config.models[successor])
             case Start(model):

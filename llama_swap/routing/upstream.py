@@ -56,6 +56,11 @@ class Upstream:
         self.mishap = None
         self.process.start()
 
+    def stop(self) -> None:
+        """Stop the process."""
+        self._cancel_timers()
+        self.process.stop()
+
     def ready(self, now: float) -> None:
         """It has become ready, and is not in use yet."""
         self.ready_since = now
@@ -69,7 +74,7 @@ class Upstream:
 
     def crashed(self, status: ExitStatus, now: float) -> None:
         """It has ended by itself while it was ready."""
-        self.idle.stop()
+        self._cancel_timers()
         self.mishap = Mishap(f"model {self.core.model.id} ended by itself with {status.unasked()}", now)
         self.crashes += 1
         while self._awaiting_crash:
@@ -107,7 +112,12 @@ class Upstream:
         self.idle.set_ttl(model.ttl)
 
     def cancel_deadline(self) -> None:
-        """The process is configured again, or gone."""
+        """The process is configured again, or leaves."""
         if self.deadline is not None and self.deadline.active():
             self.deadline.cancel()
         self.deadline = None
+
+    def _cancel_timers(self) -> None:
+        """The process leaves: it needs no timer any more to tell it to."""
+        self.idle.stop()
+        self.cancel_deadline()
