@@ -50,11 +50,12 @@ class FakeRouter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.clock = Clock()
         self.peers = Peers(config.peers)
         self.names = Names(config, peers=self.peers)
         self.free: set[str] = set()
         """Models for which nobody has to wait."""
-        self.waiting: list[tuple[Target, Deferred[FakeLease]]] = []
+        self.pending: list[tuple[Target, Deferred[FakeLease]]] = []
         self.targets: list[Target] = []
         self.cancelled = 0
         self.unheard: list[SwapError] = []
@@ -79,7 +80,7 @@ class FakeRouter:
 
         self.targets.append(target)
         granted: Deferred[FakeLease] = Deferred(cancel)
-        self.waiting.append((target, granted))
+        self.pending.append((target, granted))
         return granted
 
     def acquire_again(self, lease: FakeLease, target: Target, error: SwapError) -> Deferred[FakeLease]:
@@ -89,7 +90,7 @@ class FakeRouter:
 
     def grant(self) -> FakeLease:
         """Let the request that waits longest through."""
-        target, granted = self.waiting.pop(0)
+        target, granted = self.pending.pop(0)
         lease = FakeLease(self.config.models[target.model])
         granted.callback(lease)
         return lease
@@ -99,6 +100,10 @@ class FakeRouter:
         if profile is not None and profile not in self.config.pin_profiles:
             raise NotFound(profile)
         self.names = Names(self.config, profile, peers=self.peers)
+
+    def waiting(self) -> int:
+        """See `Router.waiting`."""
+        return len(self.pending)
 
     def states(self) -> dict[str, str]:
         """See `Router.states`."""

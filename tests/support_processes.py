@@ -28,7 +28,7 @@ def wait_until(what: Callable[[], T | None], timeout: float, hint: str = "") -> 
 
 
 _given: set[int] = set()
-_taken = (Path(tempfile.gettempdir()) / "llama-swap-test-ports").open("ab")
+_taken = (Path(tempfile.gettempdir()) / f"llama-swap-test-ports-{os.getuid()}").open("ab")
 """Each byte stands for a port: whoever runs tests locks those of the ports it uses, as long as it runs."""
 
 

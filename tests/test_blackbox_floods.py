@@ -6,7 +6,6 @@ import json
 import resource
 import socket
 import statistics
-import time
 from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -75,9 +74,7 @@ class WaitingTests(SynchronousTestCase):
 
     def test_all_may_wait(self) -> None:
         """With limits that high, all wait, and take little."""
-        began = time.monotonic()
         refused, grown, seconds = self.flood({"concurrencyLimit": CLIENTS - 1})
         self.assertEqual(refused, 1)
         self.assertLess(grown, 150)
         self.assertLess(seconds, 0.1)
-        self.assertLess(time.monotonic() - began, 60)

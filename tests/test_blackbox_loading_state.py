@@ -32,15 +32,12 @@ class LoadingStateTests(SynchronousTestCase):
         return [json.loads(data) for _, data in stream.events() if data != b"[DONE]"]
 
     def test_loading(self) -> None:
-        """The head is there at once, then the dots, then the answer; once it is loaded, only the answer."""
-        with self.proxy("--load-delay 1.8") as proxy:
-            began = time.monotonic()
+        """What is loaded is told, then there are dots, then the answer; once it is loaded, only the answer."""
+        with self.proxy("--load-delay 0.8") as proxy:
             with proxy.stream("m") as stream:
-                self.assertLess(time.monotonic() - began, 1)
                 events = self.events(stream)
             said = thoughts(events)
-            self.assertIn("llama-swap loading model: m\n", said)
-            self.assertRegex(said, r"\n\.\.\n?Done! \(\d\.\d\ds\)")
+            self.assertRegex(said, r"\nllama-swap loading model: m\n\.+\nDone! \(\d+\.\d\ds\)")
             self.assertEqual({event["model"] for event in events}, {"m"})
             with proxy.stream("m") as stream:
                 self.assertEqual(thoughts(self.events(stream)), "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.blackbox import ProxyUnderTest, fake_model, fake_models
@@ -97,8 +95,6 @@ class StreamTests(SynchronousTestCase):
         with ProxyUnderTest({"models": {"a": fake_model("a", "--log-rate 30 --stream 5@20")}}) as proxy:
             proxy.served("a")
             with proxy.reading("/logs/stream"), proxy.reading("/logs/stream"):
-                began = time.monotonic()
                 for _ in range(5):
                     with proxy.stream("a") as stream:
                         self.assertEqual(len(list(stream.events())), 7)
-                self.assertLess(time.monotonic() - began, 5)

@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,12 +62,10 @@ class ProcessOneTests(SynchronousTestCase):
         """Return the status of a chat."""
         return ask(self.port, "POST", "/v1/chat/completions", {"model": "a", "messages": []}, None, 30).status
 
-    def stop(self) -> float:
-        """End the proxy as container runtimes do; return the seconds it took.  Its exit status must be 0."""
-        began = time.monotonic()
+    def stop(self) -> None:
+        """End the proxy as `docker stop` does, with its patience.  The exit status must be 0."""
         os.kill(self.proxy, signal.SIGTERM)
         self.assertEqual(self.outside.wait(10), 0)
-        return time.monotonic() - began
 
     def test_orphans(self) -> None:
         """Processes that a model abandons are collected when they die; the model's own exit is still told."""
@@ -81,10 +78,10 @@ class ProcessOneTests(SynchronousTestCase):
         self.assertEqual(ask(self.port, "GET", "/unload", None, None, 30).status, 200)
         self.assertEqual([state for _, state in children(self.proxy) if state == "Z"], [])
         self.assertEqual(self.chat(), 200)
-        self.assertLess(self.stop(), 5)
+        self.stop()
 
     def test_end(self) -> None:
         """SIGTERM ends it with all of its models, stubborn ones too, within the ten seconds that `docker stop` has."""
         self.start(fake_model("a", "--ignore-term"))
         self.assertEqual(self.chat(), 200)
-        self.assertLess(self.stop(), 6)
+        self.stop()

@@ -72,7 +72,7 @@ class AdminTests(SynchronousTestCase):
         with ProxyUnderTest({"models": {"a": model}}) as proxy, at_once(3) as clients:
             asked = [clients.submit(proxy.chat, "a") for _ in range(3)]
             proxy.journal.wait_for("req", count=3)
-            self.assertLess(proxy.get("/unload").seconds, 3)
+            self.assertEqual(proxy.get("/unload").status, 200)
             self.assertEqual({answer.result().status for answer in asked}, {502})
 
     def test_errors(self) -> None:

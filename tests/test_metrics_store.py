@@ -204,7 +204,7 @@ class FileTests(SynchronousTestCase):
     def test_tried(self) -> None:
         """What cannot be used is found by trying as well, and told in the same words, without making or changing it."""
         self.path.write_bytes(b"no database" * 100)
-        for path in (str(self.path), "/nowhere/activity.db", "/proc/activity.db", "/"):
+        for path in (str(self.path), "/nowhere/activity.db", "/proc/activity.db", str(self.path.parent)):
             tried = str(self.assertRaises(CannotStore, try_file, path))
             self.assertEqual(tried, str(self.assertRaises(CannotStore, prepare, path)))
         self.assertIn("there is no directory /nowhere", str(self.assertRaises(CannotStore, try_file, "/nowhere/x.db")))

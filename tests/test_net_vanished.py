@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,14 +26,16 @@ from llama_swap.net.vanished import AGAIN, LONGEST, QUESTIONS, SILENCE, Vanished
 from llama_swap.relay import endpoints
 from tests.support_tls import make_certificates
 
-SO_ATTACH_FILTER = 26
-NOTHING = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))  # a filter that lets nothing pass
+IP_MINTTL = 21
 GONE = vanished._INFO.pack(vanished.UNANSWERED, 0, round(vanished.GONE_AFTER * 1000))
 
 
 def vanish(sock: socket.socket) -> None:
-    """Let nothing reach a socket any more, not even what the system would answer by itself."""
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(NOTHING)))
+    """Let nothing reach a socket any more, not even what the system would answer by itself.
+
+    It takes only packets that may go through 255 machines, while those of this system may go through fewer.
+    """
+    sock.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 255)
 
 
 def options(sock: socket.socket) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -54,7 +55,7 @@ class ProgramTests(NeedsTestCase):
         self.patch(os, "environ", {"PATH": f"/nowhere:{self.directory}"})
         for name in ("m.gguf", str(self.file)):
             told = f"the program {str(self.file)!r} is not executable; make it so, with chmod +x"
-            self.assertEqual(self.missing(name), [("a", told)])
+            self.assertEqual(self.missing(shlex.quote(name)), [("a", told)])
         for name in (f"{self.file}/x", "nul\0", "./nul\0"):
             self.assertIn("there is no program", why_no_program([name]))
 
@@ -76,7 +77,7 @@ class ProgramTests(NeedsTestCase):
         ):
             self.file.write_bytes(first)
             self.file.chmod(0o755)
-            missing = self.missing(str(self.file))
+            missing = self.missing(shlex.quote(str(self.file)))
             self.assertEqual([problem.partition("is a script for ")[2] for _, problem in missing], told)
 
     def test_interpreter_out_of_reach(self) -> None:
@@ -91,7 +92,7 @@ class ProgramTests(NeedsTestCase):
             return stat(path, **options)
 
         self.patch(Path, "stat", locked)
-        self.assertEqual(self.missing(str(self.file)), [])
+        self.assertEqual(self.missing(shlex.quote(str(self.file))), [])
 
     def test_wishes(self) -> None:
         """What only a shell would find is not to be installed; the file's own warnings have told about it."""
@@ -111,10 +112,11 @@ class FileTests(NeedsTestCase):
         for cmd, name in (
             ("true -m /no/x.gguf", "/no/x.gguf"),
             ("true --model=/no/x", "/no/x"),
-            (f"true -m {self.file} --mmproj /no/mm.gguf -md /no/mm.gguf", "/no/mm.gguf"),
+            (f"true -m '{self.file}' --mmproj /no/mm.gguf -md /no/mm.gguf", "/no/mm.gguf"),
             ("true /no/x.gguf", "/no/x.gguf"),
             ("env -C /m true -m /no/x.gguf", "/no/x.gguf"),
-            (f"true -m {self.file}/x.gguf", f"{self.file}/x.gguf"),
+            (f"true -m '{self.file}/x.gguf'", f"{self.file}/x.gguf"),
+            ("true -m '/no/a b.gguf' '/no/c d.gguf'", "/no/a b.gguf"),
         ):
             self.assertEqual(self.missing(cmd), [("a", f"there is no file {name!r} here")], cmd)
         self.assertEqual(self.missing("true -m x.gguf"), [("a", f"there is no file 'x.gguf' in {Path.cwd()}")])
@@ -122,8 +124,8 @@ class FileTests(NeedsTestCase):
     def test_there(self) -> None:
         """What is there, or need not be here, is not told."""
         for cmd in (
-            f"true -m {self.file}",
-            f"true --model={self.directory}",
+            f"true -m '{self.file}'",
+            f"true --model='{self.directory}'",
             "true -m Qwen/Qwen2.5-7B",
             "true --model Qwen/Qwen2.5-7B",
             "true -hf x/y -m /no/x.gguf",

@@ -35,7 +35,7 @@ class ModelFilesTests(FilesCase):
 
     def test_whatever_the_flag(self) -> None:
         """A file is known by its content: in a word of its own, behind a «=», in a line for a shell."""
-        model, projector, draft = self.file("a.gguf"), self.file("b"), self.file("c d.gguf")
+        model, projector, draft = self.file("a b.gguf"), self.file("c d"), self.file("e f.gguf")
         for words in (
             ["llama-server", "-m", f"{model}", f"--mmproj={projector}", "-md", f"{draft}"],
             [f"{model}", f"LLAMA_ARG_MMPROJ={projector}", f"{draft}"],

@@ -164,7 +164,7 @@ class RecordingTests(ActivityCase):
         """A model that does not start is an entry with the error that the client got."""
         self.client.ask("POST", CHAT, ASK)
         self.clock.advance(3)
-        self.router.waiting.pop()[1].errback(StartFailed("it exited with 1"))
+        self.router.pending.pop()[1].errback(StartFailed("it exited with 1"))
         [entry] = self.entries()
         self.assertEqual((entry["resp_status_code"], entry["error_msg"]), (502, "it exited with 1"))
         self.assertEqual((entry["duration_ms"], entry["resp_content_type"]), (3000, ""))
@@ -185,7 +185,7 @@ class RecordingTests(ActivityCase):
         self.client.leave()
         self.client = Client(self.site)
         self.client.ask("POST", CHAT, ASK)
-        del self.router.waiting[0]
+        del self.router.pending[0]
         self.upstream().deliver(STREAM)
         self.client.leave()
         streaming, waiting = self.entries()

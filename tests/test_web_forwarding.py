@@ -75,7 +75,7 @@ class DefectTests(SynchronousTestCase):
         with self.subTest(body=body[:20], waits=waits):
             self.router.acquire_now = lambda _: lease
             self.client.ask("POST", CHAT, body)
-            if waits and self.router.waiting:
+            if waits and self.router.pending:
                 lease = self.router.grant()
             wanted = [attempt for attempt in self.upstream.attempts if not attempt[1].called]
             self.upstream.attempts[:] = wanted  # the others were given up

@@ -34,7 +34,7 @@ class GarbageTests(SynchronousTestCase):
         """Send a request; return its client, and its connection to the upstream."""
         client = Client(self.site)
         client.ask("POST", "/v1/chat/completions", b'{"model":"a"}')
-        if self.router.waiting:
+        if self.router.pending:
             self.router.grant()
         return client, self.endpoints.upstream.accept()
 

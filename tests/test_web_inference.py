@@ -265,7 +265,7 @@ class InferenceTests(SynchronousTestCase):
         """Who is not let through is told why."""
         for error, status in ((TooManyRequests("busy"), 429), (Unavailable("unloaded"), 503)):
             self.client.ask("POST", CHAT, b'{"model":"a"}')
-            self.router.waiting.pop()[1].errback(error)
+            self.router.pending.pop()[1].errback(error)
             self.assertEqual(self.client.error(), (status, str(error)))
 
     def test_global_limit(self) -> None:
@@ -321,7 +321,7 @@ class InferenceTests(SynchronousTestCase):
         self.client.ask("POST", CHAT, b'{"model":"a"}')
         lease = self.router.grant()
         self.upstream.refuse()
-        self.assertEqual((lease.released, len(self.router.unheard), len(self.router.waiting)), (1, 1, 1))
+        self.assertEqual((lease.released, len(self.router.unheard), len(self.router.pending)), (1, 1, 1))
         self.assertEqual(len(list(self.in_flight)), 1)
         self.sent()
         self.assertEqual(list(self.in_flight), [])
@@ -337,7 +337,7 @@ class InferenceTests(SynchronousTestCase):
         self.client.ask("POST", CHAT, b'{"model":"a"}')
         self.router.grant()
         self.upstream.refuse()
-        self.router.waiting.pop()[1].errback(self.router.unheard[0])
+        self.router.pending.pop()[1].errback(self.router.unheard[0])
         status, message = self.client.error()
         self.assertEqual(status, 502)
         self.assertIn("model a at http://127.0.0.1:5800", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -10,15 +11,23 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 
 from llama_swap.bodies.spool import Spool, Spooled
-from llama_swap.errors import SwapError
+from llama_swap.config.model import Config
+from llama_swap.errors import Cancelled, StartFailed, SwapError
 from llama_swap.http.chunked import LAST_CHUNK
 from llama_swap.relay.resource import ReverseProxyResource
-from llama_swap.web.loading import OpenStream, wants_stream
-from tests.fakes_web import site_of
-from tests.fakes_wire import Client
+from llama_swap.web.forwarding import Forwarder
+from llama_swap.web.front import Front
+from llama_swap.web.inference import InferenceRoutes
+from llama_swap.web.loading import BEAT, OpenStream, wants_stream
+from tests.fakes import Inline
+from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
+from tests.fakes_wire import Client, Wire
 from tests.support_relay import STREAM, RelayTestCase, Root
 
 CHAT = b"/v1/chat/completions"
+CONFIG = Config(models=models("m", send_loading_state=True))
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 14\r\n\r\n"
+ANSWER = b"data: [DONE]\n\n"
 TIMEOUT = 5.0
 
 
@@ -116,3 +125,106 @@ class WantsStreamTests(SynchronousTestCase):
         for streams in (True, False):
             self.assertEqual(wants_stream(CHAT, Spooled(Spool(), streams=streams)), streams)
         self.assertFalse(wants_stream(b"/v1/completions", Spooled(Spool(), streams=True)))
+
+
+class WaitingTests(SynchronousTestCase):
+    """Requests that wait for their model, with client, upstream and time in memory."""
+
+    def setUp(self) -> None:
+        self.router: Any = FakeRouter(CONFIG)
+        self.clock = self.router.clock
+        self.endpoints = Endpoints()
+        self.in_flight = unwatched()
+        routes = InferenceRoutes(Forwarder(self.router, self.endpoints, self.in_flight), Inline())
+        self.site = site_of(Front(app_with(routes.add_to)))
+        self.client = self.asking()
+
+    def asking(self) -> Client:
+        """Return a client that asks for a streamed answer."""
+        client = Client(self.site)
+        client.ask("POST", CHAT.decode(), b'{"model":"m","stream":true}', {"Accept-Encoding": "gzip"})
+        return client
+
+    def upstream(self) -> Wire:
+        """The model is ready: let its requests through, and return the connection that is made for the first."""
+        self.router.grant()
+        return self.endpoints.upstream.accept()
+
+    def said(self) -> str:
+        """Take what the client is told before the answer; nothing else has come."""
+        chunks = [json.loads(data) for data in re.findall(rb"data: (\{.*\})\n\n", self.client.wire.take())]
+        return "".join(chunk["choices"][0]["delta"]["reasoning_content"] for chunk in chunks)
+
+    def whole(self) -> list[bytes]:
+        """Take the whole answer, and return its events; nothing is left behind."""
+        answer = self.client.answer()
+        self.assertEqual((answer.status, answer["Content-Type"]), (200, "text/event-stream"))
+        self.assert_over()
+        return answer.body.split(b"\n\n")[:-1]
+
+    def assert_over(self) -> None:
+        """The request has left nothing behind."""
+        self.assertEqual((list(self.in_flight), self.clock.getDelayedCalls()), ([], []))
+
+    def error(self) -> tuple[str, str]:
+        """Take a whole answer whose last event is an error; return its code and message."""
+        error = json.loads(self.whole()[-1].removeprefix(b"data: "))["error"]
+        return error["code"], error["message"]
+
+    def test_progress(self) -> None:
+        """What is loaded is told at once; then there are dots, then how long it took."""
+        self.assertRegex(self.said(), r"^━+\nllama-swap loading model: m\n$")
+        for _ in range(2):
+            self.clock.advance(BEAT)
+            self.assertEqual(self.said(), ".")
+        self.upstream()
+        self.assertRegex(self.said(), r"^\nDone! \(1\.50s\)\n━+\n\n$")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_queue(self) -> None:
+        """Who is not the first to wait is told its place."""
+        self.client = self.asking()
+        self.assertIn("Queue position: #2\n", self.said())
+
+    def test_answer(self) -> None:
+        """The answer follows in the same stream; it must not be compressed, so nobody asks the model for that."""
+        upstream = self.upstream()
+        self.assertNotIn(b"gzip", upstream.take())
+        upstream.deliver(OK + ANSWER[:5])
+        upstream.deliver(ANSWER[5:])
+        self.assertEqual(self.whole()[-1] + b"\n\n", ANSWER)
+
+    def test_backpressure(self) -> None:
+        """The model is not read faster than its client reads."""
+        upstream = self.upstream()
+        upstream.deliver(OK)
+        self.client.wire.fill()
+        self.assertTrue(upstream.paused)
+        self.client.wire.drain()
+        self.assertFalse(upstream.paused)
+
+    def test_failed_load(self) -> None:
+        """Why the model could not be loaded is the last event."""
+        self.router.pending.pop()[1].errback(StartFailed("it exited with 1"))
+        self.assertEqual(self.error(), ("bad_gateway", "it exited with 1"))
+
+    def test_withdrawn(self) -> None:
+        """Who ended the request while it waited is the last event."""
+        (noted,) = self.in_flight
+        noted.cancel(Cancelled("by hand"))
+        self.assertIn("by hand", self.error()[1])
+        self.assertEqual(self.router.cancelled, 1)
+
+    def test_refused(self) -> None:
+        """The model's own error, of which no more than its beginning is kept, is told as an event."""
+        upstream = self.upstream()
+        upstream.deliver(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 10000\r\n\r\n")
+        for _ in range(10):
+            upstream.deliver(b"x" * 1000)
+        self.assertEqual(self.error(), ("bad_gateway", f"the model answered with status 400: {'x' * 4096}"))
+
+    def test_client_leaves(self) -> None:
+        """Who leaves while its model is loaded waits no longer, and hears no dots."""
+        self.client.leave()
+        self.assertEqual(self.router.cancelled, 1)
+        self.assert_over()

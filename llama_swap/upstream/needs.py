@@ -30,8 +30,10 @@ _FILE_OPTIONS: Final = frozenset(
 )
 _OTHER_OPTIONS: Final = frozenset({"-a", "--alias", "--served-model-name", "--name", "--log-file", "-o", "--output"})
 """The values of these options may look like a model's file, but are none, or are made by the command."""
-_NO_FILE = re.compile(r"^[~$]|://|[,*\s]")
-"""What is not the path of one file: a path for a shell, a URL, several files, or a script."""
+_NO_FILE = re.compile(r"^[~$]|://|[,*]")
+"""What is not the path of one file: a path for a shell, a URL, or several files."""
+_MANY_WORDS = re.compile(r"\s")
+"""What may be several files or a script, unless an option says that it is one file."""
 _DIRECTORY = re.compile(r"-C|--(chdir|working-directory)\b")
 """With these options (of `env` and the like), programs run in another directory than ours."""
 _DOWNLOAD = re.compile(r"(-hf|--hf-).*|-mu|--model-url|-dr|--docker-repo")
@@ -109,7 +111,8 @@ def _files(words: Sequence[str]) -> Iterator[str]:
             continue
         is_model = value.endswith(_MODEL_FILE)
         is_path = is_absolute or value.startswith(("./", "../"))
-        if (is_model and is_absolute) or (option in _FILE_OPTIONS and (is_model or is_path)):
+        is_one = is_model and is_absolute and not _MANY_WORDS.search(value)
+        if is_one or (option in _FILE_OPTIONS and (is_model or is_path)):
             yield value
 
 

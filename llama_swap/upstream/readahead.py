@@ -20,6 +20,8 @@ STEP = 128 * 1024
 MAGIC = b"GGUF"
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
 """A split model: llama.cpp is told the first file, and loads the others as well."""
+_APART = ("=", "['\"]", r"[\s='\"]+")
+"""What stands around the names of files in a word; a name that is quoted, or stands behind a «=», may have spaces."""
 
 
 class ReadAhead:
@@ -71,7 +73,7 @@ class ReadAhead:
 
 def model_files(words: Iterable[str]) -> list[Path]:
     """Return the GGUF files that `words` name, as words, behind a «=», or within a line for a shell."""
-    named = dict.fromkeys(part for word in words for part in (word, *re.split(r"[\s='\"]+", word)))
+    named = dict.fromkeys(part for word in words for apart in _APART for part in (word, *re.split(apart, word)))
     return [file for name in named for file in _with_siblings(name) if _is_gguf(file)]
 
 
