@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.lifecycle.notify import notify
+from tests.support_processes import open_files
 
 
 class NotifyTests(SynchronousTestCase):
@@ -35,14 +37,19 @@ class NotifyTests(SynchronousTestCase):
         self.assertEqual(manager.recv(100), b"STOPPING=1")
 
     def test_nobody_wants_to_know(self) -> None:
-        """Without a service manager nothing is sent, and nothing is wrong."""
-        notify("READY=1", {})
-        notify("READY=1", {"NOTIFY_SOCKET": ""})
+        """Without a service manager nothing is sent."""
+        made = Mock()
+        self.patch(socket, "socket", made)
+        for environ in ({}, {"NOTIFY_SOCKET": ""}):
+            notify("READY=1", environ)
+        made.assert_not_called()
 
     def test_nobody_listens(self) -> None:
-        """A socket that is not there, or not to be had, is nobody's trouble."""
+        """A socket that is not there, or not to be had, is nobody's trouble; none of ours is left open."""
+        before = open_files(os.getpid())
         for address in ("/no/such/socket", "@no-such-socket", "/tmp", "x" * 200):
             notify("STOPPING=1", {"NOTIFY_SOCKET": address})
+        self.assertEqual(open_files(os.getpid()), before)
 
     def test_does_not_wait(self) -> None:
         """A manager that does not read what it is told is not waited for."""

@@ -5,10 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.logs.console import ConsoleWriter
+from tests.support_processes import wait_until
+
+CONSOLE = "console"
+
+
+def threads() -> list[str]:
+    """Return the names of this program's threads."""
+    return [thread.name for thread in threading.enumerate()]
 
 
 class ConsoleTests(SynchronousTestCase):
@@ -70,12 +79,16 @@ class ConsoleTests(SynchronousTestCase):
         self.assertEqual(received, 200_000)
 
     def test_reader_gone(self) -> None:
-        """When the other end is gone, lines are let go without a word."""
+        """When the other end is gone, lines are let go: nothing is kept, and no thread waits."""
         os.close(self.reading)
         self.console.write(b"anyone?\n")
-        self.console.close()
+        wait_until(lambda: CONSOLE not in threads(), 5, "the end of the thread")
         self.console.write(b"no\n")
+        self.assertNotIn(CONSOLE, threads())
 
     def test_never_used(self) -> None:
-        """Closing a console that wrote nothing is no trouble."""
+        """A console that wrote nothing has no thread; closed, it writes nothing."""
+        self.assertNotIn(CONSOLE, threads())
         self.console.close()
+        self.console.write(b"too late\n")
+        self.assertEqual(self.read_all(), b"")

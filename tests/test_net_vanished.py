@@ -173,7 +173,9 @@ class WatchTests(SynchronousTestCase):
 
     def test_stopped_before(self) -> None:
         """To stop what does not run is no error."""
-        Vanished(self.clock).stopService()
+        clock = Clock()
+        Vanished(clock).stopService()
+        self.assertEqual(clock.getDelayedCalls(), [])
 
 
 class OptionTests(TestCase):

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
@@ -70,6 +71,7 @@ class SendNowTests(SynchronousTestCase):
         """A connection that the other end has closed raises nothing here; Twisted will tell its protocol."""
         self.theirs.close()
         send_now(self.transport, b"event")
+        self.assertIs(self.transport.doWrite(), CONNECTION_LOST)
 
     def test_other_transports(self) -> None:
         """Whatever is not a plain TCP connection is written to as usual."""

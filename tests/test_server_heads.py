@@ -62,7 +62,7 @@ class ParseTests(SynchronousTestCase):
     def test_good(self) -> None:
         """What honest clients send is taken."""
         for text in GOOD_HEADS:
-            parse_request_head(text)
+            self.assertEqual(parse_request_head(text).method, text.partition(b" ")[0])
             for end in range(1, len(text)):
                 judge_unfinished(text[:end])
 

@@ -22,9 +22,9 @@ def render(error: SwapError, accept: bytes) -> tuple[bytes, bytes]:
     if b"application/json" not in accept:
         if b"text/html" in accept:
             page = f"<!doctype html><title>llama-swap</title><h1>llama-swap</h1><p>{escape(str(error))}</p>\n"
-            return b"text/html; charset=utf-8", page.encode()
+            return b"text/html; charset=utf-8", page.encode(errors="backslashreplace")
         if b"text/plain" in accept:
-            return b"text/plain; charset=utf-8", f"llama-swap: {error}\n".encode()
+            return b"text/plain; charset=utf-8", f"llama-swap: {error}\n".encode(errors="backslashreplace")
     return b"application/json", json.dumps({"src": "llama-swap", "type": "error", "error": describe(error)}).encode()
 
 
