@@ -87,7 +87,8 @@ class CaptureTests(SynchronousTestCase):
     def test_secrets(self) -> None:
         """Keys and cookies do not show."""
         captures = Captures(100_000)
-        names = (b"Authorization", b"PROXY-AUTHORIZATION", b"Cookie", b"x-API-key", b"Api-Key")
+        names: tuple[bytes, ...] = (b"Authorization", b"PROXY-AUTHORIZATION", b"Cookie", b"x-API-key", b"Api-Key")
+        names += (b"X-Auth-Token", b"Cf-Access-Jwt-Assertion", b"CF-Access-Client-Secret", b"X-Goog-Api-Key")
         fields = [(name, b"canary") for name in names]
         cookie = ((b"Set-Cookie", b"canary"),)
         store(captures, 1, fields=fields, body=None, answer_fields=cookie)

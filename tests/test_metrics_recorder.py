@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from llama_swap.errors import UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.metrics.query import ActivityQuery
-from llama_swap.metrics.recorder import BATCH, HEAVY, SOON
+from llama_swap.metrics.recorder import BATCH, HEAVY, LONGEST_SESSION, SOON
 from llama_swap.metrics.records import Retention
 from llama_swap.metrics.tallies import SECONDS
 from tests.fakes_web import keep_records
@@ -218,6 +218,14 @@ class CountTests(RecorderCase):
             request = self.finished()
             self.assertEqual(self.records.in_flight.recorder.metadata(request).get("session_id"), session)
             self.assertEqual(self.records.captures.numbers(), kept)
+
+    def test_long_session(self) -> None:
+        """Of the id of a session, no more is kept than people can use."""
+        fields = ((b"x-s", b"s" * 60_000),)
+        request = self.request(fields=fields)
+        request.over()
+        self.records.settle()
+        self.assertEqual(request.facts.metadata, {"session_id": "s" * LONGEST_SESSION})
 
     def finished(self) -> InFlightRequest:
         """Return a request that was answered."""

@@ -7,9 +7,9 @@ from difflib import SequenceMatcher
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Config, PinProfile, Selector
+from llama_swap.config.model import Config, Peer, PinProfile, Selector
 from llama_swap.errors import NotFound
-from llama_swap.routing.names import MOST_LIKELY, Names, Resolved
+from llama_swap.routing.names import LONGEST_NAME, MOST_LIKELY, Names, Resolved
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_model
 
@@ -59,6 +59,13 @@ class NamesTests(SynchronousTestCase):
             error = self.not_found(name)
             self.assertIn(repr(name), error)
             self.assertIn("/v1/models", error)
+
+    def test_too_long(self) -> None:
+        """What no model can be called is not told in full, nor asked of a peer."""
+        names = Names(Config(models={}, peers={"any": Peer(proxy="http://any")}))
+        self.assertEqual(names.resolve("any/" + "m" * (LONGEST_NAME - 4)).name, "m" * (LONGEST_NAME - 4))
+        for name in ("any/" + "m" * LONGEST_NAME, "m" * 1_000_000):
+            self.assertLess(len(str(self.assertRaises(NotFound, names.resolve, name))), 100)
 
     def test_misspelled(self) -> None:
         """A name that is much like one that is listed is asked about, whatever its case; others are not given away."""

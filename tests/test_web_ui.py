@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config
+from llama_swap.errors import NotFound
 from llama_swap.web.front import Front
-from llama_swap.web.pages import assets, version
+from llama_swap.web.pages import DEEPEST, assets, index, version
 from llama_swap.web.ui import UiRoutes
 from tests.fakes_web import FakeRouter, app_with, models, site_of
 from tests.fakes_wire import Answer, Client
@@ -150,6 +151,17 @@ class UiTests(SynchronousTestCase):
         """No other file can be had, however the path is written."""
         for name in ("__init__.py", "../ui.py", "..%2fui.py", "%2e%2e/ui.py", "..%5cui.py", "none.js"):
             self.assertEqual(self.ask(f"/ui/assets/{version()}/{name}").status, 404, name)
+
+    def test_too_deep(self) -> None:
+        """A path with many slashes is no page's: the page would grow with it, and be kept, compressed."""
+        deepest = self.ask("/ui/models/" + "a/" * (DEEPEST - 3))
+        self.assertEqual(deepest.status, 200)
+        self.assertLess(len(deepest.body), 40_000)
+        for path in ("/ui/models/" + "a/" * (DEEPEST - 2), "/ui" + "/a" * 20_000):
+            answer = self.ask(path, Accept="text/html", Accept_Encoding="gzip")
+            self.assertEqual(answer.status, 404, path[:20])
+            self.assertLess(len(answer.body), 300)
+        self.assertRaises(NotFound, index, b"/" * 20_000 + b"logs")
 
     def test_icon(self) -> None:
         """A tab has something to show."""

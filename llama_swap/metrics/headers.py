@@ -11,9 +11,11 @@ from attrs import frozen
 
 Fields = Sequence[tuple[bytes, bytes]]
 
-SECRET: Final = frozenset(
-    {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key", b"api-key"}
+_SECRETS: Final = (
+    *(b"authorization", b"cookie", b"key", b"token", b"secret", b"password", b"credential", b"credentials"),
+    *(b"assertion", b"jwt"),  # of proxies before us that tell who has logged in
 )
+"""How the names of fields end that hold secrets: `X-Api-Key`, `Set-Cookie`, `Cf-Access-Jwt-Assertion`."""
 REDACTED: Final = "[REDACTED]"
 _UNREADABLE: Final = (b"audio/", b"image/", b"video/", b"multipart/")
 
@@ -70,6 +72,6 @@ def shown(fields: Fields) -> dict[str, str]:
     """Return `fields` by name, with secrets redacted; of several with the same name, the first."""
     texts: dict[str, str] = {}
     for name, value in fields:
-        secret = name.lower() in SECRET
+        secret = name.lower().endswith(_SECRETS)
         texts.setdefault(name.decode("latin-1"), REDACTED if secret else value.decode("latin-1"))
     return texts

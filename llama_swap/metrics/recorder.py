@@ -32,6 +32,8 @@ SOON = 0.2
 """The most seconds that a request waits to be settled together with others."""
 SESSION = "session_id"
 """The only metadata that clients send in headers."""
+LONGEST_SESSION = 256
+"""Bytes of a session's id; what follows is not kept, since there may be many entries, each with another one."""
 CONTENT_TYPE = b"content-type"
 
 
@@ -176,5 +178,5 @@ class ActivityRecorder:
             if len(name) in self._lengths:  # rules out most of them
                 named.setdefault(name.lower(), value)
         session = next((value for name in self._session_headers if (value := named.get(name, b""))), b"")
-        metadata = {SESSION: session.decode("latin-1")} if session else {}
+        metadata = {SESSION: session[:LONGEST_SESSION].decode("latin-1")} if session else {}
         return RequestFacts(not is_unreadable(named.get(CONTENT_TYPE, b"")), metadata, size)

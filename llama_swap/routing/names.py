@@ -15,6 +15,8 @@ from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage, choose
 from llama_swap.scheduling.commands import Target
 
+LONGEST_NAME = 4096
+"""The most characters of a name: what clients make up is kept with their requests, and told in errors."""
 LONGEST_SLIP = 100
 """Characters; a longer name is no slip, and gets no suggestion."""
 MOST_COMPARED = 300
@@ -104,6 +106,8 @@ class Names:
         return self._resolved.get(name) or self._resolve(name)
 
     def _resolve(self, name: str) -> Resolved:
+        if len(name) > LONGEST_NAME:
+            raise NotFound(f"no model has a name of {len(name)} characters; GET /v1/models lists what there is")
         wanted = self.pinned(name)
         selector = self.config.selectors.get(wanted)
         if selector is not None:

@@ -15,7 +15,7 @@ from twisted.web.resource import IResource
 from llama_swap.config.model import COMFYUI_MODEL
 from llama_swap.errors import NotFound, Unavailable
 from llama_swap.relay.tunnel import wanted_protocol
-from llama_swap.routing.names import Names
+from llama_swap.routing.names import LONGEST_NAME, Names
 from llama_swap.routing.peers import PeerModel
 from llama_swap.scheduling.commands import Target
 from llama_swap.server.request import SwapRequest, body_of
@@ -30,8 +30,6 @@ COMFYUI_PAGE = Target(COMFYUI_MODEL)
 COMFYUI_REST = evolve(COMFYUI_PAGE, if_cold=f"model {COMFYUI_MODEL} is not loaded; only /comfyui/ itself can start it")
 MOST_SEGMENTS = 64
 """The most segments of a path that may belong to a model's name."""
-LONGEST_NAME = 4096
-"""The most bytes of a name, as spelled in a path."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

@@ -14,6 +14,8 @@ from hashlib import sha256
 from attrs import frozen
 from twisted.web.http import CACHED, Request
 
+from llama_swap.errors import NotFound
+
 _TYPES = {
     "html": b"text/html; charset=utf-8",
     "css": b"text/css; charset=utf-8",
@@ -21,6 +23,8 @@ _TYPES = {
 }
 
 
+DEEPEST = 100
+"""The most slashes in the path of a page: each makes every address in it longer, and pages are kept."""
 _GZIP = re.compile(rb"(?i)\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 """In an `Accept-Encoding`: gzip, unless its weight is 0 (RFC 9110 §12.5.3)."""
 
@@ -68,11 +72,16 @@ def index(path: bytes, links: str = "") -> Asset:
 
     All addresses in it are relative, so that it also works where a web server has the proxy below a path of its own.
     `links` is HTML for browsers that run no scripts.
+
+    @raise NotFound: the path has more than `DEEPEST` slashes.
     """
+    depth = path.count(b"/")
+    if depth > DEEPEST:
+        raise NotFound(f"the web interface has no page with {depth} slashes in its path")
     page = assets()["index.html"]
     content = page.content.replace(b"{modules}", _modules())
     content = content.replace(b"{files}", f"{{root}}ui/assets/{version()}/".encode())
-    content = content.replace(b"{root}", b"../" * (path.count(b"/") - 1))
+    content = content.replace(b"{root}", b"../" * (depth - 1))
     return Asset(content.replace(b"{links}", links.encode()), page.content_type)
 
 
