@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from tests.support_processes import free_port
 from tests.support_requirements import require_program
 
 UNITS = ROOT / "contrib" / "systemd"
+HARDENING = "hardening.conf"
 SERVICES = ("llama-swap.service", "llama-swap-socket.service")
 PROGRAM = "/opt/llama-swap/bin/llama-swap"
 
@@ -46,11 +48,14 @@ class UnitTests(SynchronousTestCase):
         """systemd itself finds nothing to say about them, once the program is where they expect it."""
         analyze = require_program("systemd-analyze", "systemd")
         with tempfile.TemporaryDirectory() as directory:
-            for unit in UNITS.iterdir():
-                text = unit.read_text().replace(PROGRAM, sys.executable)
-                (Path(directory) / unit.name).write_text(text)
-            names = sorted(unit.name for unit in UNITS.iterdir())
+            names = sorted(unit.name for unit in UNITS.glob("llama-swap*"))
             self.assertEqual(names, ["llama-swap-socket.service", "llama-swap.service", "llama-swap.socket"])
+            for name in names:
+                text = (UNITS / name).read_text().replace(PROGRAM, sys.executable)
+                (Path(directory) / name).write_text(text)
+            for service in SERVICES:
+                (Path(directory) / f"{service}.d").mkdir()
+                shutil.copy(UNITS / HARDENING, Path(directory) / f"{service}.d")
             checked = subprocess.run(
                 [analyze, "verify", "--man=no", *(f"{directory}/{name}" for name in names)],
                 env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}:"},
@@ -60,6 +65,20 @@ class UnitTests(SynchronousTestCase):
             )
         said = [line for line in checked.stderr.splitlines() if "llama-swap" in line]
         self.assertEqual((checked.returncode, said), (0, []), checked.stderr)
+
+    def test_hardening(self) -> None:
+        """systemd finds a hardened service well protected; GPUs are not hidden, and its home can be written."""
+        analyze = require_program("systemd-analyze", "systemd")
+        hardening = settings(HARDENING)
+        for wanted in ("PrivateDevices", "ProtectClock", "DeviceAllow", "MemoryDenyWriteExecute", "ProcSubset"):
+            self.assertNotIn(wanted, hardening)
+        self.assertEqual(hardening["ReadWritePaths"], settings("llama-swap.service")["WorkingDirectory"])
+        with tempfile.TemporaryDirectory() as directory:
+            unit = Path(directory) / "llama-swap.service"
+            unit.write_text((UNITS / unit.name).read_text() + (UNITS / HARDENING).read_text())
+            command = [analyze, "security", "--offline=yes", "--threshold=30", "--no-pager", str(unit)]
+            checked = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual(checked.returncode, 0, checked.stdout[-200:] + checked.stderr)
 
     def test_command_lines(self) -> None:
         """The services differ in nothing but where they listen, and name the socket as its unit does."""
