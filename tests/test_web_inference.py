@@ -184,12 +184,26 @@ class InferenceTests(SynchronousTestCase):
     def test_encoded_path(self) -> None:
         """A path that is spelled in another way is the same path, for bodies of any size, and goes upstream so."""
         for size in (10, 2 * SMALL):
-            for path, told in (("/v1/%63ompletions", "/v1/%63ompletions"), ("/%76/completions?x", "/completions?x")):
+            for path, told in (
+                ("/v1/%63ompletions", "/v1/%63ompletions"),
+                ("/%76/completions?x", "/completions?x"),
+                ("//v1/completions?x=//", "/v1/completions?x=//"),  # a base URL that ends with a slash
+                ("///v/completions", "/completions"),
+            ):
                 body = b'{"model":"a","x":"%b"}' % (b"x" * size)
                 self.client.ask("POST", path, body)
                 sent = self.sent()
                 self.assertTrue(sent.startswith(b"POST %b HTTP/1.1\r\n" % told.encode()))
                 self.assertTrue(sent.endswith(body))
+
+    def test_lower_case(self) -> None:
+        """`post` is another method than `POST`, for bodies of any size."""
+        for method in ("post", "Post"):
+            for size in (10, 2 * SMALL):
+                self.client.ask(method, CHAT, b'{"model":"a","x":"%b"}' % (b"x" * size))
+                answer = self.client.answer()
+                self.assertEqual((answer.status, answer["Allow"]), (405, "POST"))
+        self.assertEqual(self.router.targets, [])
 
     def test_large(self) -> None:
         """Large bodies go the same way: untouched, renamed, or refused."""

@@ -95,7 +95,7 @@ class InferenceRoutes:
 
     def ask(self, request: SwapRequest) -> IResource:
         """Return the resource that forwards `request` to the model that its query names."""
-        path, _, query = request.uri.partition(b"?")
+        path, _, query = target_at_upstream(request.uri).partition(b"?")
         refuse_head(request, ("GET", "POST") if path.decode() in POST else ("GET",))
         named = read_query(query)
         resolved = self._forwarder.names.resolve(named.model)

@@ -70,14 +70,27 @@ _OLLAMA: Final = {
 
 def names_model_in_body(method: bytes, target: bytes) -> bool:
     """Whether a request's target, in whatever spelling, leads to one of `POST`."""
-    return method == b"POST" and unquote_to_bytes(target.partition(b"?")[0]) in _POST
+    return method == b"POST" and _plain(target.partition(b"?")[0]) in _POST
 
 
 def target_at_upstream(target: bytes) -> bytes:
-    """Return the target for the upstream of a request with `target`; for most, it is the same."""
+    """Return the target for the upstream of a request with `target`; for most, it is the same.
+
+    Slashes at its beginning become one: clients add them where their base URL ends with one, routes do not see them,
+    and model servers have no such path.
+    """
     path, question, query = target.partition(b"?")
-    shorter = _SHORTER.get(unquote_to_bytes(path) if b"%" in path else path)
-    return target if shorter is None else shorter + question + query
+    shorter = _SHORTER.get(_plain(path))
+    if shorter is not None:
+        return shorter + question + query
+    return b"/" + target.lstrip(b"/") if target.startswith(b"//") else target
+
+
+def _plain(path: bytes) -> bytes:
+    """Return `path` as routes see it: decoded, with one slash at its beginning."""
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    return b"/" + path.lstrip(b"/") if path.startswith(b"//") else path
 
 
 def remedy(path: str, exists: Callable[[str], bool]) -> str:

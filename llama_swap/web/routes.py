@@ -8,6 +8,7 @@ from typing import Any
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.http import NO_BODY_CODES, Request
+from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 from werkzeug.routing import PathConverter
 
 
@@ -19,10 +20,11 @@ class AnyPath(PathConverter):
 
 
 class Routes(Klein):
-    """Klein that sets Content-Length, and takes `//` in a path literally.
+    """Klein that sets Content-Length, and takes `//` within a path, and the case of a method, literally.
 
     Without a length, an answer would be chunked, which very simple clients cannot read, and an answer to HEAD would
     lack the length that GET has (RFC 9110 §9.3.2).  And a model's name may lead to a path with two slashes in a row.
+    `post` is not `POST` (RFC 9110 §9.1), but to werkzeug.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,9 @@ class Routes(Klein):
 
     def execute_endpoint(self, endpoint: str, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a route, and set Content-Length if it returns the complete answer."""
+        method = request.method.decode()
+        if method != method.upper():
+            raise NoSuchMethod([method.upper()])
         answer = super().execute_endpoint(endpoint, request, *args, **kwargs)
         measured = partial(_measured, request)
         return answer.addCallback(measured) if isinstance(answer, Deferred) else measured(answer)
