@@ -16,7 +16,7 @@ _ASSIGNED = re.compile(rf"((?:--env=)?{_NAME}=).+", re.IGNORECASE | re.DOTALL)
 _WITHIN = re.compile(rf"({_NAME}[\"']?(?:\s*[=:]\s*|\s+)[\"']?)[^\s\"']+", re.IGNORECASE)
 _AUTHORIZATION = re.compile(r"(authorization[\"']?\s*:\s*[\"']?(?:\w+\s+)?)[^\s\"']+", re.IGNORECASE)
 _USERINFO = re.compile(r"(://[^\s/:@]*:)[^\s/@]+(?=@)")
-_PARAMETER = re.compile(r"(?<=[?&;])([^\s=&;]+)=[^\s&;]+")
+_PARAMETER = re.compile(r"(?<=[?&;])([^\s=&;?]+)=[^\s&;]+")
 _SECRET_PARAMETER = re.compile(rf".*(?:{_ENDS}|auth)", re.IGNORECASE)
 
 
