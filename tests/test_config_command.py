@@ -93,13 +93,24 @@ class CommandTests(FindingsTestCase):
 
     def test_no_command(self) -> None:
         """A command without a word is told, wherever the words went; with an address, other models can be used."""
-        for value in ('""', "''", "", "~", '"  "', "'# only a comment'", "|\n  # x\n  # y"):
+        for value in ('""', "''", "", "~", '"  "', "|\n  # x\n  # y"):
             text = one_model(f"cmd: {value}\nproxy: http://a")
             self.assert_warnings(text, (4, "models.m.cmd", "is empty; write what starts the model's server. Requests"))
             self.assertEqual(load(text).config.models["m"].cmd, ())
             self.assert_errors(one_model(f"cmd: {value}"), (4, "models.m.cmd", "is empty"))
         self.assert_errors(one_model("cmd: '\"\" x'\nproxy: http://a"), (4, "models.m.cmd", "empty word"))
         self.assert_errors(one_model('cmd: "x\\0"\nproxy: http://a'), (4, "models.m.cmd", "NUL"))
+
+    def test_nothing_to_continue(self) -> None:
+        """A `\\` alone would join two lines, and is no word."""
+        self.assert_errors(one_model("cmd: \\\nproxy: http://a"), (4, "models.m.cmd", "nothing but a \\"))
+        self.assert_errors(one_model("cmd: x --port 1\ncmdStop: '\\ '"), (5, "models.m.cmdStop", "nothing but a \\"))
+
+    def test_comment_in_folded_block(self) -> None:
+        """YAML joins the lines of a block with `>`, so that a comment at its beginning is all there is."""
+        told = "is a comment from beginning to end; write the block with `|`"
+        for lines in ("cmd: >\n  # all of it\n  x --port 1", "cmd: '# only a comment'"):
+            self.assert_errors(one_model(lines), (4, "models.m.cmd", told))
 
     def test_wrong_type(self) -> None:
         """A list, as other programs have it, is told what to write; a missing command what was meant."""

@@ -200,6 +200,7 @@ class RefusalTests(FindingsTestCase):
             ('models:\n  m: "C:\\q"\n', 2, "single quotes"),
             ("😀:\n  m: \x01\n", 2, "control characters"),
             ("models: {m: ${no}}\n", 1, "quote values"),
+            ("hooks: {on_startup:}\n", 1, "write a blank behind a colon"),
             ("models: }\n", 1, ""),
             ("%YAML 9.9\n---\n", 1, ""),
         ):

@@ -98,8 +98,9 @@ class ErrorTests(SynchronousTestCase):
 
     def test_characters(self) -> None:
         """Names with other characters need a variable."""
-        self.assert_wrong("a & org/b", "'/' cannot stand here", "`vars`", "character 8")
-        self.assert_wrong("a, b", "',' cannot stand here", "character 2")
+        self.assert_wrong("a & org/b", "'org/b' cannot stand here", "`vars`", "character 5")
+        self.assert_wrong("a & b/c", "'b/c' cannot stand here", "character 5")
+        self.assert_wrong("a, b", "'a,' cannot stand here", "character 1")
 
     def test_names(self) -> None:
         """What is wrong with a name is said with its place."""

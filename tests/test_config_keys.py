@@ -57,6 +57,11 @@ class UnknownKeyTests(FindingsTestCase):
         ):
             self.assert_warnings(one_model(f"{SERVER}{key}: 1"), (5, f"models.m.{key}", part))
 
+    def test_newer_name(self) -> None:
+        """Of two names of one key, the newer is suggested."""
+        lines = f"{SERVER}filters: {{stripparams: x}}"
+        self.assert_warnings(one_model(lines), (5, "models.m.filters.stripparams", "did you mean stripParams?"))
+
     def test_other_blanks(self) -> None:
         """A key that was indented with blanks from a web page is told as that."""
         told = "begins with a blank that is no plain one: indent it with spaces"

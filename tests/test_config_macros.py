@@ -44,6 +44,26 @@ models:
         self.assertEqual(told.cmd[3:], ("131072", "16", "true", "false", "3.10", "010", "yes", "1_0", "1.0"))
         self.assertEqual(told.metadata, {"a": 131072, "h": "1_0"})
 
+    def test_types(self) -> None:
+        """A macro alone keeps its type, in quotes or not; with anything beside it, and as a name, it is text."""
+        text = """\
+macros: {major: 3, minor: 10, version: "${major}.${minor}"}
+models:
+  "3.10":
+    cmd: x --port ${PORT}
+    metadata:
+      one: ${minor}
+      two: "${minor}"
+      both: ${major}.${minor}
+      macro: ${version}
+      id: ${MODEL_ID}
+      port: "${PORT}"
+      dash: -${PORT}
+"""
+        [told] = load(text).config.models.values()
+        expected = {"one": 10, "two": 10, "both": "3.10", "macro": "3.10", "id": "3.10", "port": 5800, "dash": "-5800"}
+        self.assertEqual(told.metadata, expected)
+
     def test_order(self) -> None:
         """A macro may use those above it, the environment, and what each model is given."""
         text = """\

@@ -188,7 +188,9 @@ def _command(draft: _Draft, port: int | None) -> tuple[str, ...]:
     found, written = draft.scope.found, draft.written
     if written is not None and draft.cmd.strip():
         return read_command(written, draft.cmd.replace(_PORT, str(port)), found)
-    if written is not None:
+    if written is not None and written.text.lstrip().startswith("#") and "\n" not in written.text.strip():
+        message = "is a comment from beginning to end; write the block with `|`, or the command without the #"
+    elif written is not None:
         message = "is empty; write what starts the model's server"
     elif "cmd" in draft.node.entries:
         return ()  # it is not text, which `_text` has reported

@@ -77,6 +77,9 @@ def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]
         else:
             found.error(written, "with its macros expanded, a quote is never closed")
         return ()
+    if not words:
+        found.error(written, "has nothing but a \\, which joins a line with the next; write the command")
+        return ()
     if "\0" in text:
         found.error(written, "contains a NUL character, which no command can")
     elif not words[0]:

@@ -36,6 +36,7 @@ _NO_BLANK = re.compile(r"\s*[\w-]+:[^\s/]")
 _HINTS = {
     "mapping values are not allowed": "quote a value that contains ': ', or write it as a block with `|`",
     "cannot start any token": "indent with spaces, not tabs, and quote values that begin with @, ` or %",
+    "found unexpected ':'": "write a blank behind a colon, or quote a name that ends with one",
     "did not find expected": _LAYOUT,
     "could not find expected": _LAYOUT,
     "unexpected end of stream": "a quote is not closed",

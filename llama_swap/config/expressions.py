@@ -23,7 +23,8 @@ MOST: Final = 20_000
 ModelSets = tuple[frozenset[str], ...]
 """Sets of models that may run together, in the order of their definition, without duplicates."""
 
-_TOKEN = re.compile(r"\s*([A-Za-z0-9._-]+|[&|()+])")
+_TOKEN = re.compile(r"\s*([A-Za-z0-9._-]+(?![^\s&|()+])|[&|()+])")
+_WORD = re.compile(r"[^\s&|()+]+")
 _SIGNS = frozenset("&|()+")
 
 
@@ -146,7 +147,7 @@ class _Reader:
         if match:
             self.token, self._at, self._end = match[1], match.start(1), match.end()
             return
-        rest = self._text[self._end :].lstrip()
-        self.token, self._at = "", len(self._text) - len(rest)
-        if rest:
-            raise self._wrong(f"{rest[0]!r} cannot stand here; for a model with such a name, add one to `vars`")
+        word = _WORD.search(self._text, self._end)
+        self.token, self._at = "", word.start() if word else len(self._text)
+        if word:
+            raise self._wrong(f"{word[0]!r} cannot stand here; for a model with such a name, add one to `vars`")

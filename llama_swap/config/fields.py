@@ -159,7 +159,7 @@ def meant(name: str, table: Sequence[Key]) -> str | None:
     if plain in believed:
         return believed[plain]
     known = {word: key for word, key in believed.items() if len(word) > _SHORT}
-    known |= {_plain_name(key): key for key in names}
+    known |= {_plain_name(key.name): key.name for key in reversed(table)}  # of two such, the first of the table
     close = get_close_matches(plain, known, n=len(known), cutoff=0.6)
     return next((known[word] for word in close if _is_slip(plain, word, is_key=word not in believed)), None)
 

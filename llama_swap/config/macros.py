@@ -139,7 +139,7 @@ class Scope:
         if "${" not in node.text:
             return node
         node = self._with_macros(node, self.expanded)
-        return node.saying(_replace(_MACRO, node.text, self._give(node), node, self.found), plain=node.plain)
+        return self._filled(node, self._give(node), plain=node.text == "${PORT}")  # a number; the others are text
 
     def _with_macros(self, node: Scalar, known: Mapping[str, Scalar]) -> Scalar:
         whole = _MACRO.fullmatch(node.text)
@@ -150,7 +150,12 @@ class Scope:
         def lookup(name: str) -> str | None:
             return known[name].text if name in known else None
 
-        return node.saying(_replace(_MACRO, node.text, lookup, node, self.found), plain=node.plain)
+        return self._filled(node, lookup)
+
+    def _filled(self, node: Scalar, lookup: Callable[[str], str | None], *, plain: bool = False) -> Scalar:
+        """Return `node` with the macros replaced that `lookup` knows; `plain` is the result if there are any."""
+        text = _replace(_MACRO, node.text, lookup, node, self.found)
+        return node if text == node.text else node.saying(text, plain=plain)
 
     def _give(self, node: Scalar) -> Callable[[str], str | None]:
         def lookup(name: str) -> str | None:

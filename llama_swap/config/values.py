@@ -14,7 +14,7 @@ from llama_swap.config.patterns import compiled
 from llama_swap.config.quantities import integer
 from llama_swap.config.tree import NULLS, Findings, ListNode, MapNode, Node, Scalar
 
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?(?!0[0-9])(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
@@ -92,7 +92,7 @@ class Patterns(Several):
 
 @frozen
 class Values(Plain):
-    """A mapping to arbitrary values, with the types that YAML 1.2 gives them."""
+    """A mapping to arbitrary values, with the types that YAML 1.2 gives them; `010` is text, as in `integer`."""
 
     default: Mapping[str, Any] = field(factory=dict)
 
