@@ -45,7 +45,7 @@ class FileTests(FindingsTestCase):
     def test_no_file(self) -> None:
         """What cannot be opened is told with the reason."""
         self.assert_refused("/no/such/file.yaml", "No such file")
-        self.assert_refused("/", "directory")
+        self.assert_refused("/", "Is a directory; give it with --config-dir")
         self.assert_refused("nul\0.yaml", "cannot be read")
         path = self.written(b"")
         Path(path).chmod(0)

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +15,18 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.config.keys import MODEL
 from llama_swap.config.load import load_config, parse_config
 from tests.blackbox import ROOT, ProxyUnderTest, fake_model, tested_environment
 from tests.support_processes import free_port
 
 EXAMPLES = ROOT / "docs" / "examples"
 COMPARE = EXAMPLES / "find-fastest-settings" / "compare.py"
+NAMES = ("qwen", "llama", "nomic-embed")
+"""The models that blocks without `models` are about."""
 ENVIRON = {
     "HOME": "/home/me",
+    "LLAMA_SWAP_KEY": "sk-1",
     "LLAMA_SWAP_DEMO_MODEL": "/models/small.gguf",
     "LLAMA_SWAP_DEMO_START_PORT": "5800",
 }
@@ -43,6 +48,18 @@ def snippets(document: Path) -> Iterator[str]:
         yield re.sub(f"^{block[1]}", "", block[2], flags=re.MULTILINE)
 
 
+def completed(snippet: str) -> str:
+    """Return a whole file with a YAML block in it, which may be such a file, or keys of a model or of the top level."""
+    snippet = textwrap.dedent(snippet)
+    keys = set(re.findall(r"^\w+(?=:)", snippet, re.MULTILINE))
+    if keys and keys <= {key.name for key in MODEL}:
+        cmd = "" if "cmd" in keys else "cmd: x --port 1\n"
+        return "models:\n  m:\n" + textwrap.indent(cmd + snippet, "    ")
+    models = "" if "models" in keys else "".join(f"  {name}: {{cmd: 'x ${{PORT}}'}}\n" for name in NAMES)
+    profile = "profiles: {coding: {pins: {}}}\n" if "hooks" in keys else ""
+    return (models and f"models:\n{models}") + profile + snippet
+
+
 class ConfigurationTests(SynchronousTestCase):
     """What people copy."""
 
@@ -54,12 +71,14 @@ class ConfigurationTests(SynchronousTestCase):
             self.assertEqual(load_config(str(file), environ=ENVIRON).warnings, (), file)
 
     def test_snippets(self) -> None:
-        """So does every YAML block in the pages that belong to them."""
-        for document in (ROOT / "docs" / "containers.md", *EXAMPLES.rglob("*.md")):
-            for snippet in snippets(document):
-                if snippet.startswith("services:"):
-                    continue  # it is for compose
-                self.assertEqual(parse_config(snippet, filename=str(document), environ=ENVIRON).warnings, ())
+        """So does every YAML block of the manual, once what it leaves out is there."""
+        documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        texts = [(document, snippet) for document in documents for snippet in snippets(document)]
+        ours = [each for each in texts if not each[1].startswith(("services:", "scrape_configs:"))]  # of other programs
+        self.assertGreater(len(ours), 30)
+        for document, snippet in ours:
+            loaded = parse_config(completed(snippet), filename=str(document), environ=ENVIRON)
+            self.assertEqual(loaded.warnings, (), (document, snippet))
 
     def test_container(self) -> None:
         """What the image is made of is there, and all that the wheel is made of is in it."""

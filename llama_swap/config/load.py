@@ -86,6 +86,7 @@ def _content(path: str, base: Path) -> tuple[bytes, bool]:
             return file.read(MAX_BYTES + 1), bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        reason += "; give it with --config-dir" if isinstance(error, IsADirectoryError) else ""
         raise ConfigError(path, [Problem(None, "", f"cannot be read: {reason}")]) from None
 
 

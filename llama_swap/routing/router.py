@@ -103,7 +103,7 @@ class Router:
         if profile is not None and profile not in self.config.pin_profiles:
             raise NotFound(f"no profile {profile!r} with pins here; GET /api/profiles lists what there is")
         self.names = Names(self.config, profile, self._usage, self.peers)
-        self._log.info("active profile: {profile}", profile=profile)
+        self._log.info("active profile: {profile}", profile=profile or "none")
 
     def _usage(self, target: Target | PeerModel) -> Usage:
         if isinstance(target, PeerModel):
