@@ -320,6 +320,8 @@ class CheckTests(CliTestCase):
         """An address that is none, or a certificate that cannot be used, is an error here, too."""
         for flags, told in (
             (["--listen", "8080"], "cannot listen on '8080'"),
+            (["--listen", "http://127.0.0.1:8080"], "Unknown endpoint type: 'http'; write HOST:PORT, :PORT for"),
+            (["--listen", "tcp:http"], "'http'; write HOST:PORT, :PORT for every interface, or a Twisted endpoint"),
             (["--listen", "ssl:1:privateKey=/no/key.pem"], "/no/key.pem cannot be read"),
             (["--tls-cert-file", self.path, "--tls-key-file", self.path], f"{self.path} is not a certificate"),
             (["--tls-cert-file", self.path], "--tls-cert-file and --tls-key-file belong together"),

@@ -42,6 +42,7 @@ OPEN_TO_ALL = (
 
 _EVERY_INTERFACE = frozenset({"::", "0.0.0.0"})  # noqa: S104
 
+_FORMS = "write HOST:PORT, :PORT for every interface, or a Twisted endpoint such as unix:/run/llama-swap.sock"
 _HINTS = {
     errno.EADDRINUSE: "; another program has it, perhaps another llama-swap",
     errno.EADDRNOTAVAIL: "; this machine does not have that address",
@@ -107,10 +108,7 @@ def endpoint_description(listen: str) -> str:
     """
     if (split := _split(listen)) is None:
         if ":" not in listen or re.match(r"[\d.]+:", listen):
-            raise CannotListen(
-                f"cannot listen on {listen!r}: write HOST:PORT, :PORT for every interface, "
-                "or a Twisted endpoint such as unix:/run/llama-swap.sock"
-            )
+            raise CannotListen(f"cannot listen on {listen!r}: {_FORMS}")
         is_open_socket = listen.startswith("unix:") and ":mode=" not in listen
         return f"{listen}:mode=600" if is_open_socket else listen
     host, port = split
@@ -129,6 +127,8 @@ def _from_string(reactor: Any, listen: str) -> IStreamServerEndpoint:
         return serverFromString(reactor, description)
     except LookupError:
         raise CannotListen(f"cannot listen on {listen!r}: systemd handed over no such socket") from None
+    except ValueError as error:  # an unknown type, or no number where one belongs
+        raise CannotListen(f"cannot listen on {listen!r}: {error}; {_FORMS}") from None
     except Exception as error:  # noqa: BLE001 - a missing certificate, a wrong number: each kind fails in its own way
         raise CannotListen(f"cannot listen on {listen!r}: {error}") from None
 
