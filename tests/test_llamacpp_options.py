@@ -23,6 +23,7 @@ from llama_swap.llamacpp.values import (
     CACHE_TYPE,
     DEVICES,
     FLASH_ATTENTION,
+    LAYERS,
     LOAD_MODE,
     NUMA,
     POOLING,
@@ -153,7 +154,10 @@ class ParseTests(SynchronousTestCase):
             ("--lora-scaled", "x.gguf", "'x.gguf' is not FILE:NUMBER"),
             ("--override-tensor", "exps", "'exps' is not PATTERN=BUFFER"),
             ("--rope-scale", "0", "'0' is not above 0"),
-            ("--tensor-split", "3;1", "'3;1'"),
+            ("--rope-scale", "y", "'y' is not a number"),
+            ("--tensor-split", "3;1", "'3;1' is not a number"),
+            ("--n-cpu-moe", "all", "'all' is not a number"),
+            ("--slot-save-path", "x" * 300, "is not a directory"),
             ("--ctx-size", "4k", "invalid int value: '4k'"),
         ]:
             message = refusal("-m", "x", flag, value)
@@ -161,11 +165,19 @@ class ParseTests(SynchronousTestCase):
             self.assertIn(flag, message)
             self.assertEqual(message.count("\n"), 1)
 
+    def test_all_layers(self) -> None:
+        """A number above that of all layers stands for all, however large it is."""
+        parsed = parse(["-m", "x", "--n-cpu-moe", "9" * 12])
+        self.assertEqual(len(next(value for name, value in parsed.items() if "override" in name)), LAYERS)
+
     def test_files(self) -> None:
         """Templates are read, directories end with a slash as llama.cpp needs them."""
         with tempfile.TemporaryDirectory() as directory:
             template = Path(directory) / "t.jinja"
             template.write_text("{{ messages }}")
+            other = Path(directory) / "other"
+            other.write_bytes(b"\xff")
+            self.assertIn(f"{other} is not UTF-8 text", refusal("-m", "x", "--chat-template-file", str(other)))
             parsed = parse(["-m", "x", "--chat-template-file", str(template), "--slot-save-path", directory])
         self.assertEqual(parsed["chat_template"], "{{ messages }}")
         self.assertEqual(parsed["slot_save_path"], f"{directory}/")

@@ -6,10 +6,14 @@ Each reader takes the argument as typed, and raises ArgumentTypeError or ValueEr
 from __future__ import annotations
 
 import json
+import os
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
+
+_Number = TypeVar("_Number", int, float)
 
 # The numbers are those of the enumerations in llama.cpp's llama.h and ggml.h.
 POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
@@ -29,6 +33,8 @@ FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 GPU_LAYERS = {"auto": -1, "all": -2}
 SPLIT_MODE = {"none": 0, "layer": 1, "row": 2, "tensor": 3}
 DEVICES = 128
+LAYERS = 10_000
+"""More than any model has."""
 LOAD_MODE = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "dio": 4}
 NUMA = {"distribute": 1, "isolate": 2, "numactl": 3}
 REASONING = {"auto": -1, "off": 0, "on": 1}
@@ -56,6 +62,8 @@ def text_of(file: str) -> str:
         return Path(file).read_text(encoding="utf-8")
     except OSError as error:
         raise ArgumentTypeError(f"cannot read {file}: {error.strerror}") from None
+    except ValueError:
+        raise ArgumentTypeError(f"{file} is not UTF-8 text") from None
 
 
 def port_number(word: str) -> int:
@@ -67,7 +75,7 @@ def port_number(word: str) -> int:
 
 def directory(word: str) -> str:
     """Read an existing directory; llama.cpp appends file names to it, so a slash is added."""
-    if not Path(word).is_dir():
+    if not os.path.isdir(word):  # noqa: PTH112 - that of Path fails for names that are too long
         raise ArgumentTypeError(f"{word} is not a directory")
     return f"{word.rstrip('/')}/"
 
@@ -127,20 +135,27 @@ def overrides(word: str) -> list[str]:
 
 def first_experts(word: str) -> list[str]:
     """Read the number of layers, counted from the first, whose experts stay on the CPU; return the overrides."""
-    return [rf"blk\.{layer}{EXPERTS_ON_CPU}" for layer in range(int(word))]
+    return [rf"blk\.{layer}{EXPERTS_ON_CPU}" for layer in range(min(_number(word, int), LAYERS))]
 
 
 def proportions(word: str) -> list[float]:
     """Read numbers separated by commas, one for each device; zeros are added for the devices that are not named."""
-    parts = [float(part) for part in word.split(",")]
+    parts = [_number(part, float) for part in word.split(",")]
     return (parts + [0.0] * DEVICES)[:DEVICES]
 
 
 def inverse(word: str) -> float:
     """Read a factor, and return its inverse, which llama.cpp takes."""
-    if (factor := float(word)) <= 0:
+    if (factor := _number(word, float)) <= 0:
         raise ArgumentTypeError(f"{word!r} is not above 0")
     return 1 / factor
+
+
+def _number(word: str, kind: Callable[[str], _Number]) -> _Number:
+    try:
+        return kind(word)
+    except ValueError:
+        raise ArgumentTypeError(f"{word!r} is not a number") from None
 
 
 def alone(word: str) -> list[str]:
