@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llama_swap.config import keys
 from llama_swap.config.load import load_config
 from llama_swap.config.model import Config, ModelConfig
+from llama_swap.config.show import render_effective
 from llama_swap.errors import ConfigError
 from tests.support_config import FindingsTestCase, errors, load, model
 
@@ -228,6 +229,7 @@ _WORDS = st.sampled_from([*_VOCABULARY.split(), "\n", "\n\n", "\n  ", "\t"])
 _KEYS = st.sampled_from([key.name for key in keys.MODEL])
 _TOPS = st.sampled_from([key.name for key in keys.TOP if key.name != "models"])
 _NAMES = st.text(max_size=5)
+_LINES = (Path(__file__).parents[1] / "config.example.yaml").read_text(encoding="utf-8").splitlines()
 _SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), _NAMES, _WORDS)
 _VALUES = st.recursive(
     _SCALARS,
@@ -267,6 +269,17 @@ class JunkTests(FindingsTestCase):
             data.draw(st.dictionaries(keys, _VALUES, max_size=4)) for keys in (_TOPS, _NAMES, _KEYS)
         )
         self.refused_or_loaded(_as_yaml({**tops, "models": {**models, "m": inside}}))
+
+    @_EXAMPLES
+    @given(st.sampled_from(range(len(_LINES))), _WORDS | _NAMES)
+    def test_changed_example(self, at: int, value: str) -> None:
+        """One line of the example has another value, or none; what is shown of such a file says the same."""
+        key, colon, _ = _LINES[at].partition(":")
+        text = "\n".join([*_LINES[:at], f"{key}{colon} {value}", *_LINES[at + 1 :]])
+        self.refused_or_loaded(text)
+        if not errors(text, A="1"):
+            config = load(text, A="1").config
+            self.assertEqual(load(render_effective(config)).config, config)
 
 
 def _as_yaml(value: object) -> str:
