@@ -68,6 +68,20 @@ class PreloadTests(RouterCase):
         self.preload.load(["c"])
         self.assert_at_rest()
 
+    def test_unload(self) -> None:
+        """What is unloaded before its turn is not loaded after all; the others are, if they are still wanted."""
+        self.preload.startService()
+        self.preload.load(["c"])
+        self.router.unload(["b"])
+        self.make_ready("a")
+        self.child("a").exit()
+        self.assertEqual(self.launcher.launched(), ["a", "c"])
+        self.preload.load(["a", "b"])
+        self.router.unload_all()
+        self.child("c").exit()
+        self.assertEqual(self.launcher.launched(), ["a", "c"])
+        self.assert_at_rest()
+
     def test_stop(self) -> None:
         """The end of the proxy ends it, whatever it is at."""
         self.preload.startService()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 from twisted.application.service import Service
@@ -23,6 +23,7 @@ class Preload(Service):
         self._router = router
         self._loading: Deferred[None] | None = None
         self._next: list[str] = []
+        router.unloading = self._forget
 
     def startService(self) -> None:
         """Load the models that the configuration names."""
@@ -60,6 +61,10 @@ class Preload(Service):
                 self._log.failure("{model} was not preloaded", model=model)
             else:
                 lease.release()
+
+    def _forget(self, models: Collection[str]) -> None:
+        """These are unloaded: whoever asked for that does not want them loaded next."""
+        self._next = [model for model in self._next if model not in models]
 
     def _rest(self, _: object) -> None:
         self._loading = None

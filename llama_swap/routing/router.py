@@ -6,7 +6,7 @@ the configuration, is kept in `upstreams`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -64,6 +64,8 @@ class Router:
         self._waiting: dict[Ticket, Deferred[Lease]] = {}
         self._execute = InTurn(self._carry_out)
         self._awaiting_quiet: list[Deferred[None]] = []
+        self.unloading: Callable[[Collection[str]], None] = lambda models: None
+        """Called with models just before they are unloaded."""
 
     def _upstream(self, model: ModelConfig) -> Upstream:
         core = Core(model, self._launcher, self._readiness, self)
@@ -153,6 +155,7 @@ class Router:
     def unload(self, models: Iterable[str]) -> Deferred[None]:
         """Stop `models`, even if they are in use.  Fires when none of their processes is left."""
         unwanted = {model: self._upstreams[model] for model in models}
+        self.unloading(unwanted)
         for upstream in unwanted.values():
             upstream.backoff.reset()
         ends = [upstream.end() for upstream in unwanted.values()]  # before anything stops: others may start then
