@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.upstream import port_owner
 from llama_swap.upstream.port_owner import who_listens
 
 
@@ -26,3 +32,23 @@ class PortOwnerTests(SynchronousTestCase):
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
             self.assertEqual(who_listens(bound.getsockname()[1]), "")
+
+    def test_no_means(self) -> None:
+        """Where there are neither threads nor files to look with, nobody is named; the error that asked is not lost."""
+
+        def no_files(directory: str) -> list[str]:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), directory)
+
+        def no_threads(*_: object) -> Deferred[str]:
+            raise RuntimeError("can't start new thread")
+
+        def at_once(reactor: Any, pool: Any, function: Callable[[int], str], port: int) -> Deferred[str]:
+            return maybeDeferred(function, port)
+
+        self.patch(os, "listdir", no_files)
+        loop = Mock()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            for run in (no_threads, at_once):
+                self.patch(port_owner, "deferToThreadPool", run)
+                owner = port_owner.owner_of(loop, listening.getsockname()[1])
+                self.assertEqual(self.successResultOf(owner), "")

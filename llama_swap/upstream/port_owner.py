@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 
 from llama_swap.upstream.group import holders_of
 
@@ -19,8 +20,14 @@ _LISTENS = "0A"
 
 
 def owner_of(reactor: Any, port: int) -> Deferred[str]:
-    """Do what `who_listens` does, in a thread: there may be many processes."""
-    return deferToThreadPool(reactor, reactor.getThreadPool(), who_listens, port)
+    """Do what `who_listens` does, in a thread: there may be many processes.  Without means to look, nobody is named."""
+    owner = maybeDeferred(deferToThreadPool, reactor, reactor.getThreadPool(), who_listens, port)
+    return owner.addErrback(_cannot_look)
+
+
+def _cannot_look(failure: Failure) -> str:
+    failure.trap(OSError, RuntimeError)  # no file descriptor is left; no thread can be started
+    return ""
 
 
 def who_listens(port: int) -> str:
