@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.sources import Sources
+from llama_swap.config.sources import Sources, Stamp
 from llama_swap.lifecycle.watch import PERIOD, SETTLING, Watch
 
 
@@ -26,12 +27,20 @@ class WatchTests(SynchronousTestCase):
         self.clock = Clock()
         self.changes = 0
         self.sources = Sources(str(self.path), str(self.directory))
-        self.watch = Watch(self.clock, self.sources.stamps, self.sources.stamps(), self.changed)
+        self.looks = 0
+        self.answer: Deferred[None] = succeed(None)
+        self.watch = Watch(self.clock, self.look, self.sources.stamps(), self.changed)
         self.watch.startService()
 
     def tearDown(self) -> None:
         self.watch.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def look(self) -> Deferred[Mapping[str, Stamp]]:
+        """Look as soon as the disk answers."""
+        self.looks += 1
+        answer, self.answer = self.answer, succeed(None)
+        return answer.addCallback(lambda _: self.sources.stamps())
 
     def changed(self) -> None:
         """Count."""
@@ -136,3 +145,41 @@ class WatchTests(SynchronousTestCase):
         (self.directory / ".swap.yaml").write_text("x")
         self.pass_time()
         self.assertEqual(self.changes, 0)
+
+    def test_disk_hangs(self) -> None:
+        """A disk that does not answer is not asked again until it does; what changed meanwhile is seen then."""
+        self.answer = answer = Deferred[None]()
+        self.pass_time()
+        self.path.write_text("meanwhile")
+        self.pass_time()
+        self.assertEqual((self.looks, self.changes), (1, 0))
+        self.assert_seen(lambda: answer.callback(None))
+
+    def test_read_while_disk_hangs(self) -> None:
+        """What comes late tells nothing of what has been read since."""
+        before = self.sources.stamps()
+        self.answer = answer = Deferred[None]()
+        self.pass_time()
+        self.path.write_text("read already")
+        self.watch.have_seen(self.sources.stamps())
+        self.patch(Sources, "stamps", lambda _: before)
+        answer.callback(None)
+        self.patch(Sources, "stamps", lambda _: self.watch._seen)
+        self.pass_time()
+        self.assertEqual(self.changes, 0)
+
+    def test_stopped_while_disk_hangs(self) -> None:
+        """Once stopped it neither tells nor looks any more."""
+        self.answer = answer = Deferred[None]()
+        self.pass_time()
+        self.watch.stopService()
+        answer.callback(None)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.watch.startService()
+
+    def test_cannot_look(self) -> None:
+        """Where looking fails, as without threads, it is tried again."""
+        self.answer = fail(RuntimeError("can't start new thread"))
+        self.pass_time()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assert_seen(lambda: self.path.write_text("later"))

@@ -21,6 +21,7 @@ from llama_swap.config.sources import Stamp, stamps_of
 from llama_swap.errors import SwapError
 from llama_swap.lifecycle.watch import Watch
 from llama_swap.listening.port import Listening, ListeningPlan
+from llama_swap.net.worker import Worker
 from llama_swap.routing.difference import Difference
 from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
@@ -86,16 +87,18 @@ def reloading(
 ) -> tuple[Callable[[], None], list[Watch]]:
     """Return a function that requests a reload, and the watch of the files, if they are to be watched.
 
-    The files of `settings`, certificates included, are read in a thread; then `apply` follows them.
+    The files of `settings`, certificates included, are watched and read in a thread; then `apply` follows them.
     `prepare` gets the directory for relative paths, and reads other files that the configuration names, also in that
     thread; it may raise a SwapError.  `apply` gets its result, and returns the difference.  `remark` then logs what
     there is to say about the configuration.
     """
-    from twisted.internet.threads import deferToThreadPool
+    files = Worker(loop, "files")
 
     def read() -> Deferred[_Read[_What]]:
-        ports = router.ports()
-        return deferToThreadPool(loop, loop.getThreadPool(), partial(read_all, ports))
+        return files(partial(read_all, router.ports()))
+
+    def look() -> Deferred[Mapping[str, Stamp]]:
+        return files(lambda: settings.stamps(listening.address))
 
     def read_all(ports: Mapping[str, int]) -> _Read[_What]:
         stamps = settings.stamps(listening.address)  # taken first: changes from here on lead to another reading
@@ -122,5 +125,5 @@ def reloading(
         _log.info("configuration reloaded ({difference})", difference=difference)
 
     request, before = Reloading(read, follow).request, settings.watched
-    watching = [] if before is None else [Watch(loop, lambda: settings.stamps(listening.address), before, request)]
+    watching = [] if before is None else [Watch(loop, look, before, request)]
     return request, watching

@@ -1,12 +1,18 @@
-"""Notices that files have changed, by polling, which also works where they are mounted, linked or replaced."""
+"""Notices that files have changed, by polling, which also works where they are mounted, linked or replaced.
+
+Their disk may not answer, as that of a server that is down: then there is nothing to notice, and nothing else waits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from llama_swap.config.sources import Stamp
 
@@ -19,13 +25,16 @@ SETTLING: Final = 0.2
 class Watch(Service):
     """Calls `changed` once for each change.  That a file disappears is no change, but its return is one."""
 
+    _log: ClassVar[Logger] = Logger()
+
     def __init__(
         self,
         clock: IReactorTime,
-        look: Callable[[], Mapping[str, Stamp]],
+        look: Callable[[], Deferred[Mapping[str, Stamp]]],
         seen: Mapping[str, Stamp],
         changed: Callable[[], None],
     ) -> None:
+        """`look` returns the stamps of the files without blocking the reactor; `seen` are those of before."""
         self._clock = clock
         self._look = look
         self._seen = seen
@@ -36,7 +45,7 @@ class Watch(Service):
     def startService(self) -> None:
         """Begin to poll."""
         super().startService()
-        self._next = self._clock.callLater(PERIOD, self._look_again)
+        self._wait()
 
     def stopService(self) -> None:
         """Poll no more."""
@@ -50,12 +59,24 @@ class Watch(Service):
         self._seen = stamps
         self._unsettled = False
 
+    def _wait(self, _: None = None) -> None:
+        if self.running:
+            self._next = self._clock.callLater(SETTLING if self._unsettled else PERIOD, self._look_again)
+
     def _look_again(self) -> None:
-        now, before = self._look(), self._seen
+        self._next = None
+        looking = maybeDeferred(self._look).addCallback(self._compare, self._seen)
+        looking.addErrback(self._cannot_look).addCallback(self._wait)
+
+    def _compare(self, now: Mapping[str, Stamp], before: Mapping[str, Stamp]) -> None:
+        if self._seen is not before or not self.running:
+            return  # the files were read meanwhile, or it is too late
         self._seen = now
         if any(stamp != before.get(path) for path, stamp in now.items()):
             self._unsettled = True
         elif self._unsettled:
             self._unsettled = False
             self._changed()
-        self._next = self._clock.callLater(SETTLING if self._unsettled else PERIOD, self._look_again)
+
+    def _cannot_look(self, failure: Failure) -> None:
+        self._log.failure("cannot look whether the configuration has changed", failure)
