@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -48,6 +49,13 @@ class CollectTests(ProcessCase):
         wait_until(lambda: not is_alive(run.child.pid), 5)
         self.assertEqual(collect(), [])
         self.assertEqual(await run.exited, TERMINATED)
+
+    def test_quicker_thread(self) -> None:
+        """Where a thread collects the exit of what it has started between our look and our call, that is no error."""
+        child = subprocess.Popen(["true"])
+        child.wait()
+        self.patch(orphans, "_dead_child", iter([child.pid, None]).__next__)
+        self.assertEqual(collect(), [])
 
 
 class RegularTests(SynchronousTestCase):

@@ -31,7 +31,10 @@ def collect() -> list[int]:
     """
     collected = []
     while (pid := _dead_child()) is not None and pid not in process.reapProcessHandlers:
-        os.waitpid(pid, os.WNOHANG)
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # a thread that had started it was quicker
+            continue
         collected.append(pid)
     return collected
 
