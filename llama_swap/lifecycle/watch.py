@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -65,7 +65,7 @@ class Watch(Service):
 
     def _look_again(self) -> None:
         self._next = None
-        looking = maybeDeferred(self._look).addCallback(self._compare, self._seen)
+        looking = self._look().addCallback(self._compare, self._seen)
         looking.addErrback(self._cannot_look).addCallback(self._wait)
 
     def _compare(self, now: Mapping[str, Stamp], before: Mapping[str, Stamp]) -> None:

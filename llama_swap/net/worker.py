@@ -10,7 +10,7 @@ from functools import partial
 from threading import Thread
 from typing import Any, Protocol, TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class Offload(Protocol):
-    """Runs functions one after the other, in another thread."""
+    """Runs functions one after the other, in another thread.  It never raises; without a thread, the Deferred fails."""
 
     def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]: ...
 
@@ -34,7 +34,7 @@ class Worker:
         """See `Offload`."""
         if not self._pool.started:
             self._pool.start()
-        return deferToThreadPool(self._reactor, self._pool, function)
+        return maybeDeferred(deferToThreadPool, self._reactor, self._pool, function)
 
 
 def pool_of(most: int, name: str) -> ThreadPool:
