@@ -189,6 +189,14 @@ class OriginTests(GateTestCase):
                 self.assertEqual(self.ask(method, path, **headers).status, 200)
         self.assertEqual(self.ask("POST", CHAT, Origin="https://any.test")["Access-Control-Allow-Origin"], "*")
 
+    def test_refused_before_its_body(self) -> None:
+        """A page may also read why a request was refused whose body nobody read."""
+        for config, status in (({"max_body": 10}, 413), ({"api_keys": ("k",)}, 401)):
+            self.configure(allowed_origins=(PAGE,), **config)
+            self.client.ask("POST", CHAT, b"x" * 100_000, {"Host": "localhost", "Origin": PAGE})
+            answer = self.client.answer()
+            self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (status, PAGE))
+
     def test_every_route_to_a_model(self) -> None:
         """Whatever leads to a model is harmful in foreign hands, and shared with allowed pages."""
         self.configure(allowed_origins=(PAGE,))

@@ -308,6 +308,17 @@ class PatienceTests(ChannelTestCase):
         self.gone_after(IDLE_TIMEOUT)
         self.assertEqual(self.root.seen, [])
 
+    def test_late_body(self) -> None:
+        """A body may begin late, whatever time was left when its head came, in one packet or in two."""
+        for fields in ((), (b"Expect: 100-continue",)):
+            for cut in (0, 10):
+                self.setUp()
+                self.clock.advance(IDLE_TIMEOUT * 0.9)
+                head = request(b"Content-Length: 14", *fields)
+                self.client.send(head[:cut])
+                self.client.send(head[cut:])
+                self.gone_after(IDLE_TIMEOUT)
+
     def test_slow_answer(self) -> None:
         """An answer may take its time."""
         self.client.send(GET % b"/1")

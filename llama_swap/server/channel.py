@@ -153,13 +153,13 @@ class SwapChannel(HTTPChannel):
         self._deadline.allow(STALL_TIMEOUT)
         super().loseConnection()
 
-    def refuse(self, error: SwapError, accept: bytes = b"") -> int:
+    def refuse(self, error: SwapError, accept: bytes = b"", cors: bytes = b"") -> int:
         """Answer what is being read with `error`, and read no further request; return the size of the answer's body.
 
         The connection stays open while the client still sends, within limits: after a reset, the client might not see
         the answer (RFC 9112 §9.6).
         """
-        answer = last_answer(error, accept)
+        answer = last_answer(error, accept, cors)
         self.transport.write(answer)
         self._unread = b""
         self._left_to_discard = DISCARDED
@@ -249,12 +249,12 @@ class SwapChannel(HTTPChannel):
             return
         if head.expects_continue:
             self._send100Continue()
-        if head.chunked:
-            self._body = ChunkedBody(raw=False)
-        elif head.length:
-            self._body = SizedBody(head.length)
-        else:
+        if not (head.chunked or head.length):
             self._answer()
+            return
+        self._body = SizedBody(head.length) if head.length else ChunkedBody(raw=False)
+        if not self._unread:  # what comes of a body sets the deadline anew
+            self._deadline.allow(IDLE_TIMEOUT)
 
     def _read_body(self, body: ChunkedBody | SizedBody) -> bool:
         data, self._unread = self._unread, b""

@@ -48,12 +48,15 @@ def head(request: Request, error: SwapError) -> bytes:
     return body
 
 
-def last_answer(error: SwapError, accept: bytes) -> bytes:
-    """Return an answer with `error`, head included, for a client whose request could not be read completely."""
+def last_answer(error: SwapError, accept: bytes, cors: bytes) -> bytes:
+    """Return an answer with `error`, head included, for a client whose request could not be read completely.
+
+    `cors` are the header lines that let a page read it, if any.
+    """
     content_type, body = render(error, accept)
-    challenge = b"WWW-Authenticate: %b\r\n" % CHALLENGE if isinstance(error, Unauthorized) else b""
+    more = b"WWW-Authenticate: %b\r\n%b" % (CHALLENGE, cors) if isinstance(error, Unauthorized) else cors
     status = b"%d %b" % (error.status, _PHRASES[error.status])
-    return _LAST_ANSWER % (status, datetimeToString(), content_type, len(body), challenge) + body
+    return _LAST_ANSWER % (status, datetimeToString(), content_type, len(body), more) + body
 
 
 _PHRASES = {

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from llama_swap.errors import BadRequest, HeadTooLarge
-from llama_swap.http.headers import Fields, OutboundFields, end_to_end
+from llama_swap.http.headers import Fields, OutboundFields, end_to_end, words
 from llama_swap.http.syntax import AUTHORITY, TCHAR
 
 HEAD_LIMIT = 64 * 1024
@@ -119,8 +119,8 @@ def _parse(text: bytes) -> RequestHead:
         fields,
         length,
         chunked,
-        keeps_open=is_modern and b"close" not in _tokens(named.get(b"connection", ())),
-        expects_continue=is_modern and b"100-continue" in _tokens(named.get(b"expect", ())),
+        keeps_open=is_modern and b"close" not in words(named.get(b"connection", ())),
+        expects_continue=is_modern and b"100-continue" in words(named.get(b"expect", ())),
         named=named,
     )
 
@@ -152,20 +152,16 @@ def _judge_framing(named: dict[bytes, list[bytes]], *, may_be_chunked: bool) -> 
     return int(lengths[0]), False
 
 
-def _tokens(values: Sequence[bytes]) -> set[bytes]:
-    return {token.strip().lower() for value in values for token in value.split(b",")}
-
-
 def _complaint(text: bytes) -> str:
     """Return what is wrong with a malformed head."""
     line, *others = text.split(b"\r\n")
-    words = line.split(b" ")
-    if len(words) != 3 or not re.fullmatch(rb"HTTP/1\.[01]", words[2]):
+    parts = line.split(b" ")
+    if len(parts) != 3 or not re.fullmatch(rb"HTTP/1\.[01]", parts[2]):
         return "its first line must be METHOD /PATH HTTP/1.1"
-    if not words[1].startswith(b"/"):
+    if not parts[1].startswith(b"/"):
         return "its target must be a path, beginning with a slash"
-    if bad := _BAD_IN_TARGET.search(words[1]):
-        before = words[1][max(0, bad.start() - SHOWN) : bad.start()].decode()
+    if bad := _BAD_IN_TARGET.search(parts[1]):
+        before = parts[1][max(0, bad.start() - SHOWN) : bad.start()].decode()
         return (
             f"its target has the byte 0x{bad[0][0]:02X} behind {before!r}; what is outside ASCII, control characters "
             f"and # must be percent-encoded, here as {quote(bad[0], safe='')}"

@@ -171,7 +171,7 @@ class SwapRequest(ServerRequest):
             access_log.watch(self)
         self.code = error.status
         self.startedWriting = 1
-        self.sentLength = self.channel.refuse(error, self.getHeader(b"accept") or b"")
+        self.sentLength = self.channel.refuse(error, self.getHeader(b"accept") or b"", self.cors)
 
     def finish(self) -> None:
         """All of the answer was written."""
