@@ -116,15 +116,30 @@ class LargeBodyTests(SynchronousTestCase):
         wire.deliver(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
         self.assertEqual(self.sink.names, ["head", "end"])
         self.assertTrue(wire.aborted)
-        producer = wire.producer
+        wire.producer.resumeProducing()  # within TLS, it is asked for more until the connection is gone
         wire.settle()
-        producer.resumeProducing()
         self.assertEqual(self.body.given, 0)
+
+    def test_early_upgrade(self) -> None:
+        """Who changes protocols without having had the whole request did not understand it."""
+        joined: list[object] = []
+        self.exchange = Exchange(
+            request_to(method=b"POST", body=self.body, upgrade=b"x"),
+            self.sink,
+            self.upstream.pool(),
+            join=joined.append,
+        )
+        self.upstream.attempts.clear()
+        self.exchange.start()
+        wire = self.upstream_full()
+        wire.deliver(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+        self.assertEqual((self.sink.names, joined, wire.aborted), (["broken"], [], True))
 
     def test_client_left(self) -> None:
         """Who has left has nothing sent for him."""
         wire = self.upstream_full()
         self.exchange.abort()
+        wire.producer.resumeProducing()
         wire.settle()
         self.assertEqual((self.body.given, self.sink.names), (0, []))
 

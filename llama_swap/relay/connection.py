@@ -94,15 +94,20 @@ class UpstreamConnection(Protocol):
         if isinstance(sock, socket.socket):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
+    @property
+    def has_sent_request(self) -> bool:
+        """Whether nothing is left of the request's body that has not been read."""
+        return self._upload is None or self._upload.complete
+
     def release(self) -> bool:
         """The exchange is over; return whether the connection can carry another."""
         self._carried = None
         if self._paused:
             self.resumeProducing()
         transport = self.transport
-        upload, self._upload = self._upload, None
-        if upload is not None and not upload.complete:  # the answer came before the upstream had seen all
+        if not self.has_sent_request:  # the answer came before the upstream had seen all
             return False
+        self._upload = None
         self._forget_acks()
         if not isinstance(self._tcp.getHandle(), socket.socket):
             return False  # `is_open` could not ask the kernel about it
@@ -114,6 +119,8 @@ class UpstreamConnection(Protocol):
         self._carried = None
         self._idle_ended = _nobody
         self._forget_acks()
+        if self._upload is not None:  # within TLS, it would be asked for more before the connection is gone
+            self._upload.stopProducing()
         self.transport.abortConnection()
 
     def dismiss(self) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from llama_swap.errors import DEFECT, SwapError, UpstreamError
+from llama_swap.errors import DEFECT, InvalidAnswer, SwapError, UpstreamError
 from llama_swap.http.headers import AnswerHead, OutboundRequest
 from llama_swap.relay.answer import AnswerParser
 from llama_swap.relay.connection import UpstreamConnection
@@ -180,6 +180,8 @@ class Exchange:
     def head(self, head: AnswerHead) -> None:
         """See `AnswerReceiver.head`."""
         if self._sink is not None and self._connection is not None:
+            if head.status == 101 and not self._connection.has_sent_request:
+                raise InvalidAnswer("it changed protocols before it had the whole request")
             self._sink.begin(head, self._connection)
             if head.status == 101 and self._join is not None:
                 self._join(self._connection)
