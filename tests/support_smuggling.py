@@ -152,6 +152,11 @@ DOUBTFUL_CHUNKS = (
     b"\r\n%b\r\n0\r\n\r\n",
     b"g\r\n%b\r\n0\r\n\r\n",
     b"e\r\n%b\r\n0\r\nX: 1\n\n\r\n\r\n",
+    b"e\r\n%b\r\n0\r\n\n",
+    b"e\r\n%b\r\n0\r\n \r\n\r\n",
+    b"e\r\n%b\r\n0\r\nX : 1\r\n\r\n",
+    b"e\r\n%b\r\n0\r\nX: 1\r\n folded\r\n\r\n",
+    b"e\r\n%b\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
     b"e\r\n%b\r\n0\r\n\nX: 1\r\n\r\n",
 )
 """Each is refused with 400, as the body of a request in chunks; %b is a body of 14 bytes."""

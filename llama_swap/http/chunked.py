@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 
+from llama_swap.http.syntax import TCHAR
+
 LAST_CHUNK = b"0\r\n\r\n"
 LINE_LIMIT = 4096
 TRAILER_LIMIT = 64 * 1024
 
 _PLAIN_SIZE_LINE = re.compile(rb"(0{0,7}[1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_TRAILERS = re.compile(rb"(?>(?:%b++:[\t\x20-\x7e\x80-\xff]*+\r\n)*)" % TCHAR.encode())
 
 
 class MalformedChunks(ValueError):
@@ -94,18 +97,15 @@ class ChunkedBody:
         return position
 
     def _skip_trailers(self, data: bytes, position: int) -> None:
-        """Look for the empty line that ends the body."""
-        if data.startswith(b"\r\n", position):
-            end = position + 2
-        elif (found := data.find(b"\r\n\r\n", position)) >= 0:
-            end = found + 4
+        """Look for the empty line that ends the body, behind any number of trailers."""
+        match = _TRAILERS.match(data, position)
+        assert match is not None, "there may be none"
+        end = match.end()
+        if data.startswith(b"\r\n", end):
+            self.ended = True
+            self.surplus = data[end + 2 :]
         else:
-            self._hold(data, position, len(data) - position < TRAILER_LIMIT)
-            return
-        if data.count(b"\n", position, end) != data.count(b"\r\n", position, end):
-            raise MalformedChunks("the trailers behind its chunks are malformed")
-        self.ended = True
-        self.surplus = data[end:]
+            self._hold(data, position, b"\n" not in data[end:] and len(data) - position < TRAILER_LIMIT)
 
 
 class BodyLength:
