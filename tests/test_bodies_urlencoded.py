@@ -77,7 +77,8 @@ class UrlencodedTests(SynchronousTestCase):
         """JSON is read as such, unless it would be a form with a model, too."""
         for json in (WholeJson, JsonStream):
             for body in (b'{"model":"a"}', b' \n{"x":"a&b=c&models=1","model":"a"}'):
-                self.assertEqual(self.read(body, 100, json), (b'"a"', "a"))
+                for size in (1, 2, 100):
+                    self.assertEqual(self.read(body, size, json), (b'"a"', "a"))
             for body in (b'{"x":"&model=b&","model":"a"}', b'{"x":"&mode%6C&","model":"a","y":"&m"}'):
                 self.assertIn("application/json", str(self.assertRaises(BadRequest, self.read, body, 7, json)))
             self.assertIn("invalid JSON", str(self.assertRaises(BadRequest, self.read, b"{model=a", 100, json)))

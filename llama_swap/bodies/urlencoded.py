@@ -26,17 +26,18 @@ class UrlencodedReader:
     """See `llama_swap.bodies.body_reader.BodyReader`."""
 
     def __init__(self, json_reader: Callable[[], BodyReader] | None) -> None:
-        self._json_reader = json_reader  # for a body that turns out to be JSON; None: it cannot be
-        self._json: BodyReader | None = None
+        self._json = json_reader and json_reader()  # None once the body has turned out not to be JSON
+        self._is_blank = True
         self._fields: list[tuple[int, int]] = []
         self._cut = b"&"  # a field that is not complete; every field begins with a separator, even the first
         self._offset = -1
 
     def feed(self, data: bytes) -> None:
         """See `BodyReader.feed`."""
-        if self._json_reader is not None:
-            self._json = self._json_reader() if data.lstrip(b" \t\r\n").startswith(b"{") else None
-            self._json_reader = None
+        if self._is_blank and (text := data.lstrip(b" \t\r\n")):
+            self._is_blank = False
+            if not text.startswith(b"{"):
+                self._json = None
         if self._json is not None:
             self._json.feed(data)
         self._find_fields(self._cut + data)
@@ -44,7 +45,7 @@ class UrlencodedReader:
     def end(self) -> tuple[int, int]:
         """See `BodyReader.end`."""
         self._find_fields(self._cut + b"&")
-        if self._json is not None:
+        if self._json is not None and not self._is_blank:
             if self._fields:
                 raise BadRequest(
                     "the body has a 'model' both as JSON and as a form; send Content-Type: application/json"
