@@ -281,6 +281,14 @@ class PatienceTests(ChannelTestCase):
         """A connection on which nothing happens is closed."""
         self.gone_after(IDLE_TIMEOUT)
 
+    def test_while_it_closes(self) -> None:
+        """A request that crosses the end of its connection, as it can with TLS, is not read: no answer could leave."""
+        self.clock.advance(IDLE_TIMEOUT + LEAST)
+        self.assertTrue(self.client.wire.disconnecting)
+        self.client.send(GET % b"/1")
+        self.assertEqual(self.root.seen, [])
+        self.end()
+
     def test_after_an_answer(self) -> None:
         """The same after each answer."""
         for _ in range(3):

@@ -149,7 +149,7 @@ class SwapChannel(HTTPChannel):
 
     def loseConnection(self) -> None:
         """Close once the client has read what was sent, or after `STALL_TIMEOUT`."""
-        self._closing = True
+        self._closing = self._answering = True  # with TLS, a request may still come, but no answer could leave
         self._deadline.allow(STALL_TIMEOUT)
         super().loseConnection()
 
