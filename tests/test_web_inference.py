@@ -196,6 +196,11 @@ class InferenceTests(SynchronousTestCase):
                 self.assertTrue(sent.startswith(b"POST %b HTTP/1.1\r\n" % told.encode()))
                 self.assertTrue(sent.endswith(body))
 
+    def test_slashes_before_a_query(self) -> None:
+        """The same for paths whose query names the model."""
+        self.client.ask("GET", "//props?model=a")
+        self.assertTrue(self.sent().startswith(b"GET /props?model=a HTTP/1.1\r\n"))
+
     def test_lower_case(self) -> None:
         """`post` is another method than `POST`, for bodies of any size."""
         for method in ("post", "Post"):
