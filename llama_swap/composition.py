@@ -114,7 +114,13 @@ def make_service(
         return difference
 
     reload, watching = reloading(
-        loop, settings, router, listening, prepare=records.prepared, apply=apply, remark=remarks.tell
+        loop,
+        settings,
+        listening,
+        ports=router.upstreams.ports,
+        prepare=records.prepared,
+        apply=apply,
+        remark=remarks.tell,
     )
     loop.callWhenRunning(_settle, loop)
     return SwapService(
@@ -186,7 +192,7 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     ProfileRoutes(router).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
     ActivityRoutes(records).add_to(app)
-    MonitoringRoutes(router, records, Worker(loop, "metrics")).add_to(app)
+    MonitoringRoutes(router.upstreams.states, records, Worker(loop, "metrics")).add_to(app)
     UiRoutes(router).add_to(app)
     for add_to in more:
         add_to(app)

@@ -45,6 +45,32 @@ class FakeLease:
         self.released += 1
 
 
+class FakeUpstreams:
+    """Stands for `llama_swap.routing.upstreams.Upstreams`: the models are as the test says."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.alive: dict[str, str] = {}
+        self.since: dict[str, float] = {}
+        self.failed: dict[str, Mishap] = {}
+
+    def states(self) -> dict[str, str]:
+        """See `Upstreams.states`."""
+        return self.alive
+
+    def ready_since(self) -> dict[str, float]:
+        """See `Upstreams.ready_since`."""
+        return self.since
+
+    def mishaps(self) -> dict[str, Mishap]:
+        """See `Upstreams.mishaps`."""
+        return self.failed
+
+    def running(self) -> list[tuple[ModelConfig, str]]:
+        """See `Upstreams.running`."""
+        return [(self._config.models[model], state) for model, state in sorted(self.alive.items())]
+
+
 class FakeRouter:
     """Stands for `llama_swap.routing.router.Router`: who asks for a model waits until the test grants it."""
 
@@ -59,9 +85,7 @@ class FakeRouter:
         self.targets: list[Target] = []
         self.cancelled = 0
         self.unheard: list[SwapError] = []
-        self.alive: dict[str, str] = {}
-        self.since: dict[str, float] = {}
-        self.failed: dict[str, Mishap] = {}
+        self.upstreams = FakeUpstreams(config)
         self.unloading: Deferred[None] = Deferred()
         self.unloads = 0
         self.unloaded: list[list[str]] = []
@@ -72,7 +96,7 @@ class FakeRouter:
 
     def acquire(self, target: Target) -> Deferred[FakeLease]:
         """See `Router.acquire`."""
-        if target.if_cold is not None and self.alive.get(target.model) not in UP:
+        if target.if_cold is not None and self.upstreams.alive.get(target.model) not in UP:
             return fail(Conflict(target.if_cold))
 
         def cancel(_: object) -> None:
@@ -104,22 +128,6 @@ class FakeRouter:
     def waiting(self) -> int:
         """See `Router.waiting`."""
         return len(self.pending)
-
-    def states(self) -> dict[str, str]:
-        """See `Router.states`."""
-        return self.alive
-
-    def ready_since(self) -> dict[str, float]:
-        """See `Router.ready_since`."""
-        return self.since
-
-    def mishaps(self) -> dict[str, Mishap]:
-        """See `Router.mishaps`."""
-        return self.failed
-
-    def running(self) -> list[tuple[ModelConfig, str]]:
-        """See `Router.running`."""
-        return [(self.config.models[model], state) for model, state in sorted(self.alive.items())]
 
     def unload(self, models: Iterable[str]) -> Deferred[None]:
         """See `Router.unload`; it takes no time."""

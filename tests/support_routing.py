@@ -65,6 +65,6 @@ class RouterCase(SynchronousTestCase):
         self.assertEqual(self.router._scheduler.in_flight(), 0)
         self.assertEqual(self.router._scheduler.waiting(), 0)
         self.assertEqual(self.router._waiting, {})
-        for model in self.router._upstreams:
-            upstream = self.router._upstreams[model]
+        for model in self.router.upstreams:
+            upstream = self.router.upstreams[model]
             self.assertEqual((upstream._awaiting_crash, upstream._awaiting_end), ([], []))

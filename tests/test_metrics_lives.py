@@ -80,7 +80,7 @@ class LivesTests(RouterCase):
         self.load("a").release()
         granted = self.acquire("b")
         for _ in range(2):
-            self.router._upstreams["b"].backoff.failed(StartFailed("no memory"), self.clock.seconds())
+            self.router.upstreams["b"].backoff.failed(StartFailed("no memory"), self.clock.seconds())
         self.child("a").exit()
         self.failureResultOf(granted, Unavailable)
         self.clock.advance(7)

@@ -26,7 +26,7 @@ class PreloadTests(RouterCase):
         self.make_ready("a")
         self.child("a").exit()  # swapped for b
         self.make_ready("b")
-        self.assertEqual(self.router.states(), {"b": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"b": "ready"})
         self.assert_at_rest()
 
     def test_failure(self) -> None:
@@ -34,7 +34,7 @@ class PreloadTests(RouterCase):
         self.preload.startService()
         self.child("a").exit(1)
         self.make_ready("b")
-        self.assertEqual(self.router.states(), {"b": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"b": "ready"})
         self.assert_at_rest()
 
     def test_defect(self) -> None:

@@ -31,10 +31,10 @@ class LeaseTests(RouterCase):
         """The first request starts its model, and has its lease when that is ready."""
         granted = self.acquire("a")
         self.assertNoResult(granted)
-        self.assertEqual(self.router.states(), {"a": "starting"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "starting"})
         self.make_ready("a")
         lease = self.successResultOf(granted)
-        self.assertEqual((lease.model.id, self.router.states()), ("a", {"a": "ready"}))
+        self.assertEqual((lease.model.id, self.router.upstreams.states()), ("a", {"a": "ready"}))
         lease.release()
         self.assert_at_rest()
 
@@ -80,9 +80,9 @@ class LeaseTests(RouterCase):
         first.release()
         waiting = self.acquire("b")
         self.assertNoResult(waiting)
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
         second.release()
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
 
     def test_limit(self) -> None:
         """One more than `concurrencyLimit` is refused at once; a released lease makes room."""
@@ -107,14 +107,14 @@ class LeaseTests(RouterCase):
 
     def test_states(self) -> None:
         """The state of a model is told from its start to its end."""
-        self.assertEqual(self.router.states(), {})
+        self.assertEqual(self.router.upstreams.states(), {})
         granted = self.acquire("a")
-        self.assertEqual(self.router.states(), {"a": "starting"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "starting"})
         self.make_ready("a")
         self.successResultOf(granted).release()
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
         self.router.unload(["a"])
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         self.child("a").exit()
         self.assert_at_rest()
 
@@ -145,7 +145,7 @@ class LeaseTests(RouterCase):
         self.assertEqual(self.launcher.launched(), ["b", "a"])
         self.make_ready("b")
         self.successResultOf(granted)
-        self.assertEqual(self.router.states(), {"a": "starting", "b": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "starting", "b": "ready"})
 
 
 class ReadAheadTests(RouterCase):
@@ -183,7 +183,7 @@ class LeavingTests(RouterCase):
         self.failureResultOf(granted, CancelledError)
         lease.release()
         self.assertEqual(self.launcher.launched(), ["a"])
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
         self.assert_at_rest()
 
     def test_while_loading(self) -> None:
@@ -192,7 +192,7 @@ class LeavingTests(RouterCase):
         granted.cancel()
         self.failureResultOf(granted, CancelledError)
         self.make_ready("a")
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
         self.assert_at_rest()
         self.load("a")
 
@@ -204,7 +204,7 @@ class LeavingTests(RouterCase):
         self.make_ready("a")
         self.assert_at_rest()
         self.acquire("b")
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
 
     def test_at_the_moment_of_an_error(self) -> None:
         """The same when they are being refused."""
@@ -230,7 +230,7 @@ class CrashTests(RouterCase):
         """Nobody is sent to a model that has ended; who asks for it, or for another, waits until all of it is gone."""
         self.load("a").release()
         self.child("a").end(1)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         granted, other = self.acquire("a"), self.acquire("b")
         self.assertEqual(self.launcher.launched(), ["a"])
         self.child("a").be_gone()
@@ -311,7 +311,7 @@ class ErrorTests(RouterCase):
         granted = [self.acquire("a") for _ in range(3)]
         self.child("a").exit(1)
         self.assert_failed(granted, StartFailed)
-        self.assertEqual(self.router.states(), {})
+        self.assertEqual(self.router.upstreams.states(), {})
         self.load("a").release()
 
     def test_not_ready_in_time(self) -> None:
@@ -319,7 +319,7 @@ class ErrorTests(RouterCase):
         granted = [self.acquire("a") for _ in range(3)]
         self.readiness.probing["a"].errback(NotReadyInTime("late"))
         self.assert_failed(granted, NotReadyInTime)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         again = self.acquire("a")
         self.child("a").exit()
         self.assertEqual(self.launcher.launched(), ["a", "a"])
@@ -331,9 +331,9 @@ class ErrorTests(RouterCase):
         self.clock.advance(5)
         self.load("a").release()
         self.clock.advance(1)
-        self.assertEqual(self.router.ready_since(), {"a": 5.0})
+        self.assertEqual(self.router.upstreams.ready_since(), {"a": 5.0})
         self.router.unload(["a"])
-        self.assertEqual(self.router.ready_since(), {})
+        self.assertEqual(self.router.upstreams.ready_since(), {})
         self.child("a").exit()
 
     def test_mishaps(self) -> None:
@@ -343,18 +343,19 @@ class ErrorTests(RouterCase):
         self.child("a").exit(3)
         self.failureResultOf(granted, StartFailed)
         told = "model a ended with exit status 3 before it was ready; it printed nothing"
-        self.assertEqual(self.router.mishaps(), {"a": Mishap(told, 5.0)})
+        self.assertEqual(self.router.upstreams.mishaps(), {"a": Mishap(told, 5.0)})
         self.clock.advance(1)
         again = self.acquire("a")
-        self.assertEqual(self.router.mishaps(), {})
+        self.assertEqual(self.router.upstreams.mishaps(), {})
         self.make_ready("a")
         self.successResultOf(again).release()
         self.child("a").exit(4)
-        self.assertEqual(self.router.mishaps(), {"a": Mishap("model a ended by itself with exit status 4", 6.0)})
+        crash = Mishap("model a ended by itself with exit status 4", 6.0)
+        self.assertEqual(self.router.upstreams.mishaps(), {"a": crash})
         self.load("a").release()
         self.router.unload(["a"])
         self.child("a").exit()
-        self.assertEqual(self.router.mishaps(), {})
+        self.assertEqual(self.router.upstreams.mishaps(), {})
 
     def test_cannot_be_launched(self) -> None:
         """The error comes at once, and does not concern other models."""
@@ -388,7 +389,7 @@ class ErrorTests(RouterCase):
         self.patch(FakeChild, "stop", stop)
         granted = self.acquire("c")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
-        self.assertEqual(self.router.states(), {"a": "stopping", "b": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping", "b": "stopping"})
         self.child("a").exit()
         self.child("b").exit()
         self.make_ready("c")
@@ -401,17 +402,17 @@ class ErrorTests(RouterCase):
         granted = self.acquire("b", "p")  # served right after, and a started only then
         self.make_ready("b")
         self.successResultOf(granted).release()
-        self.assertEqual(self.router.states(), {"b": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"b": "ready"})
 
     def test_crash(self) -> None:
         """A model that ends while it serves is started anew for the next request; the old lease is no hindrance."""
         cut = self.load("a")
         self.child("a").exit(1)
-        self.assertEqual(self.router.states(), {})
+        self.assertEqual(self.router.upstreams.states(), {})
         lease = self.load("a")
         cut.release()
         lease.release()
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
 
     def test_waiter_reacts(self) -> None:
         """Who is told an error may ask again at once: that is one new start, after the failed process."""
@@ -437,9 +438,9 @@ class FairnessTests(RouterCase):
             self.acquire("a").addCallbacks(answers.append, lambda _: None)
             if answers:
                 answers.pop(0).release()
-            if not self.child("a").gone and self.router.states().get("a") == "stopping":
+            if not self.child("a").gone and self.router.upstreams.states().get("a") == "stopping":
                 self.child("a").exit()
-            if self.router.states().get("b") == "starting":
+            if self.router.upstreams.states().get("b") == "starting":
                 self.make_ready("b")
                 break
         self.successResultOf(granted)

@@ -21,9 +21,9 @@ class IdleTests(RouterCase):
     def assert_stops_after(self, seconds: float) -> None:
         """Check that the model serves until just before, and then leaves."""
         self.advance(seconds - 1)
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
         self.advance(1)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
 
     def test_counts_from_the_last_answer(self) -> None:
         """The model goes so long after its last request ended, and not earlier."""
@@ -51,7 +51,7 @@ class IdleTests(RouterCase):
         self.advance(59)
         self.load("a").release()
         self.advance(59)
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
 
     def test_no_use(self) -> None:
         """A lease that was no use of its model takes nothing from its time, and adds nothing to it."""
@@ -80,7 +80,7 @@ class IdleTests(RouterCase):
         self.advance(20)
         self.load("a").release()
         self.advance(59)
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
 
     def test_an_old_lease(self) -> None:
         """A lease on a process that crashed neither stops nor starts the timer of the next one while that serves."""
@@ -88,10 +88,10 @@ class IdleTests(RouterCase):
         self.child("a").exit(1)
         self.load("a").release()
         self.advance(1000)
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
         cut.release()
         self.advance(60)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
 
     def test_not_while_somebody_waits(self) -> None:
         """A model that somebody waits for is not unloaded; when that one leaves, the time begins anew."""
@@ -101,11 +101,11 @@ class IdleTests(RouterCase):
         waiting = self.acquire("a")
         self.assertNoResult(waiting)
         self.advance(60)
-        self.assertEqual(self.router.states(), {"a": "ready", "b": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready", "b": "ready"})
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
         self.advance(60)
-        self.assertEqual(self.router.states(), {"a": "stopping", "b": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping", "b": "ready"})
         self.successResultOf(busy).release()
 
     def test_wanted_while_it_leaves(self) -> None:
@@ -127,7 +127,7 @@ class IdleTests(RouterCase):
         self.advance(1)
         self.child("a").exit()
         self.make_ready("a")
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
 
 
 class UnloadTests(RouterCase):
@@ -149,7 +149,7 @@ class UnloadTests(RouterCase):
         granted = self.acquire("a")
         unloaded = self.router.unload(["a"])
         self.failureResultOf(granted, Unavailable)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         self.child("a").exit()
         self.successResultOf(unloaded)
         self.assert_at_rest()
@@ -160,7 +160,7 @@ class UnloadTests(RouterCase):
         granted = self.acquire("a")
         self.successResultOf(self.router.unload(["a"]))
         self.failureResultOf(granted, Unavailable)
-        self.assertEqual((self.router.states(), self.launcher.children), ({}, []))
+        self.assertEqual((self.router.upstreams.states(), self.launcher.children), ({}, []))
 
     def test_before_its_turn(self) -> None:
         """A model that waits for another's end is not there, and does not come later."""
@@ -170,7 +170,7 @@ class UnloadTests(RouterCase):
         self.successResultOf(self.router.unload(["b"]))
         self.failureResultOf(granted, Unavailable)
         self.child("a").exit()
-        self.assertEqual(self.router.states(), {})
+        self.assertEqual(self.router.upstreams.states(), {})
 
     def test_what_is_not_there(self) -> None:
         """To unload what is not loaded is over at once."""
@@ -192,7 +192,7 @@ class UnloadTests(RouterCase):
         unloaded = self.router.unload(["a"])
         unloaded.addErrback(lambda _: None).cancel()
         self.child("a").exit()
-        self.assertEqual(self.router.states(), {})
+        self.assertEqual(self.router.upstreams.states(), {})
 
     def test_all_while_others_wait(self) -> None:
         """All who wait are told before anything stops: nothing is started for one of them on the way."""
@@ -203,7 +203,7 @@ class UnloadTests(RouterCase):
         self.assert_failed(waiting, Unavailable)
         lease.release()
         self.child("b").exit()
-        self.assertEqual((self.router.states(), self.launcher.launched()), ({}, ["b"]))
+        self.assertEqual((self.router.upstreams.states(), self.launcher.launched()), ({}, ["b"]))
         self.assert_at_rest()
 
     def test_all(self) -> None:
@@ -243,7 +243,7 @@ class ClosingTests(RouterCase):
         """With nothing in flight the drain is over at once; idle models leave."""
         self.load("a").release()
         self.successResultOf(self.router.close())
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
 
     def test_waits_for_answers(self) -> None:
         """The drain is over when the last answer has ended; its model stays until it is unloaded."""
@@ -272,9 +272,9 @@ class ClosingTests(RouterCase):
         granted = self.acquire("a")
         self.successResultOf(self.router.close())
         self.failureResultOf(granted, Unavailable)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         self.child("a").exit()
-        self.assertEqual(self.router.states(), {})
+        self.assertEqual(self.router.upstreams.states(), {})
 
     def test_drain_that_is_cut(self) -> None:
         """A drain that is no longer waited for is no trouble when the answer ends after all."""

@@ -55,7 +55,7 @@ class FollowTests(RouterCase):
         """A changed model that nobody uses is stopped at once, and started anew only when it is wanted."""
         self.load("a").release()
         self.change("a", cmd=("new",))
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         self.child("a").exit()
         self.assertEqual(self.launcher.launched(), ["a"])
         self.load("a").release()
@@ -69,7 +69,7 @@ class FollowTests(RouterCase):
         waiting = self.acquire("a")
         self.assertEqual((self.child("a").asked, self.launcher.launched()), ([], ["a"]))
         lease.release()
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         self.assertEqual(self.launcher.launched(), ["a"])
         self.child("a").exit()
         self.assertEqual(self.launcher.launched(), ["a", "a"])
@@ -110,14 +110,14 @@ class FollowTests(RouterCase):
         self.change("a", cmd=("new",))
         self.router.follow(before)
         lease.release()
-        self.assertEqual((self.child("a").asked, self.router.states()), ([], {"a": "ready"}))
+        self.assertEqual((self.child("a").asked, self.router.upstreams.states()), ([], {"a": "ready"}))
         self.assert_at_rest()
 
     def test_changed_while_loading(self) -> None:
         """A load of what is no longer wanted is ended; who waits for it gets the new one."""
         waiting = self.acquire("a")
         self.change("a", cmd=("new",))
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         self.child("a").exit()
         self.make_ready("a")
         self.assertEqual(self.successResultOf(waiting).model.cmd, ("new",))
@@ -156,7 +156,7 @@ class FollowTests(RouterCase):
         """A model that has another one's address by now waits for the end of that one's process."""
         lease, waiting = self.wanted_at_the_address_of_a_leaving_process()
         self.clock.advance(RETIREMENT - 1)
-        self.assertEqual(self.router.states(), {"a": "ready", "b": "starting"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready", "b": "starting"})
         lease.release()
         self.assertEqual(self.launcher.launched(), ["a"])
         self.child("a").exit()
@@ -168,10 +168,10 @@ class FollowTests(RouterCase):
         """What does not leave is not waited for, which could take for ever."""
         lease = self.load("a")
         address = lease.model.address
-        self.assertIsNone(self.router._upstreams.leaving(address))
+        self.assertIsNone(self.router.upstreams.leaving(address))
         lease.release()
         self.router.unload(["a"])
-        self.assertIs(self.router._upstreams.leaving(address), self.router._upstreams["a"])
+        self.assertIs(self.router.upstreams.leaving(address), self.router.upstreams["a"])
 
     def test_gives_up_an_address(self) -> None:
         """Nor does it come later, if nobody wants it any more by then."""
@@ -191,7 +191,7 @@ class FollowTests(RouterCase):
         self.failureResultOf(too_many)
         self.successResultOf(lease).release()
         self.clock.advance(5)
-        self.assertEqual(self.router.states(), {"a": "stopping"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
         self.child("a").exit()
         self.assert_at_rest()
 
@@ -204,12 +204,12 @@ class FollowTests(RouterCase):
         self.assert_failed([waiting], NotFound)
         self.assertIsNone(self.router.names.find("a"))
         self.assert_failed([self.router.acquire(Target("a"))], NotFound)
-        self.assertEqual(self.router.states(), {"a": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
         lease.release()
         self.child("a").exit()
         self.make_ready("b")
         self.successResultOf(other).release()
-        self.assertEqual(self.router.states(), {"b": "ready"})
+        self.assertEqual(self.router.upstreams.states(), {"b": "ready"})
         self.assert_at_rest()
 
     def test_removed_and_cut(self) -> None:
@@ -227,7 +227,7 @@ class FollowTests(RouterCase):
         self.acquire("b").addErrback(lambda _: None)
         self.remove("b")
         self.child("a").exit()
-        self.assertEqual((self.launcher.launched(), self.router.states()), (["a"], {}))
+        self.assertEqual((self.launcher.launched(), self.router.upstreams.states()), (["a"], {}))
         self.assert_at_rest()
 
     def test_removed_and_back(self) -> None:
@@ -297,6 +297,6 @@ class FollowTests(RouterCase):
         models = {name: evolve(make_model(name), port=port) for name, port in (("x", 5800), ("y", 5801))}
         self.router.follow(Config(models=models))
         self.load("x")
-        self.assertEqual(self.router.ports(), {"x": 5800, "y": 5801})
+        self.assertEqual(self.router.upstreams.ports(), {"x": 5800, "y": 5801})
         self.router.follow(Config(models={}))
-        self.assertEqual(self.router.ports(), {"x": 5800})
+        self.assertEqual(self.router.upstreams.ports(), {"x": 5800})

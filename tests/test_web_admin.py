@@ -80,7 +80,7 @@ class AdminTests(SynchronousTestCase):
     def test_loaded(self) -> None:
         """A model is loading until it is ready, and counts as unloaded from the first order to stop."""
         for state, said in (("starting", "loading"), ("ready", "loaded"), ("stopping", "unloaded")):
-            self.router.alive = {"b": state}
+            self.router.upstreams.alive = {"b": state}
             self.assertEqual(self.json("/v1/models")["data"][2]["status"], {"value": said})
 
     def test_model(self) -> None:
@@ -98,7 +98,7 @@ class AdminTests(SynchronousTestCase):
         """How one model is run is shown whether it runs or not, as `/running` shows it."""
         stopped = self.json("/api/processes/alias")
         self.assertEqual((stopped["model"], stopped["state"], stopped["ttl"]), ("b", "stopped", 60))
-        self.router.alive = {"b": "ready"}
+        self.router.upstreams.alive = {"b": "ready"}
         [running] = self.json("/running")["running"]
         self.assertEqual(self.json("/api/processes/b"), running)
         self.assertEqual({**stopped, "state": "ready"}, running)
@@ -148,7 +148,7 @@ class AdminTests(SynchronousTestCase):
     def test_running(self) -> None:
         """What is not stopped is listed with its state, also where it is unlisted."""
         self.assertEqual(self.json("/running"), {"running": []})
-        self.router.alive = {"hidden": "starting", "b": "ready"}
+        self.router.upstreams.alive = {"hidden": "starting", "b": "ready"}
         self.assertEqual(
             self.json("/running")["running"],
             [
@@ -175,7 +175,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_command_can_be_pasted(self) -> None:
         """A command is quoted as a shell needs it."""
-        self.router.alive = {NASTY: "ready"}
+        self.router.upstreams.alive = {NASTY: "ready"}
         [model] = self.json("/running")["running"]
         self.assertEqual(model["cmd"], "serve 'a/b:<c> \"d\"&'\"'\"'e'\"'\"'?%#ü'")
 

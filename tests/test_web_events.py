@@ -80,7 +80,7 @@ class EventTests(EventCase):
     def test_first(self) -> None:
         """History and state come first, in this order, whatever they hold."""
         self.logs.publish_proxy(b"one")
-        self.router.alive = {"a": "ready"}
+        self.router.upstreams.alive = {"a": "ready"}
         listener = self.listener()
         self.assertIn(b"Content-Type: text/event-stream", listener.head)
         self.assertIn(b"X-Accel-Buffering: no", listener.head)
@@ -110,7 +110,7 @@ class EventTests(EventCase):
         listener = self.listener("?no-logs")
         self.assertEqual([kind for kind, _ in listener.told()], FIRST[2:])
         self.logs.publish_proxy(b"one")
-        self.router.alive = {"a": "ready"}
+        self.router.upstreams.alive = {"a": "ready"}
         self.clock.advance(EVERY)
         self.assertEqual([kind for kind, _ in listener.told()], ["modelStatus"])
 
@@ -120,7 +120,7 @@ class EventTests(EventCase):
         self.clock.advance(EVERY)
         for listener in listeners:
             listener.told()
-        self.router.alive = {"a": "starting"}
+        self.router.upstreams.alive = {"a": "starting"}
         self.clock.pump([EVERY] * 4)
         for listener in listeners:
             [(kind, [model])] = listener.told()
@@ -136,7 +136,7 @@ class EventTests(EventCase):
         self.ahead = seconds_of("2026-01-02T03:04:00Z") - self.clock.seconds()
         listener = self.listener("?no-logs")
         listener.told()
-        self.router.failed = {"a": Mishap("no memory", self.clock.seconds())}
+        self.router.upstreams.failed = {"a": Mishap("no memory", self.clock.seconds())}
         self.clock.advance(EVERY)
         [(kind, [model])] = listener.told()
         self.assertEqual((kind, model["state"]), ("modelStatus", "stopped"))
@@ -145,27 +145,27 @@ class EventTests(EventCase):
     def test_ready_since(self) -> None:
         """Of a model that is ready, everybody learns since when, and for how long by the time of telling."""
         self.ahead = seconds_of("2026-01-02T03:04:00Z") - self.clock.seconds()
-        self.router.alive, self.router.since = {"a": "ready"}, {"a": self.clock.seconds()}
+        self.router.upstreams.alive, self.router.upstreams.since = {"a": "ready"}, {"a": self.clock.seconds()}
         for passed in (0, 1500):
             told = dict(self.listener("?no-logs").told())
             [model] = told["modelStatus"]
             self.assertEqual((model["readySince"], model["uptimeMs"]), ("2026-01-02T03:04:00Z", passed))
             self.clock.advance(1.5)
-        self.router.alive, self.router.since = {"a": "stopping"}, {}
+        self.router.upstreams.alive, self.router.upstreams.since = {"a": "stopping"}, {}
         [model] = dict(self.listener("?no-logs").told())["modelStatus"]
         self.assertEqual(model.keys() & {"readySince", "uptimeMs"}, set())
 
     def test_ready_again(self) -> None:
         """A model that went and came back between two looks is told anew: it is ready since later."""
-        self.router.alive, self.router.since = {"a": "ready"}, {"a": self.clock.seconds()}
+        self.router.upstreams.alive, self.router.upstreams.since = {"a": "ready"}, {"a": self.clock.seconds()}
         listener = self.listener()
         listener.told()
         self.clock.advance(EVERY)
         self.assertEqual(listener.told(), [])
-        self.router.since = {"a": self.clock.seconds() - EVERY / 2}
+        self.router.upstreams.since = {"a": self.clock.seconds() - EVERY / 2}
         self.clock.pump([EVERY] * 2)
         [model] = self.told_models(listener)
-        self.assertEqual(model["readySince"], text_of(self.router.since["a"]))
+        self.assertEqual(model["readySince"], text_of(self.router.upstreams.since["a"]))
 
     def test_page_settings(self) -> None:
         """What the configuration has for pages is told at first, and once when it has changed."""
@@ -272,7 +272,7 @@ class FeedTests(EventCase):
         listener = self.listener()
         listener.told()
         listener.wire.fill()
-        self.router.alive = {"a": "ready"}
+        self.router.upstreams.alive = {"a": "ready"}
         for _ in range(100):
             self.client.ask("POST", CHAT, ASK)
             self.upstream().deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -59,7 +59,7 @@ class MonitoringCase(SynchronousTestCase):
         retention = Retention(look_every=None if disabled else 5.0)
         self.records = Records.keep(self.clock, Inline(), retention, self.watch)
         self.router = FakeRouter(Config(models=models("a", "b")))
-        routes = MonitoringRoutes(self.router, self.records, Inline())
+        routes = MonitoringRoutes(self.router.upstreams.states, self.records, Inline())
         self.site = site_of(Front(app_with(routes.add_to)))
 
     def setUp(self) -> None:
@@ -99,7 +99,7 @@ class MonitoringCase(SynchronousTestCase):
         lives.gone("b")
         lives.starting("b")
         lives.failed("b")
-        self.router.alive = {"a": "ready"}
+        self.router.upstreams.alive = {"a": "ready"}
         self.watch.startService()
         self.clock.advance(5)
         self.watch.stopService()
@@ -136,7 +136,7 @@ class PrometheusTests(MonitoringCase):
         self.used()
         before = self.series()
         self.records.tallies["\ud800"].failures += 1
-        self.router.alive["\udfff"] = "ready"
+        self.router.upstreams.alive["\udfff"] = "ready"
         self.assertEqual(self.series(), before)
 
     def test_hardware(self) -> None:

@@ -305,12 +305,12 @@ class RouteTests(SynchronousTestCase):
         self.assertTrue(wire.take().startswith(b"GET /?x=%20 HTTP/1.1\r\n"))
         wire.deliver(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         self.client.answer()
-        self.router.alive["comfyui_auto"] = "stopping"
+        self.router.upstreams.alive["comfyui_auto"] = "stopping"
         self.client.ask("GET", "/comfyui/api/queue")
         self.assertEqual(
             self.client.error(), (409, "model comfyui_auto is not loaded; only /comfyui/ itself can start it")
         )
-        self.router.alive["comfyui_auto"] = "ready"
+        self.router.upstreams.alive["comfyui_auto"] = "ready"
         self.client.ask("POST", "/comfyui/api%2Fqueue//?y", b"x")
         self.router.grant()
         self.assertTrue(self.endpoints.upstream.accept().take().startswith(b"POST /api%2Fqueue//?y HTTP/1.1\r\n"))

@@ -23,7 +23,6 @@ from llama_swap.lifecycle.watch import Watch
 from llama_swap.listening.port import Listening, ListeningPlan
 from llama_swap.net.worker import Worker
 from llama_swap.routing.difference import Difference
-from llama_swap.routing.router import Router
 from llama_swap.settings import Settings, load
 
 _What = TypeVar("_What")
@@ -78,9 +77,9 @@ class _Read(Generic[_What]):
 def reloading(
     loop: Any,
     settings: Settings,
-    router: Router,
     listening: Listening,
     *,
+    ports: Callable[[], Mapping[str, int]],
     prepare: Callable[[Path, Config], _What],
     apply: Callable[[Config, _What], Difference],
     remark: Callable[[Loaded], None],
@@ -88,6 +87,7 @@ def reloading(
     """Return a function that requests a reload, and the watch of the files, if they are to be watched.
 
     The files of `settings`, certificates included, are watched and read in a thread; then `apply` follows them.
+    `ports` returns the current `${PORT}` of models, which they keep if possible.
     `prepare` gets the directory for relative paths, and reads other files that the configuration names, also in that
     thread; it may raise a SwapError.  `apply` gets its result, and returns the difference.  `remark` then logs what
     there is to say about the configuration.
@@ -95,14 +95,14 @@ def reloading(
     files = Worker(loop, "files")
 
     def read() -> Deferred[_Read[_What]]:
-        return files(partial(read_all, router.ports()))
+        return files(partial(read_all, ports()))
 
     def look() -> Deferred[Mapping[str, Stamp]]:
         return files(lambda: settings.stamps(listening.address))
 
-    def read_all(ports: Mapping[str, int]) -> _Read[_What]:
+    def read_all(current: Mapping[str, int]) -> _Read[_What]:
         stamps = settings.stamps(listening.address)  # taken first: changes from here on lead to another reading
-        loaded = load(settings.sources, ports)
+        loaded = load(settings.sources, current)
         # A `listen` that was removed or mistyped is no reason to leave an address that clients know.
         address = settings.flags.address(loaded.config) if loaded.config.listen else listening.address
         stamps |= stamps_of(address.files)

@@ -25,7 +25,7 @@ from llama_swap.routing.observer import Observer, Unobserved
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.selection import Usage
 from llama_swap.routing.turns import InTurn
-from llama_swap.routing.upstream import Mishap, Upstream
+from llama_swap.routing.upstream import Upstream
 from llama_swap.routing.upstreams import Upstreams
 from llama_swap.routing.vacancy import Vacancy
 from llama_swap.scheduling.commands import Command, Drop, Reject, Serve, Start, Stop, Target, Ticket
@@ -57,10 +57,10 @@ class Router:
         self.clock = clock
         self._read_ahead = read_ahead
         self._launcher = launcher
-        self._readiness = Vacancy(readiness, lambda at: self._upstreams.leaving(at))  # noqa: PLW0108 -- none are there yet
+        self._readiness = Vacancy(readiness, lambda at: self.upstreams.leaving(at))  # noqa: PLW0108 -- none are there yet
         self._observer: Observer = observer or Unobserved()
         self._scheduler = FIFOScheduler(rules_of(config))
-        self._upstreams = Upstreams(config, clock, self._upstream, self._overdue)
+        self.upstreams = Upstreams(config, clock, self._upstream, self._overdue)
         self._waiting: dict[Ticket, Deferred[Lease]] = {}
         self._execute = InTurn(self._carry_out)
         self._awaiting_quiet: list[Deferred[None]] = []
@@ -73,29 +73,9 @@ class Router:
 
     # -- what users may do ------------------------------------------------------------------------------------
 
-    def states(self) -> dict[str, str]:
-        """Return the state of every model that is not stopped."""
-        return self._upstreams.states()
-
-    def ready_since(self) -> dict[str, float]:
-        """Return since when each ready model is ready, in seconds of the clock."""
-        return self._upstreams.ready_since()
-
-    def mishaps(self) -> dict[str, Mishap]:
-        """Return the last failures, by model, until the models are started again."""
-        return self._upstreams.mishaps()
-
-    def running(self) -> list[tuple[ModelConfig, str]]:
-        """Return every model that is not stopped, as it was started, and its state; sorted by id."""
-        return self._upstreams.running()
-
     def waiting(self) -> int:
         """How many requests wait for a model."""
         return self._scheduler.waiting()
-
-    def ports(self) -> dict[str, int]:
-        """Return the value of `${PORT}` by model, for those that are configured and those that still run."""
-        return self._upstreams.ports()
 
     def activate(self, profile: str | None) -> None:
         """Apply the pins of a profile from now on, or none.
@@ -111,7 +91,7 @@ class Router:
         if isinstance(target, PeerModel):
             return Usage(requests=self.peers.requests(target))
         model, scheduler = target.model, self._scheduler
-        return Usage(self._upstreams[model].state, scheduler.in_flight(model) + scheduler.waiting(model))
+        return Usage(self.upstreams[model].state, scheduler.in_flight(model) + scheduler.waiting(model))
 
     def acquire_now(self, target: Target) -> Lease | None:
         """Return a lease if there is nothing to wait for; else None, without any effect."""
@@ -126,7 +106,7 @@ class Router:
         now = self.clock.seconds()
         if target.model not in self.config.models:
             return fail(NotFound(f"model {target.model} was taken out of the configuration"))
-        upstream = self._upstreams[target.model]
+        upstream = self.upstreams[target.model]
         if target.if_cold is None and upstream.state == "stopped" and (refusal := upstream.backoff.refusal(now)):
             return fail(refusal)
         ticket = Ticket(target, now)
@@ -141,7 +121,7 @@ class Router:
         If the model has crashed, of which we may hear a little later than of the failed request, it is started again;
         else this fails with `error`.
         """
-        upstream = self._upstreams.get(target.model)
+        upstream = self.upstreams.get(target.model)
         if upstream is None or upstream.crashes != lease.crashes:
             return self.acquire(target)
         if upstream.state != "ready":
@@ -154,7 +134,7 @@ class Router:
 
     def unload(self, models: Iterable[str]) -> Deferred[None]:
         """Stop `models`, even if they are in use.  Fires when none of their processes is left."""
-        unwanted = {model: self._upstreams[model] for model in models}
+        unwanted = {model: self.upstreams[model] for model in models}
         self.unloading(unwanted)
         for upstream in unwanted.values():
             upstream.backoff.reset()
@@ -164,11 +144,11 @@ class Router:
 
     def unload_all(self) -> Deferred[None]:
         """Stop every model."""
-        return self.unload(tuple(self._upstreams))
+        return self.unload(tuple(self.upstreams))
 
     def kill_all(self) -> None:
         """Kill every model that is still there."""
-        self._upstreams.kill_all()
+        self.upstreams.kill_all()
 
     def follow(self, config: Config) -> Difference:
         """Serve `config` from now on; unchanged models go on undisturbed.
@@ -179,10 +159,10 @@ class Router:
         self.config = config
         self.peers.follow(config.peers)
         self.names = Names(config, usage=self._usage, peers=self.peers)
-        retiring = self._upstreams.follow(config)
+        retiring = self.upstreams.follow(config)
         lost = {ticket for ticket in self._waiting if not is_served(ticket.target, config)}
         self._execute(self._scheduler.reconfigured(rules_of(config), stale=retiring, lost=lost))
-        self._upstreams.set_deadlines(retiring)
+        self.upstreams.set_deadlines(retiring)
         return difference
 
     def close(self) -> Deferred[None]:
@@ -199,25 +179,25 @@ class Router:
     def ready(self, model: str) -> None:
         """See `Listener.ready`."""
         self._observer.ready(model)
-        self._upstreams[model].ready(self.clock.seconds())
+        self.upstreams[model].ready(self.clock.seconds())
         self._execute(self._scheduler.ready(model))
 
     def failed(self, model: str, error: SwapError) -> None:
         """See `Listener.failed`."""
         self._observer.failed(model)
-        self._upstreams[model].failed(error, self.clock.seconds())
+        self.upstreams[model].failed(error, self.clock.seconds())
         self._execute(self._scheduler.failed(model, error))
 
     def ending(self, model: str, status: ExitStatus) -> None:
         """See `Listener.ending`."""
         self._scheduler.ending(model)
-        self._upstreams[model].crashed(status, self.clock.seconds())
+        self.upstreams[model].crashed(status, self.clock.seconds())
 
     def gone(self, model: str) -> None:
         """See `Listener.gone`."""
         self._observer.gone(model)
-        upstream = self._upstreams[model]
-        self._upstreams.renew(model)
+        upstream = self.upstreams[model]
+        self.upstreams.renew(model)
         self._execute(self._scheduler.stopped(model))
         upstream.ended()
 
@@ -234,7 +214,7 @@ class Router:
                 if successor is not None:
                     self._log.info("swapping {model} for {successor}", model=model, successor=successor)
                 self._observer.stopping(model, successor)
-                self._upstreams[model].stop()
+                self.upstreams[model].stop()
                 if successor is not None and self.config.read_ahead:
                     self._read_ahead(self.config.models[successor])
             case Start(model):
@@ -244,7 +224,7 @@ class Router:
 
     def _start(self, model: str) -> None:
         """Start a model, unless its backoff refuses: a profile starts all of its members with every request."""
-        upstream = self._upstreams[model]
+        upstream = self.upstreams[model]
         if refusal := upstream.backoff.refusal(self.clock.seconds()):
             self._observer.dropped(model)
             self._execute([*self._scheduler.failed(model, refusal), *self._scheduler.stopped(model)])
@@ -261,13 +241,13 @@ class Router:
             granted.callback(lease)
 
     def _lease(self, ticket: Ticket) -> Lease:
-        upstream = self._upstreams[ticket.model]
+        upstream = self.upstreams[ticket.model]
         upstream.idle.stop()
         return Lease(upstream.core.model, partial(self._released, ticket), upstream.crashes)
 
     def _released(self, ticket: Ticket, used: bool) -> None:
         self._execute(self._scheduler.released(ticket))
-        upstream = self._upstreams.get(ticket.model)
+        upstream = self.upstreams.get(ticket.model)
         if upstream is not None:
             if used:
                 upstream.idle.used()
@@ -281,7 +261,7 @@ class Router:
 
     def _expired(self, model: str) -> None:
         commands = self._scheduler.idled(model)
-        upstream = self._upstreams[model]
+        upstream = self.upstreams[model]
         if commands:
             self._log.info("{model}: not used for {ttl} s (ttl), unloading", model=model, ttl=upstream.core.model.ttl)
         else:

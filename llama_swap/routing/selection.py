@@ -18,7 +18,7 @@ class Usage:
     """The state and load of a target."""
 
     state: str = "stopped"
-    """As `Router.states` has it."""
+    """As `Upstreams.states` has it."""
     requests: int = 0
     """Requests in flight, and requests that wait for it."""
 

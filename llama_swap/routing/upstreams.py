@@ -18,7 +18,10 @@ RETIREMENT = 30.0
 
 
 class Upstreams:
-    """The configured models, and those that still run though they are no longer configured, by id."""
+    """The configured models, and those that still run though they are no longer configured, by id.
+
+    Anybody may ask how they are; only the router changes anything.
+    """
 
     def __init__(
         self,

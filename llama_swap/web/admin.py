@@ -53,13 +53,13 @@ class AdminRoutes:
 
     def running(self, request: Request) -> bytes:
         """List models that are not stopped, with their state."""
-        running = [_process_of(model, state) for model, state in self._router.running()]
+        running = [_process_of(model, state) for model, state in self._router.upstreams.running()]
         return json_answer(request, {"running": running})
 
     def process(self, request: Request, name: str) -> bytes:
         """Show the same of one model, by its name or alias, whether it runs or not."""
         id_ = self._known(name)
-        running = {model.id: _process_of(model, state) for model, state in self._router.running()}
+        running = {model.id: _process_of(model, state) for model, state in self._router.upstreams.running()}
         return json_answer(request, running.get(id_) or _process_of(self._router.config.models[id_], "stopped"))
 
     async def unload(self, request: Request) -> bytes:
@@ -86,7 +86,7 @@ class AdminRoutes:
 
     def _listing(self) -> Listing:
         router = self._router
-        return Listing(router.config, router.names, router.states(), self._created)
+        return Listing(router.config, router.names, router.upstreams.states(), self._created)
 
 
 def _process_of(model: ModelConfig, state: str) -> dict[str, Any]:

@@ -111,8 +111,8 @@ class EventRoutes:
     def _news(self) -> bytes:
         """Return what has changed since the last call."""
         news = list(self._in_flight_news())
-        router = self._router
-        models = (router.states(), router.ready_since(), router.mishaps(), router.config, router.peers.seen)
+        router, upstreams = self._router, self._router.upstreams
+        models = (upstreams.states(), upstreams.ready_since(), upstreams.mishaps(), router.config, router.peers.seen)
         if self._models != models:
             self._models = models
             news.insert(0, self._model_status())
@@ -128,8 +128,9 @@ class EventRoutes:
         return b"".join(news)
 
     def _model_status(self) -> bytes:
-        states, ready, peers = self._router.states(), self._router.ready_since(), self._router.peers
-        mishaps, now, epoch = self._router.mishaps(), self._clock.seconds(), self._records.epoch()
+        upstreams, peers = self._router.upstreams, self._router.peers
+        now, epoch = self._clock.seconds(), self._records.epoch()
+        states, ready, mishaps = upstreams.states(), upstreams.ready_since(), upstreams.mishaps()
         own = [
             _own_status(model, states) | _readiness(ready.get(id_), now, epoch) | _failure(mishaps.get(id_), epoch)
             for id_, model in sorted(self._router.config.models.items())

@@ -173,8 +173,8 @@ class Forwarding(Resource):
             self._relay(lease, request)
             return NOT_DONE_YET
         router = self._forwarder.router
-        model = router.config.models.get(self._target.model)
-        shows_loading = model is not None and model.send_loading_state and router.states().get(model.id) != "ready"
+        model, states = router.config.models.get(self._target.model), router.upstreams.states
+        shows_loading = model is not None and model.send_loading_state and states().get(model.id) != "ready"
         waiting = maybeDeferred(router.acquire, self._target)
         if shows_loading and not waiting.called:  # a refusal is told with its status
             self._open_stream(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from klein import Klein
 from twisted.web.http import Request
@@ -12,18 +13,18 @@ from llama_swap.errors import BadRequest
 from llama_swap.metrics.records import Records
 from llama_swap.metrics.rfc3339 import seconds_of
 from llama_swap.net.worker import Offload
-from llama_swap.routing.router import Router
 from llama_swap.server.answers import JSON, TEXT, answer, json_answer, query_of
 
 
 class MonitoringRoutes:
     """Shows how the proxy, its models and the machine are doing.
 
-    With `performance.disabled` there are no metrics at all, as with the original llama-swap.
+    With `performance.disabled` there are no metrics at all, as with the original llama-swap.  `states` returns the
+    state of every model that is not stopped.
     """
 
-    def __init__(self, router: Router, records: Records, offload: Offload) -> None:
-        self._router = router
+    def __init__(self, states: Callable[[], dict[str, str]], records: Records, offload: Offload) -> None:
+        self._states = states
         self._records = records
         self._offload = offload
 
@@ -47,7 +48,7 @@ class MonitoringRoutes:
         answering: Counter[str] = Counter()
         for other in self._records.in_flight:
             (waiting if other.granted is None else answering)[other.counted_as] += 1
-        now, latest = Now(self._router.states(), waiting, answering), history.latest
+        now, latest = Now(self._states(), waiting, answering), history.latest
         series = await self._offload(lambda: expose(self._records.tallies, now, latest))
         return answer(request, CONTENT_TYPE, series)
 

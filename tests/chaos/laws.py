@@ -46,7 +46,7 @@ class Laws:
     def granted(self, client: Client, lease: Lease) -> Process | None:
         """Only a model that is ready, and was not told to leave, serves."""
         model = lease.model.id
-        state = self.router.states().get(model)
+        state = self.router.upstreams.states().get(model)
         self._law(model == client.target.model, f"{model} instead of {client.target.model}")
         self._law(state == "ready", f"{model} is {state}, and serves")
         self._law(not self.is_closed, "served after the end")
@@ -84,7 +84,7 @@ class Laws:
 
     def launched(self, server: Process) -> None:
         """A server starts as it is configured, alone at its address, and beside those only that it may be with."""
-        config, shown, model = self.router.config, self.router.states(), server.model
+        config, shown, model = self.router.config, self.router.upstreams.states(), server.model
         self.retiring.pop(model, None)
         self.stopping.pop(model, None)
         self.may_be_cut.discard(model)
@@ -117,7 +117,7 @@ class Laws:
     def check(self) -> None:
         """See whether all is as it must be."""
         assert not self.breaches, self.breaches[0]
-        router, scheduler, shown = self.router, self.router._scheduler, self.router.states()
+        router, scheduler, shown = self.router, self.router._scheduler, self.router.upstreams.states()
         leases = Counter(client.target.model for client in self.clients if client.lease is not None)
         assert leases == +scheduler._serving, f"{leases} are served, not {scheduler._serving}"
         assert scheduler.waiting() == len(router._waiting), "who waits here does not wait there"
@@ -132,7 +132,7 @@ class Laws:
             )
         for model, state in shown.items():
             if state == "ready" and not scheduler.in_flight(model) and not scheduler.waiting(model):
-                upstream = router._upstreams[model]
+                upstream = router.upstreams[model]
                 is_timed = upstream.idle._call is not None
                 assert is_timed == (upstream.core.model.ttl > 0), f"{model} is idle, and its ttl: {is_timed}"
         self._check_retirement()
@@ -141,8 +141,8 @@ class Laws:
 
     def _check_retirement(self) -> None:
         now = self.clock.seconds()
-        for model in self.router._upstreams:
-            upstream, retires = self.router._upstreams[model], model in self.router._scheduler._retiring
+        for model in self.router.upstreams:
+            upstream, retires = self.router.upstreams[model], model in self.router._scheduler._retiring
             is_there = upstream.state in ("ready", "stopping")
             assert is_there or upstream.idle._call is None, f"{model} is not there, and its ttl runs"
             assert is_there or upstream.deadline is None, f"{model} is not there, and has a deadline"
@@ -157,12 +157,12 @@ class Laws:
         stopping = [model for model, state in shown.items() if state == "stopping"]
         self.stopping = {model: self.stopping.get(model, now) for model in stopping}
         for model, since in self.stopping.items():
-            grace = max(LONGEST_UNLOAD, self.router._upstreams[model].core.model.unload_timeout)
+            grace = max(LONGEST_UNLOAD, self.router.upstreams[model].core.model.unload_timeout)
             patience = grace + LEFTOVER_GRACE + KILLED_PATIENCE + 1
             assert now - since < patience, f"{model} has been stopping for {now - since} s"
 
     def _in_motion(self) -> set[str]:
-        return {model for model, state in self.router.states().items() if state in ("starting", "stopping")}
+        return {model for model, state in self.router.upstreams.states().items() if state in ("starting", "stopping")}
 
     def _forget(self, there: set[str]) -> None:
         """Forget what was allowed for processes that are gone."""

@@ -161,10 +161,10 @@ class World(Laws):
         self._count(self.router.unload([model]))
 
     def _unload_all(self) -> None:
-        models, preloads = set(self.router._upstreams), self._preload._loading is not None
+        models, preloads = set(self.router.upstreams), self._preload._loading is not None
         self.may_be_cut |= models
         self._count(self.router.unload_all())
-        left = set(self.router.states().values())
+        left = set(self.router.upstreams.states().values())
         assert left <= {"stopping"} or preloads, f"all were unloaded, and are {left}"
 
     def _count(self, unloaded: Deferred[None]) -> None:
@@ -175,14 +175,14 @@ class World(Laws):
         unloaded.addCallback(over).addErrback(self.broken)
 
     def _reload(self) -> None:
-        there = self.router.states().keys() | self.router._scheduler._loading.keys()
-        has_process = {name for name in there if self.router._upstreams[name].state != "stopped"}
+        there = self.router.upstreams.states().keys() | self.router._scheduler._loading.keys()
+        has_process = {name for name in there if self.router.upstreams[name].state != "stopped"}
         self.met |= {frozenset((one, other)) for one in has_process for other in has_process}
         before = self.router.config
         config = self._config_before if self.dice.random() < 0.3 else changed(self.dice, before)
         self._config_before = before
         self.forgive_overdue()
-        retiring = stale([running for running, _ in self.router.running()], config)
+        retiring = stale([running for running, _ in self.router.upstreams.running()], config)
         self.retiring = {model: self.retiring.get(model, self.clock.seconds()) for model in retiring}
         added = self.router.follow(config).added
         self._preload.load(model for model in config.preload if model in added)
@@ -218,14 +218,14 @@ class World(Laws):
         quiet, gone = self.router.close(), False
         self.is_closed = True
         assert not self.router._waiting, "somebody waits after the end"
-        assert "starting" not in self.router.states().values(), "loads go on after the end"
+        assert "starting" not in self.router.upstreams.states().values(), "loads go on after the end"
         until = self.clock.seconds() + ANSWERS_MAY_TAKE
         while not quiet.called and self.clock.seconds() < until:
             if self.dice.random() < 0.3 and self.router.config.models:
                 self._request()
             self._next_event()
             self.check()
-        self.may_be_cut |= set(self.router._upstreams)
+        self.may_be_cut |= set(self.router.upstreams)
         left = self.router.unload_all()
         self._run(MODELS_MAY_TAKE)
         if not left.called:
@@ -240,7 +240,7 @@ class World(Laws):
         self._run(300)
         assert left.called, "the end has no end"
         assert not self.clients, "somebody is still there"
-        assert not self.router.states(), f"not stopped: {self.router.states()}"
+        assert not self.router.upstreams.states(), f"not stopped: {self.router.upstreams.states()}"
         orphans = [each for each in self.system.processes.values() if each.alive and each.mark]
         assert not orphans, f"left behind: {orphans}"
         assert not self.clock.getDelayedCalls(), f"still to come: {self.clock.getDelayedCalls()}"
