@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from llama_swap.config.kinds import Schema, Several, read_names
+from llama_swap.config.kinds import Schema, Several
 from llama_swap.config.masking import MASK
+from llama_swap.config.names import read_names
 from llama_swap.config.sections import CorsConfig
 from llama_swap.config.tree import Findings, ListNode, Node, Scalar
 from llama_swap.http.syntax import host_named, origin_named

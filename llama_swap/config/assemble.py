@@ -16,9 +16,9 @@ from llama_swap.config.command import port_option, read_command, split, warn_mis
 from llama_swap.config.fields import meant, read_keys
 from llama_swap.config.filters import read_filters
 from llama_swap.config.keys import AT_TOP, MODEL
-from llama_swap.config.kinds import is_name
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import COMFYUI_MODEL, PID, Compat, ModelConfig
+from llama_swap.config.names import is_name
 from llama_swap.config.ports import MOST, address_of, assign_ports, base_url, port_of
 from llama_swap.config.tree import Findings, ListNode, MapNode, Node, Scalar
 from llama_swap.net.loopback import leads_to_this_machine

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llama_swap.config.fields import Key, read_keys
-from llama_swap.config.kinds import Section, is_name
+from llama_swap.config.kinds import Section
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import IF_ABSENT, Filters
+from llama_swap.config.names import is_name
 from llama_swap.config.tree import ListNode, MapNode, Node, Scalar
 from llama_swap.config.values import plain_value
 

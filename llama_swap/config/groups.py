@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from llama_swap.config.fields import Key, read_keys
-from llama_swap.config.kinds import Flag, NameList, Section, read_names
+from llama_swap.config.kinds import Flag, Section
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Group
+from llama_swap.config.names import NameList, read_names
 from llama_swap.config.references import Known
 from llama_swap.config.tree import MapNode, Node
 

@@ -8,8 +8,9 @@ from typing import Final
 from attrs import frozen
 
 from llama_swap.config.fields import Key, read_keys
-from llama_swap.config.kinds import NameList, Section, Text, read_names
+from llama_swap.config.kinds import Section, Text
 from llama_swap.config.macros import Scope
+from llama_swap.config.names import NameList, read_names
 from llama_swap.config.references import Known
 from llama_swap.config.tree import MapNode, Node
 

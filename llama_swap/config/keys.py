@@ -10,19 +10,9 @@ from typing import Final
 
 from llama_swap.config.access import Hosts, Origins, Secrets
 from llama_swap.config.fields import Elsewhere, Key, Nested
-from llama_swap.config.kinds import (
-    Assignments,
-    CheckPath,
-    Choice,
-    FilePath,
-    Flag,
-    Headers,
-    ListenAddress,
-    NameList,
-    Section,
-    Text,
-)
+from llama_swap.config.kinds import Assignments, CheckPath, Choice, FilePath, Flag, ListenAddress, Section, Text
 from llama_swap.config.model import Capabilities, Compat, Timeouts
+from llama_swap.config.names import Headers, NameList
 from llama_swap.config.quantities import Duration, Seconds, Size, Whole
 from llama_swap.config.sections import (
     IGNORED_PATHS,

@@ -8,9 +8,10 @@ from llama_swap.config.access import Secret
 from llama_swap.config.fields import Key, read_keys
 from llama_swap.config.filters import read_filters
 from llama_swap.config.keys import timeouts
-from llama_swap.config.kinds import NameList, Section, Text, named_settings, read_names
+from llama_swap.config.kinds import Section, Text
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Peer
+from llama_swap.config.names import NameList, named_settings, read_names
 from llama_swap.config.ports import base_url
 from llama_swap.config.tree import Findings, MapNode, Node
 

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from typing import Final
 
 from llama_swap.config.fields import Key, read_keys
-from llama_swap.config.kinds import Section, Text, is_name, read_names
+from llama_swap.config.kinds import Section, Text
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import PinProfile
+from llama_swap.config.names import is_name, read_names
 from llama_swap.config.references import Known
 from llama_swap.config.tree import Findings, MapNode, Node, Scalar
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from llama_swap.config.fields import section_schema
 from llama_swap.config.groups import GROUP
 from llama_swap.config.keys import MODEL, TOP
-from llama_swap.config.kinds import NameList, Schema
+from llama_swap.config.kinds import Schema
 from llama_swap.config.matrix import MATRIX
+from llama_swap.config.names import NameList
 from llama_swap.config.peers import PEER
 from llama_swap.config.profiles import PINS
 from llama_swap.config.routing import FIFO, ROUTER, ROUTER_SETTINGS, ROUTING, SCHEDULER, SCHEDULER_SETTINGS

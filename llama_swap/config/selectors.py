@@ -6,9 +6,10 @@ from collections.abc import Collection, Set
 from typing import Final
 
 from llama_swap.config.fields import Key, read_keys
-from llama_swap.config.kinds import Choice, Flag, NameList, Section, Text, named_settings, read_names
+from llama_swap.config.kinds import Choice, Flag, Section, Text
 from llama_swap.config.macros import Scope
 from llama_swap.config.model import Routing, Selector
+from llama_swap.config.names import NameList, named_settings, read_names
 from llama_swap.config.quantities import Whole
 from llama_swap.config.references import Known
 from llama_swap.config.tree import MapNode, Node

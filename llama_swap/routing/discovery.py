@@ -18,8 +18,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from llama_swap.config.kinds import is_name
 from llama_swap.config.model import Peer
+from llama_swap.config.names import is_name
 from llama_swap.errors import UpstreamError
 from llama_swap.http.headers import Fields
 from llama_swap.routing.peers import UNSEEN, Peers, Seen, with_key
