@@ -53,7 +53,7 @@ from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
 from llama_swap.web.monitoring import MonitoringRoutes
 from llama_swap.web.passthrough import PassThrough
-from llama_swap.web.paths import names_model_in_body
+from llama_swap.web.paths import POLLED, names_model_in_body
 from llama_swap.web.profiles import ProfileRoutes
 from llama_swap.web.routes import Routes
 from llama_swap.web.streams import LogRoutes
@@ -90,7 +90,7 @@ def make_service(
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
     events = EventRoutes(router, records, logs, loop)
     gate = Gate(_root(router, dialer, records, loop, streams.add_to, events.add_to), config)
-    site = SwapSite(gate, loop, config, names_model=names_model_in_body)
+    site = SwapSite(gate, loop, config, names_model=names_model_in_body, polled=POLLED)
 
     def close_streams() -> None:
         streams.close()

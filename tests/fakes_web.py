@@ -25,7 +25,7 @@ from llama_swap.routing.upstream import Mishap
 from llama_swap.scheduling.commands import Target
 from llama_swap.server.site import SwapSite
 from llama_swap.web import failures
-from llama_swap.web.paths import names_model_in_body
+from llama_swap.web.paths import POLLED, names_model_in_body
 from llama_swap.web.routes import Routes
 from tests.fakes import Inline
 from tests.fakes_wire import Upstream
@@ -190,7 +190,7 @@ def site_of(
 ) -> SwapSite:
     """Return the proxy's site around a resource, with or without an access log; `config` changes other settings."""
     settings = Config(models={}, max_request_body=max_body, log_requests=log, **config)
-    return SwapSite(Gate(root, settings), clock or Clock(), settings, names_model=names_model_in_body)
+    return SwapSite(Gate(root, settings), clock or Clock(), settings, names_model=names_model_in_body, polled=POLLED)
 
 
 def app_with(*add: Callable[[Klein], None]) -> Klein:

@@ -14,20 +14,16 @@ from llama_swap.server.request import SwapRequest, client_host, host_of
 
 SHOWN = 200
 """Bytes of an unreadable request that the access log shows."""
-QUIET = (
-    *(b"/ui/assets/", b"/favicon.ico", b"/api/events", b"/api/performance", b"/logs/sources", b"/logs/streamSSE"),
-    *(b"/metrics", b"/wol-health"),
-)
-"""Beginnings of the paths that pages and monitors poll: of these requests, only failures are logged."""
 
 
 class AccessLog:
-    """Writes the lines."""
+    """Writes the lines.  Of requests for paths that begin with one of `polled`, only failures get one."""
 
     _log: ClassVar[Logger] = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, polled: tuple[bytes, ...]) -> None:
         self._clock = clock
+        self._polled = polled
 
     def watch(self, request: SwapRequest) -> None:
         """Write a line about `request` when it is over, however it ends."""
@@ -45,7 +41,7 @@ class AccessLog:
         )
 
     def _write(self, _: object, request: Request, began: float) -> None:
-        if request.code < 400 and request.path.startswith(QUIET):
+        if request.code < 400 and request.path.startswith(self._polled):
             return
         self._log.info(
             '{client} "{method} {uri} {protocol}" {status} {size} "{agent}" {seconds:.3f} s',

@@ -35,17 +35,25 @@ class SwapSite(Site):
     """The front of the proxy: `gate`, and what is behind it.
 
     `names_model` tells from the method and target of a request whether its body names the model that it is for.
+    `polled` are beginnings of paths that are asked for again and again: the access log tells only of their failures.
     """
 
     displayTracebacks = False
     noisy = False
 
     def __init__(
-        self, gate: Gate, clock: IReactorTime, config: Config, *, names_model: Callable[[bytes, bytes], bool]
+        self,
+        gate: Gate,
+        clock: IReactorTime,
+        config: Config,
+        *,
+        names_model: Callable[[bytes, bytes], bool],
+        polled: tuple[bytes, ...],
     ) -> None:
         super().__init__(gate, SwapRequest, parsePOSTFormSubmission=False, timeout=None, reactor=clock)
         self.gate = gate
         self.names_model = names_model
+        self._polled = polled
         self._clock = clock
         self.patience = Patience(clock)
         self.tunnels: set[SwapChannel] = set()
@@ -63,7 +71,7 @@ class SwapSite(Site):
     def follow(self, config: Config) -> None:
         """Serve by `config` from now on."""
         self.max_body = config.max_request_body
-        self.access_log = AccessLog(self._clock) if config.log_requests else None
+        self.access_log = AccessLog(self._clock, self._polled) if config.log_requests else None
 
     def end_tunnels(self) -> None:
         """Close every connection that has left HTTP, and every one that does so from now on."""

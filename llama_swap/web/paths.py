@@ -1,6 +1,6 @@
-"""The paths that lead to a model, where each request names it, and hints for mistaken paths.
+"""The paths that lead to a model, where each request names it, and hints for mistaken paths; and paths that are polled.
 
-They are those of OpenAI's and Anthropic's APIs, of llama.cpp's server, and of some servers for images, speech and
+The first are those of OpenAI's and Anthropic's APIs, of llama.cpp's server, and of some servers for images, speech and
 reranking.
 """
 
@@ -52,6 +52,12 @@ POST: Final = (*_AS_AT_UPSTREAM, *_SHORTER_AT_UPSTREAM)
 """Paths whose requests name the model in the body."""
 GET: Final = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
 """Paths whose requests name the model in the query, as `?model=`."""
+
+POLLED: Final = (
+    *(b"/ui/assets/", b"/favicon.ico", b"/api/events", b"/api/performance", b"/logs/sources", b"/logs/streamSSE"),
+    *(b"/metrics", b"/wol-health"),
+)
+"""Beginnings of the paths that pages and monitors ask for again and again."""
 
 _POST: Final = frozenset(path.encode() for path in POST)
 _SHORTER: Final = {path.encode(): shorter.encode() for path, shorter in _SHORTER_AT_UPSTREAM.items()}
