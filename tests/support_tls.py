@@ -10,8 +10,10 @@ from pathlib import Path
 from attrs import frozen
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @frozen
@@ -27,12 +29,13 @@ class Files:
         return ssl.create_default_context(cafile=self.authority)
 
 
-def make_certificates(directory: Path) -> Files:
+def make_certificates(directory: Path, key: Key | None = None) -> Files:
     """Make an authority, an issuer below it, and a certificate of that: only a whole chain is trusted.
 
     Files that are there already are written anew.
     """
-    root_key, issuer_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    root_key, issuer_key = _new_key(), _new_key()
+    key = key or _new_key()
     root = _certificate("root", root_key, "root", root_key, authority=True)
     issuer = _certificate("issuer", issuer_key, "root", root_key, authority=True)
     leaf = _certificate("127.0.0.1", key, "issuer", issuer_key, authority=False)
@@ -44,11 +47,15 @@ def make_certificates(directory: Path) -> Files:
     return files
 
 
+def _new_key() -> Key:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
 def _certificate(
     name: str,
-    key: ec.EllipticCurvePrivateKey,
+    key: Key,
     issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
+    issuer_key: Key,
     *,
     authority: bool,
 ) -> x509.Certificate:

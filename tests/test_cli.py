@@ -213,6 +213,9 @@ class CheckTests(CliTestCase):
         path = self.write(GOOD + more)
         outcome = self.run_main("check", path)
         self.assertEqual(outcome.err, f"{path} is fine: 1 model, 2 profiles, 1 group, 1 peer\n")
+        noted = self.write("models: {a: {cmd: sh --port 1}}\n")
+        note, summary = self.run_main("check", noted).err.splitlines()
+        self.assertEqual((note[:6], summary), ("note: ", f"{noted} is fine: 1 model"))
         nothing = self.write("models: {}\n")
         self.assertTrue(self.run_main("check", nothing).err.endswith("can be used, with 1 warning: no models\n"))
 
@@ -272,10 +275,12 @@ class CheckTests(CliTestCase):
     def test_warnings_beside_errors(self) -> None:
         """A file with errors gets its warnings as well, and so does one that is to be served."""
         path = self.write(BAD.replace("cmd: serve", "cmd: serve, tttl: 5"))
-        for argv in (["check", path], [path]):
+        told = f"{path} cannot be used: 2 errors, 1 warning\n"
+        for argv, summary in ((["check", path], told), ([path], "")):
             outcome = self.run_main(*argv)
             self.assertEqual(outcome.status, 1)
             self.assertTrue(outcome.err.startswith(f"warning: {path}:1: models.a.tttl: "), outcome.err)
+            self.assertTrue(outcome.err.endswith(summary), outcome.err)
             self.assertIn(f"\nerror: {path}:1: models.a.ttl: ", outcome.err)
 
     def test_missing_program(self) -> None:
@@ -293,6 +298,8 @@ class CheckTests(CliTestCase):
             line, _ = self.run_main("check", path).err.splitlines()
             self.assertTrue(line.startswith(f"warning: {path}:1: x-base.cmd: there is no program"), line)
             self.assertTrue(line.endswith(f" (for {models})"), line)
+        own = self.write(GOOD.replace("cmd: sh", "cmd: no-such-program"))
+        self.assertNotIn("(for", self.run_main("check", own).err)
         elsewhere = self.write(GOOD.replace("cmd: sh", "cmd: sh, env: [PATH=/nowhere]"))
         self.assertEqual(self.run_main("check", elsewhere).err, f"{elsewhere} is fine: 1 model\n")
         without = self.write(GOOD.replace("cmd: sh", "proxy: http://x"))
@@ -396,6 +403,10 @@ class ErrorTests(CliTestCase):
         ):
             for argv in (["--config", path], ["check", "--config", path]):
                 self.assertIn(path, self.failed(*argv))
+
+    def test_verdict(self) -> None:
+        """A `check` says how many errors it was."""
+        self.assertTrue(self.failed("check", "/no/such/file.yaml").endswith("file.yaml cannot be used: 1 error\n"))
 
     def test_addresses(self) -> None:
         """An address on which nobody can listen is named."""

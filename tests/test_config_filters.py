@@ -90,3 +90,13 @@ class FilterTests(FindingsTestCase):
             ("setParamsByID: {a: b}", "setParamsByID.a"),
         ):
             self.assert_errors(with_filters(line), (5, f"models.m.filters.{path}", "must be"))
+
+    def test_names(self) -> None:
+        """A name under which requests find parameters must be one, and be there once; macros are expanded first."""
+        for names, path, told in (
+            ("'': {a: 1}", "", "must be a name that requests can use"),
+            ("'m:x': {a: 1}, '${MODEL_ID}:x': {a: 2}", "${MODEL_ID}:x", "duplicate name 'm:x'"),
+        ):
+            self.assert_errors(
+                with_filters(f"setParamsByID: {{{names}}}"), (5, f"models.m.filters.setParamsByID.{path}", told)
+            )

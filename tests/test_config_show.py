@@ -23,6 +23,17 @@ ui: {activity: {session_id: [X-A]}}
 peers: {p: {proxy: http://p}}
 """
 
+_MATRIX = """\
+models:
+  a: {cmd: x, proxy: http://a}
+  b: {cmd: x, proxy: http://b}
+profiles: {p: {pins: {x: a}}}
+hooks: {on_startup: {preload: [a], profile: p}}
+routing:
+  router: {use: matrix, settings: {matrix: {vars: {v: a}, evict_costs: {b: 3}, sets: {s: v & b}}}}
+  scheduler: {use: fifo, settings: {fifo: {priority: {a: 2}}}}
+"""
+
 
 class RenderTests(SynchronousTestCase):
     """YAML that people can read, and that says the same when it is loaded."""
@@ -83,6 +94,7 @@ class RenderTests(SynchronousTestCase):
                     },
                 },
             ),
+            (_MATRIX, yaml.safe_load(_MATRIX)),
             ("models: {}", {}),
         ):
             shown = yaml.safe_load(render_effective(load(text).config, with_defaults=False))

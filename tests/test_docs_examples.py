@@ -94,12 +94,12 @@ class ConfigurationTests(SynchronousTestCase):
         """Each model with a draft model is there without one too, under another name."""
         file = EXAMPLES / "speculative-decoding" / "config.yaml"
         models = load_config(str(file), environ=ENVIRON).config.models
-        for name, model in models.items():
-            if "-draft" in name:
-                self.assertIn("-md", model.cmd)
-                plain = models[name.partition("-draft")[0]]
-                self.assertNotIn("-md", plain.cmd)
-                self.assertEqual(plain.cmd[plain.cmd.index("-m") + 1], model.cmd[model.cmd.index("-m") + 1])
+        drafting = [name for name, model in models.items() if "-md" in model.cmd]
+        self.assertEqual([name for name in models if "-draft" in name], drafting)
+        self.assertNotEqual(drafting, [])
+        for name in drafting:
+            model, plain = models[name], models[name.partition("-draft")[0]]
+            self.assertEqual(plain.cmd[plain.cmd.index("-m") + 1], model.cmd[model.cmd.index("-m") + 1])
 
 
 class MeasuringTests(SynchronousTestCase):

@@ -65,6 +65,7 @@ class RemarksTests(SynchronousTestCase):
         self.assertTrue(
             text.startswith("config.yaml:4: models.m.cmd: there is no program 'no-such-program' here"), text
         )
+        self.assertNotIn("(for", text)
 
     def test_no_thread(self) -> None:
         """Where no thread can be started, the machine is not looked at, and nothing else is the worse for it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -105,6 +106,13 @@ class CertificateTests(SynchronousTestCase):
             (right, "/no/key.pem", "/no/key.pem cannot be read: No such file or directory"),
         ):
             self.assertEqual(self.refusal(certificate, private_key), told)
+
+    def test_weak(self) -> None:
+        """What OpenSSL itself will not use is told in its words."""
+        files = make_certificates(self.directory, key=rsa.generate_private_key(65537, 1024))
+        self.assertEqual(
+            self.refusal(files.certificate, files.key), f"{files.certificate} cannot be used: ee key too small"
+        )
 
     def test_files(self) -> None:
         """The files behind an address are known, with the names that Twisted fills in."""

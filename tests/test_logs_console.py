@@ -80,11 +80,14 @@ class ConsoleTests(SynchronousTestCase):
 
     def test_reader_gone(self) -> None:
         """When the other end is gone, lines are let go: nothing is kept, and no thread waits."""
+        console = ConsoleWriter(self.writing)
+        for _ in range(2):
+            console.write(b"x" * 199_999 + b"\n")  # more than a pipe holds
         os.close(self.reading)
-        self.console.write(b"anyone?\n")
         wait_until(lambda: CONSOLE not in threads(), 5, "the end of the thread")
-        self.console.write(b"no\n")
+        console.write(b"no\n")
         self.assertNotIn(CONSOLE, threads())
+        self.assertIsNone(console._backlog.pop())
 
     def test_never_used(self) -> None:
         """A console that wrote nothing has no thread; closed, it writes nothing."""

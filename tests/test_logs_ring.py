@@ -50,6 +50,8 @@ class TailTests(SynchronousTestCase):
         """At most one chunk more than the limit is kept."""
         ring = filled(*[b"x" * 999 + b"\n"] * 1000)
         self.assertEqual(len(text(ring.after(0))), 103_000)
+        for last, kept in ((b"12345\n", b"2\n345\n12345\n"), (b"1234\n", b"1\n2\n345\n1234\n")):
+            self.assertEqual(text(filled(b"1\n", b"2\n", b"345\n", last, limit=12).after(0)), kept)
 
 
 class AfterTests(SynchronousTestCase):

@@ -1,17 +1,20 @@
-"""NVIDIA's GPUs without its library for Python: a tool that prints what the real one does."""
+"""NVIDIA's GPUs without any: a tool that prints what the real one does, and a library that answers like it."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.metrics import nvidia
-from llama_swap.metrics.gpu import Gpu
+from llama_swap.metrics.gpu import MB, Gpu
 
 ROWS = """\
 NVIDIA GeForce RTX 3090, GPU-1, 550.54.14, 45, N/A, 97, 41, 20345, 24576, 60, 311.47, 350.00
@@ -103,3 +106,71 @@ class ToolTests(SynchronousTestCase):
         for wanted in (5, 6, 7, 7):
             self.assertEqual(nvidia.gpus(), [])
             self.assertEqual(len(runs.read_text()), wanted)
+
+
+class Library:
+    """Stands for pynvml, with one GPU."""
+
+    NVML_TEMPERATURE_GPU = 0
+
+    class NVMLError(Exception):
+        """As pynvml's."""
+
+    def __init__(self, **values: Any) -> None:
+        self._values = {"DeviceGetCount": 1, "SystemGetDriverVersion": b"550.54.14", **values}
+        self.open = 0
+
+    def nvmlInit(self) -> None:
+        self._answer("Init")
+        self.open += 1
+
+    def nvmlShutdown(self) -> None:
+        self.open -= 1
+
+    def nvmlDeviceGetHandleByIndex(self, number: int) -> int:
+        return number
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *_: self._answer(name.removeprefix("nvml"))
+
+    def _answer(self, name: str) -> Any:
+        value = self._values.get(name, None if name == "Init" else self.NVMLError())
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+
+class LibraryTests(SynchronousTestCase):
+    """`nvidia.gpus`, by way of pynvml."""
+
+    def found(self, library: Library) -> list[Gpu]:
+        """Return what is found with this library, which is left as it was."""
+        with mock.patch.dict(sys.modules, pynvml=library):
+            found = nvidia.gpus()
+        self.assertEqual(library.open, 0)
+        return found
+
+    def test_values(self) -> None:
+        """Memory is told in MB, power in W; texts may be bytes, as in old versions."""
+        library = Library(
+            DeviceGetName=b"NVIDIA GeForce RTX 3090",
+            DeviceGetUUID="GPU-1",
+            DeviceGetTemperature=45,
+            DeviceGetUtilizationRates=SimpleNamespace(gpu=97, memory=41),
+            DeviceGetMemoryInfo=SimpleNamespace(used=20345 * MB, total=24576 * MB),
+            DeviceGetFanSpeed=60,
+            DeviceGetPowerUsage=311470,
+            DeviceGetEnforcedPowerLimit=350000,
+        )
+        self.assertEqual(self.found(library), [FIRST])
+
+    def test_values_that_are_missing(self) -> None:
+        """What a GPU does not tell is zero, or empty."""
+        self.assertEqual(
+            self.found(Library()), [Gpu(vendor="NVIDIA", name="", uuid="", driver="nvidia", driver_version="550.54.14")]
+        )
+
+    def test_trouble(self) -> None:
+        """Without a driver, or with one that fails, there is nothing; what was opened is closed."""
+        for name in ("Init", "DeviceGetCount", "SystemGetDriverVersion"):
+            self.assertEqual(self.found(Library(**{name: Library.NVMLError()})), [], name)

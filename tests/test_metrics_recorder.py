@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import random
 import weakref
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.config.model import Config, StoreConfig
 from llama_swap.errors import UpstreamError
 from llama_swap.metrics.inflight import InFlightRequest
 from llama_swap.metrics.query import ActivityQuery
@@ -242,6 +244,29 @@ class CountTests(RecorderCase):
         for most, expected in ((2, [2, 1]), (1, [3]), (3, [4, 3])):
             self.records.follow(Retention(most_in_memory=most))
             while self.records.activity.latest < expected[0]:
+                self.finished()
+            entries, _ = self.successResultOf(self.records.activity.page(query))
+            self.assertEqual([entry.number for entry in entries], expected)
+
+    def test_other_files(self) -> None:
+        """What is over stays in the file, or the memory, of its time; no number is used twice."""
+        self.addCleanup(self.clock.advance, 1)  # what is left is written
+        query = ActivityQuery.from_arguments({})
+        bases = [Path(self.mktemp()) for _ in range(2)]
+        for base in bases:
+            base.mkdir()
+        stored = Config(models={}, store=StoreConfig(path="x.db"))
+        for base, config, expected in (
+            (bases[0], stored, [2, 1]),
+            (bases[0], stored, [4, 3, 2, 1]),
+            (bases[1], stored, [6, 5]),
+            (bases[0], stored, [8, 7, 4, 3, 2, 1]),
+            (bases[0], Config(models={}), [10, 9]),
+            (bases[0], Config(models={}), [12, 11, 10, 9]),
+            (bases[1], stored, [14, 13, 6, 5]),
+        ):
+            self.records.follow(self.records.prepared(base, config))
+            for _ in range(2):
                 self.finished()
             entries, _ = self.successResultOf(self.records.activity.page(query))
             self.assertEqual([entry.number for entry in entries], expected)

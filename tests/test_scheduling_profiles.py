@@ -42,12 +42,6 @@ class PolicyTests(SynchronousTestCase):
         """A profile with one member is that member alone."""
         self.assertEqual(self.plan("a", "b", "one"), Plan(evict=frozenset("b")))
 
-    def test_asks_nothing_twice(self) -> None:
-        """A plan is a value: equal questions have equal answers, and the question is left as it was."""
-        running = frozenset("abc")
-        self.assertEqual(self.policy.plan(Target("a", "ab"), running), self.policy.plan(Target("a", "ab"), running))
-        self.assertEqual(running, frozenset("abc"))
-
 
 class TogetherTests(SchedulerCase):
     """The scheduler with profiles: p = a b, q = a c, r = b c."""

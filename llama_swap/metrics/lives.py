@@ -40,13 +40,11 @@ class ModelLives:
     def failed(self, model: str) -> None:
         """The model could not be loaded."""
         self._tallies[model].failures += 1
-        self._started.pop(model, None)
         self._swapping.pop(model, None)
 
     def stopping(self, model: str, successor: str | None) -> None:
         """It is told to stop, perhaps to make room for another one."""
         self._ready.discard(model)
-        self._started.pop(model, None)
         self._swapping.pop(model, None)
         if successor is not None:
             self._tallies[model].evictions += 1
