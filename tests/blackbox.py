@@ -30,6 +30,7 @@ ROOT = HERE.parent
 FAKELLM = shlex.join([sys.executable, "-ES", str(HERE / "fakellm.py")])
 CONSOLE = [sys.executable, "-m", "llama_swap.cli"]
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "llama-swap"]
+IN_TERMINAL = ("env", "--default-signal=HUP", "setsid", "--ctty")  # also if the tests are run with nohup
 MARK = "LLAMA_SWAP_TEST_RUN"
 LISTENING = re.compile(r"llama-swap listening on https?://127\.0\.0\.1:(\d+)")
 
@@ -90,7 +91,7 @@ class ProxyUnderTest:
         self._twistd = twistd
         self._rundir = rundir
         self._terminal = terminal
-        self._within = (*(("setsid", "--ctty") if terminal is not None else ()), *within)
+        self._within = (*(IN_TERMINAL if terminal is not None else ()), *within)
         self._mark = uuid.uuid4().hex
         self._killed = False
         self.port = 0
@@ -116,7 +117,7 @@ class ProxyUnderTest:
             )
         self.pid = self._process.pid
         try:
-            self.port = int(wait_until(self._listening, 30, "the listening line").group(1))
+            self.port = int(wait_until(self._listening, 60, "the listening line").group(1))
         except BaseException as error:
             printed = self.log()
             self._sweep()

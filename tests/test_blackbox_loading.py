@@ -91,7 +91,7 @@ class FailureTests(SynchronousTestCase):
         marker = Path(self.mktemp()).absolute()
         marker.parent.mkdir(parents=True, exist_ok=True)
         port = free_port()
-        script = f"[ -e {marker} ] && exec {FAKELLM} --port {port} --model a; touch {marker}; exit 4"
+        script = f"[ -e '{marker}' ] && exec {FAKELLM} --port {port} --model a; touch '{marker}'; exit 4"
         model = {"cmd": f"sh -c {shlex.quote(script)}", "proxy": f"http://127.0.0.1:{port}"}
         with ProxyUnderTest({"models": {"a": model}}) as proxy:
             failed = proxy.chat("a")
@@ -160,10 +160,10 @@ class FailureTests(SynchronousTestCase):
     def test_nobody_listens_any_more(self) -> None:
         """A model that lives, and yet refuses connections, is an error, and is not started anew."""
         model = fake_model("a")
-        script = f"{model['cmd']} & echo $! > $0; wait; exec sleep 60"
+        script = f'{model["cmd"]} & echo $! > "$0"; wait; exec sleep 60'
         pidfile = Path(self.mktemp()).absolute()
         pidfile.parent.mkdir(parents=True, exist_ok=True)
-        model["cmd"] = f"sh -c {shlex.quote(script)} {pidfile}"
+        model["cmd"] = f"sh -c {shlex.quote(script)} {shlex.quote(str(pidfile))}"
         with ProxyUnderTest({"models": {"a": model}}) as proxy:
             proxy.served("a")
             os.kill(int(pidfile.read_text()), signal.SIGKILL)

@@ -44,7 +44,7 @@ class StopCommandTests(SynchronousTestCase):
 
     def stopping(self, before: str = "") -> str:
         """Return a `cmdStop` that ends the server, and leaves a line with what it was told."""
-        script = f'{before} echo "$NAME, $0" >> {self.marker}; kill -KILL $(cat {self.server})'
+        script = f'{before} echo "$NAME, $0" >> "{self.marker}"; kill -KILL $(cat "{self.server}")'
         return f"sh -c {shlex.quote(script)} ${{PID}}"
 
     def lines(self) -> list[str]:

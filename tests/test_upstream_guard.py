@@ -41,7 +41,7 @@ class GuardTests(ProcessCase):
             pause = Path(directory, "sleep")  # the guard's patience, cut off when the group is there
             pause.write_text('#!/bin/sh\nd=${0%/*}; echo now >"$d/wait"; read -r now <"$d/lead"\n')
             pause.chmod(0o700)
-            script = f"cd {directory}; read -r now <wait; exec setsid sh -c 'echo now >lead; exec /bin/sleep 1000'"
+            script = f"cd '{directory}'; read -r now <wait; exec setsid sh -c 'echo now >lead; exec /bin/sleep 1000'"
             model = subprocess.Popen(["sh", "-c", script])
             self.addCleanup(model.wait)
             self.addCleanup(model.kill)
