@@ -76,6 +76,17 @@ class ScanTests(SynchronousTestCase):
                 self.assertEqual(found, read(WholeJson(), [body]), body[:60])
                 self.assertEqual(found and found[2], model)
 
+    def test_long_string(self) -> None:
+        """Packets in the midst of a long string are judged at sight, if there are only plain characters in them."""
+        odd = [b'"', b"\\", b"\\u00e9", b"\\\\", b'\\"', b"\n", b"\x1f", b"\x7f", "é€😀".encode(), b"\xff"]
+        for key in (False, True):
+            for at in range(2990, 3020):
+                for each in [*odd, b'","model":"b']:
+                    long = b"x" * at + each + b"x" * (5000 - at)
+                    body = b'{"%b":1,"model":"a"}' % long if key else b'{"x":"%b","model":"a"}' % long
+                    found = read(JsonStream(), packets(body, 500))
+                    self.assertEqual(found, read(WholeJson(), [body]), (at, each, key))
+
     def test_refused(self) -> None:
         """What is not is refused, however it is cut, and for the same kind of reason."""
         for reason, refused in (
