@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -59,9 +60,13 @@ from llama_swap.web.routes import Routes
 from llama_swap.web.streams import LogRoutes
 from llama_swap.web.ui import UiRoutes
 
-YOUNG = 20_000
+YOUNG = 10_000
 """New objects after which the garbage collector looks through them.  256 streams that start at once make 14,000; after
 each 700, as is Python's default, it would look twenty times, and find nothing: requests leave no reference cycles."""
+SWITCH_INTERVAL = 0.0001
+"""Seconds for which a thread that computes may make the reactor wait, each time that it returns from the kernel.
+
+Python's default of 5 ms is far too long: each event of a stream returns from there three times."""
 
 
 def make_service(
@@ -164,11 +169,13 @@ def _beside(work: Callable[[], None]) -> None:
 
 
 def _settle(loop: Any) -> None:
-    """Do what must come after any fork; exempt all present objects from garbage collection, which is rare from now on.
+    """Do what must come after any fork, and set up the interpreter so that the reactor never waits long.
 
-    Looking through all of them would block the reactor for 30 ms each time.
+    All present objects are exempted from garbage collection, which would look through them for 30 ms each time, and
+    which is rare from now on.
     """
     collect_as_process_one(loop)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG)
