@@ -14,6 +14,7 @@ from llama_swap.metrics.rfc3339 import seconds_of, text_of
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Seen
 from llama_swap.routing.upstream import Mishap
+from llama_swap.web import events
 from llama_swap.web.events import EVERY, MAX_FEEDS, EventRoutes
 from llama_swap.web.front import Front
 from tests.fakes_web import app_with, models, site_of
@@ -289,6 +290,31 @@ class FeedTests(EventCase):
         self.assertEqual((told[0][1][0]["state"], told[4][1]), ("ready", {"id": 100}))
         self.assertIn("bytes dropped", told[5][1]["data"])
         self.assertLess(len(told[5][1]["data"]), 300_000)
+
+    def test_made_once(self) -> None:
+        """What many clients are told is made once for all of them, lines and the whole state included."""
+        listeners = [self.listener() for _ in range(10)]
+        made, message = [], events._message
+
+        def make(kind: str, data: object) -> bytes:
+            made.append(kind)
+            return message(kind, data)
+
+        self.patch(events, "_message", make)
+        for listener in listeners[:5]:
+            listener.wire.fill()
+        for _ in range(2):
+            self.logs.publish_proxy(b"line")
+            self.router.upstreams.alive = {} if self.router.upstreams.alive else {"a": "ready"}
+            self.clock.advance(EVERY)
+        for listener in listeners[:5]:
+            listener.wire.drain()
+        self.clock.advance(EVERY)
+        news, state = ["modelStatus", "logData"], ["modelStatus", "uiConfig", "profileChanged", "inflight", "activity"]
+        self.assertEqual(made, [*news, *news, *state, "logData"])
+        for listener in listeners:
+            lines = [event["data"] for kind, event in listener.told() if kind == "logData" and event["data"]]
+            self.assertEqual("".join(lines), "line\nline\n")
 
     def test_too_many(self) -> None:
         """There is an end to those who may listen."""

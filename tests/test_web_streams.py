@@ -284,6 +284,22 @@ class EventTests(InMemory):
         self.agent.flush()
         self.assertEqual(self.events(reader), [("m", "\ufffd\ndata: fake\n\nid: 7\n")])
 
+    def test_made_once(self) -> None:
+        """An event is made once, however many clients follow."""
+        readers = [self.read("/logs/streamSSE?no-history") for _ in range(3)]
+        made, dumps = [], json.dumps
+
+        def make(value: object) -> str:
+            made.append(value)
+            return dumps(value)
+
+        self.patch(streams.json, "dumps", make)
+        self.model.write(b"three\n")
+        self.model.write(b"four\n")
+        self.agent.flush()
+        self.assertEqual([self.events(reader) for reader in readers], [[("m", "three\n"), ("m", "four\n")]] * 3)
+        self.assertEqual(len(made), 2)
+
     def test_heartbeat(self) -> None:
         """A comment each 15 s shows that the connection lives."""
         reader = self.read("/logs/streamSSE?no-history")

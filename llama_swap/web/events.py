@@ -8,7 +8,8 @@ all clients; a client that was too slow gets the whole state as soon as it reads
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from klein import Klein
@@ -105,8 +106,10 @@ class EventRoutes:
         self._ticks += 1
         if self._ticks % HEARTBEAT_TICKS == 0:
             news += b": still here\n\n"
+        # What many clients get is made once: of a model that prints much, it takes milliseconds.
+        state, log_data = cache(self.state), cache(_log_data)
         for feed in tuple(self._feeds):
-            feed.tell(news)
+            feed.tell(news, state, log_data)
 
     def _news(self) -> bytes:
         """Return what has changed since the last call."""
@@ -188,22 +191,22 @@ class _Feed(Resource):
         request.notifyFinish().addBoth(self._left)
         return NOT_DONE_YET
 
-    def tell(self, news: bytes) -> None:
-        """Pass on `news` and new lines; later, if the client does not read what it has."""
+    def tell(self, news: bytes, state: Callable[[], bytes], log_data: Callable[..., bytes]) -> None:
+        """Pass on `news`, or all `state` if some was missed, and new lines; nothing while the client does not read."""
         if self._paused:
             self._missed = True
             return
         if self._missed:
             self._missed = False
-            news = self._routes.state()
+            news = state()
+        if news:
+            self._request.write(news)
         for source, subscription in self._following:
             subscription.resumeProducing()
             subscription.pauseProducing()
             if self._lines:
-                news += _log_data(source, b"".join(self._lines))
+                self._request.write(log_data(source, *self._lines))
                 self._lines.clear()
-        if news:
-            self._request.write(news)
 
     def end(self) -> None:
         """End the stream."""
@@ -230,8 +233,8 @@ class _Feed(Resource):
         self._routes.leave(self)
 
 
-def _log_data(source: str, lines: bytes) -> bytes:
-    return _message("logData", {"source": source, "data": lines.decode("utf-8", "replace")})
+def _log_data(source: str, *lines: bytes) -> bytes:
+    return _message("logData", {"source": source, "data": b"".join(lines).decode("utf-8", "replace")})
 
 
 def _own_status(model: ModelConfig, states: Mapping[str, str]) -> dict[str, Any]:

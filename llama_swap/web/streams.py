@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache, partial
 from secrets import token_hex
 
 from klein import Klein
@@ -43,6 +44,8 @@ class LogRoutes:
         self._closed = False
         # Each start of the proxy numbers chunks anew: a page's number from before a restart must not be used.
         self._epoch = token_hex(4)
+        # All who follow a source get a chunk one after the other, so its event is made once.
+        self._event_of = lru_cache(maxsize=1)(partial(_event_of, self._epoch))
 
     def add_to(self, app: Klein) -> None:
         """Register the routes on `app`, which must not be bound to an instance."""
@@ -85,7 +88,7 @@ class LogRoutes:
 
     def _event_stream(self, request: Request, source: str | None = None) -> Resource:
         follow = self._follower(request, source)
-        return _EventStream(self._open, follow, self._broadcaster.sources, self._epoch, self._clock)
+        return _EventStream(self._open, follow, self._broadcaster.sources, self._event_of, self._clock)
 
     def _follower(self, request: Request, name: str | None) -> Callable[[_Deliver], Subscription]:
         """Return a function that subscribes to what the request asks for; raise if there is no such source."""
@@ -173,13 +176,13 @@ class _EventStream(_TextStream):
         streams: set[_TextStream],
         follow: Callable[[_Deliver], Subscription],
         sources: Callable[[], list[str]],
-        epoch: str,
+        event_of: Callable[[Chunk], bytes],
         clock: IReactorTime,
     ) -> None:
         super().__init__(streams, follow)
         self._sources = sources
         self._told: list[str] = []
-        self._epoch = epoch
+        self._event_of = event_of
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.clock = clock
 
@@ -190,8 +193,7 @@ class _EventStream(_TextStream):
         return NOT_DONE_YET
 
     def deliver(self, chunk: Chunk) -> None:
-        data = json.dumps({"source": chunk.source, "text": chunk.lines.decode("utf-8", "replace")})
-        self.request.write(f"id: {self._epoch}.{chunk.number}\ndata: {data}\n\n".encode())
+        self.request.write(self._event_of(chunk))
 
     def left(self) -> None:
         self._heartbeat.stop()
@@ -206,6 +208,11 @@ class _EventStream(_TextStream):
         else:
             self._told = sources
             self.request.write(f"event: sources\ndata: {json.dumps(sources)}\n\n".encode())
+
+
+def _event_of(epoch: str, chunk: Chunk) -> bytes:
+    data = json.dumps({"source": chunk.source, "text": chunk.lines.decode("utf-8", "replace")})
+    return f"id: {epoch}.{chunk.number}\ndata: {data}\n\n".encode()
 
 
 def _wanted_bytes(query: dict[str, list[str]]) -> int:
