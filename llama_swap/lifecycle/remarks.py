@@ -52,7 +52,7 @@ class Remarks:
 
     def _look(self, loaded: Loaded) -> None:
         for problem in problems_here(loaded):
-            self._loop.callFromThread(self._warn, problem.render(str(self._sources)))
+            self._warn(problem.render(str(self._sources)))  # from this thread: a thousand of them take 15 ms
 
     def _warn(self, warning: str) -> None:
         self._log.warn("{text}", text=warning)
