@@ -17,8 +17,6 @@ from llama_swap.server.channel import (
     HEAD_TIMEOUT,
     IDLE_TIMEOUT,
     LINGER,
-    LONG,
-    OF_BODY_AT_ONCE,
     PIPELINED,
     STALL_TIMEOUT,
 )
@@ -26,6 +24,8 @@ from llama_swap.server.heads import HEAD_LIMIT
 from llama_swap.server.patience import LEAST
 from llama_swap.server.request import SwapRequest, body_of
 from llama_swap.server.site import GIVE_BACK_AFTER
+from llama_swap.server.uploads import LEAST as LEAST_AT_ONCE
+from llama_swap.server.uploads import LONG, OF_BODY_AT_ONCE
 from tests.fakes_web import site_of
 from tests.fakes_wire import Client, read_answer
 from tests.support_smuggling import BODY, DOUBTFUL_CHUNKS, DOUBTFUL_HEADS, request
@@ -116,6 +116,29 @@ class ReadingTests(ChannelTestCase):
             self.assertEqual(wire.bufferSize, FileDescriptor.bufferSize)
         self.assertEqual(self.root.bodies, [BODY, BODY])
         self.end()
+
+    def test_parts_of_many_bodies(self) -> None:
+        """Bodies that come side by side share what is read in one turn, down to a least part, while they come."""
+        proxy = site_of(self.root, self.clock)
+        clients = [Client(proxy) for _ in range(4)]
+        begin = request(b"Content-Length: 14", line=b"POST /now HTTP/1.1")
+        for count, client in enumerate(clients, 1):
+            client.send(begin + BODY[:5])
+            self.assertEqual(client.wire.bufferSize, OF_BODY_AT_ONCE // count)
+        clients[0].send(BODY[5:])
+        clients[1].wire.lose()
+        clients[2].send(BODY[5:6])
+        self.assertEqual(clients[2].wire.bufferSize, OF_BODY_AT_ONCE // 2)
+        crowd = [Client(proxy) for _ in range(100)]
+        for client in crowd:
+            client.send(begin + BODY[:5])
+        self.assertEqual(crowd[-1].wire.bufferSize, LEAST_AT_ONCE)
+        for client in (*clients[2:], *crowd):
+            client.wire.lose()
+        last = Client(proxy)
+        last.send(begin + BODY[:5])
+        self.assertEqual(last.wire.bufferSize, OF_BODY_AT_ONCE)
+        last.wire.lose()
 
     def test_parts_that_take_long(self) -> None:
         """A body that takes long to be checked is read in parts of the usual size: others have their turn between."""

@@ -21,6 +21,7 @@ from llama_swap.server.access_log import AccessLog
 from llama_swap.server.errors import last_answer
 from llama_swap.server.heads import RequestHead, judge_unfinished, parse_request_head
 from llama_swap.server.patience import Deadline, Patience
+from llama_swap.server.uploads import AT_ONCE, Uploads
 
 IDLE_TIMEOUT = 120
 """Seconds for which a client may keep an idle connection, or pause within a body."""
@@ -32,10 +33,6 @@ LINGER = 5
 """Seconds for which a refused client may be silent before its connection is closed."""
 DISCARDED = 256 * 1024 * 1024
 """The most bytes of a refused request that are read and dropped before that."""
-AT_ONCE, OF_BODY_AT_ONCE = 64 * 1024, 256 * 1024
-"""The most bytes that are read at a time: Twisted's default, and for a body that did not come with its head."""
-LONG = 0.005
-"""Seconds after which others must have their turn.  A body that takes longer to check is read by `AT_ONCE`."""
 PIPELINED = 16 * 1024
 """The most bytes of further requests that a client may send while one is being answered (pipelining)."""
 
@@ -46,6 +43,7 @@ class Surroundings(Protocol):
     """What the channels of a site share."""
 
     patience: Patience
+    uploads: Uploads
     access_log: AccessLog | None
     tunnels: set[SwapChannel]
     """Channels that have left HTTP."""
@@ -72,6 +70,7 @@ class SwapChannel(HTTPChannel):
     _searched = 0  # bytes of what is unread in which there is no end of a head
     _is_reading = False
     _body: ChunkedBody | SizedBody | None = None  # of the request that is being read, if it is not yet complete
+    _in_parts = False  # that body did not come whole at once
     _answering = False
     _full = False  # the client does not read what it is sent
     _was_full = False
@@ -109,6 +108,7 @@ class SwapChannel(HTTPChannel):
         """The connection is gone, whoever closed it."""
         self._deadline.stop()
         self.site.tunnels.discard(self)
+        self.site.uploads.over(self)
         if self._was_full:
             self.site.give_memory_back()
         super().connectionLost(reason)
@@ -269,10 +269,12 @@ class SwapChannel(HTTPChannel):
             return False
         if not body.ended:
             self._deadline.allow(IDLE_TIMEOUT)
-            is_slow = (self.site.patience.clock.seconds() - began) * OF_BODY_AT_ONCE >= LONG * len(data)
-            self.transport.bufferSize = AT_ONCE if is_slow else OF_BODY_AT_ONCE  # within TLS, this changes nothing
+            self._in_parts, took = True, self.site.patience.clock.seconds() - began
+            self.transport.bufferSize = self.site.uploads.share(self, len(data), took)  # no effect within TLS
             return False
-        self.transport.bufferSize = AT_ONCE
+        if self._in_parts:
+            self._in_parts, self.transport.bufferSize = False, AT_ONCE
+            self.site.uploads.over(self)
         self._body, self._unread = None, body.surplus
         self._answer()
         return True

@@ -16,6 +16,7 @@ from llama_swap.server.access_log import AccessLog
 from llama_swap.server.channel import SwapChannel
 from llama_swap.server.patience import Patience
 from llama_swap.server.request import SwapRequest
+from llama_swap.server.uploads import Uploads
 
 GIVE_BACK_AFTER = 1.0
 """Seconds from the end of a slow reader until its memory is given back."""
@@ -56,6 +57,7 @@ class SwapSite(Site):
         self._polled = polled
         self._clock = clock
         self.patience = Patience(clock)
+        self.uploads = Uploads()
         self.tunnels: set[SwapChannel] = set()
         self.takes_tunnels = True
         self._giving_back: IDelayedCall | None = None
