@@ -11,9 +11,10 @@ class StopCommandTests(FindingsTestCase):
     """From the text to the arguments."""
 
     def test_absent(self) -> None:
-        """Nothing, null, and nothing but comments and blanks are no command."""
+        """Nothing, null, and nothing but comments, blanks and macros that are empty are no command."""
         for text in ("", "cmdStop: null", "cmdStop: ~", "cmdStop: ''", "cmdStop: '  '", "cmdStop: |\n  # stop\n"):
             self.assertEqual(model(SERVER + text).cmd_stop, (), text)
+        self.assertEqual(model(f"{SERVER}macros: {{none: ''}}\ncmdStop: ${{none}} ${{none}}").cmd_stop, ())
 
     def test_words(self) -> None:
         """It is split as `cmd` is; the model's macros are replaced, but for the process id, which is not known yet."""

@@ -18,9 +18,9 @@ class ValueTests(FindingsTestCase):
         made = model(
             "cmd: x --port 1\nmacros: {n: 5, t: '5', off: false}\n"
             "metadata:\n  i: ${n}\n  t: ${t}\n  b: ${off}\n  s: n is ${n}\n"
-            "  l: [1.5, 0x10, ~, 'null', yes, {deep: 1e3}, 010, -00.5, 0.5]\n  big: 1e999"
+            "  l: [1.5, 0x10, ~, 'null', yes, {deep: 1e3}, 010, -00.5, 01e3]\n  big: 1e999"
         )
-        deep = [1.5, 16, None, "null", "yes", {"deep": 1000.0}, "010", "-00.5", 0.5]
+        deep = [1.5, 16, None, "null", "yes", {"deep": 1000.0}, "010", -0.5, 1000.0]
         expected = {"i": 5, "t": "5", "b": False, "s": "n is 5", "l": deep, "big": "1e999"}
         self.assertEqual(made.metadata, expected)
         self.assert_errors(ONE.replace("cmd", "metadata: [], cmd"), (1, "models.m.metadata", "must be a mapping"))

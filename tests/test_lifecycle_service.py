@@ -317,8 +317,21 @@ class DrainTests(ServiceCase):
         self.service._close_records = Deferred
         ended = self.service.stopService()
         self.loop.advance(LAST_STEP_MAY_TAKE)
-        self.loop.advance(LAST_STEP_MAY_TAKE)
+        self.loop.advance(MODELS_MAY_TAKE - LAST_STEP_MAY_TAKE)
         self.successResultOf(ended)
+
+    def test_slow_disk(self) -> None:
+        """The records may take the time that the models had and did not need; the same signal again cuts it short."""
+        for most in (MODELS_MAY_TAKE, HURRIED_MODELS_MAY_TAKE):
+            service = self.make_service("127.0.0.1:8081")
+            service._close_records = Deferred
+            ended = service.stopService()
+            if most != MODELS_MAY_TAKE:
+                service.hurry()
+            self.loop.advance(most - 0.1)
+            self.assertNoResult(ended)
+            self.loop.advance(0.1)
+            self.successResultOf(ended)
 
     def test_guard_and_records_fail(self) -> None:
         """Nor do they if they fail."""

@@ -207,10 +207,10 @@ def _command(draft: _Draft, port: int | None) -> tuple[str, ...]:
 
 def _stop_command(draft: _Draft, scope: Scope) -> tuple[str, ...]:
     written = _text(draft.node, "cmdStop", scope.found)
-    if written is None or written.is_null or not without_comments(written.text).strip():
+    if written is None or written.is_null:
         return ()
-    expanded = scope.text(written.saying(without_comments(written.text), plain=False))
-    return read_command(written, expanded.text, scope.found)
+    expanded = scope.text(written.saying(without_comments(written.text), plain=False)).text
+    return read_command(written, expanded, scope.found) if expanded.strip() else ()
 
 
 def _proxy(draft: _Draft, port: int | None, cmd: tuple[str, ...]) -> str:

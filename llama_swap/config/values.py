@@ -14,7 +14,7 @@ from llama_swap.config.patterns import compiled
 from llama_swap.config.quantities import integer
 from llama_swap.config.tree import NULLS, Findings, ListNode, MapNode, Node, Scalar
 
-_FLOAT = re.compile(r"[-+]?(?!0[0-9])(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?(?!0[0-9]+$)(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 

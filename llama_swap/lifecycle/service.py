@@ -33,7 +33,7 @@ HURRIED_MODELS_MAY_TAKE = 1.0
 KILLED_MAY_TAKE = 0.75
 """Seconds for the kernel to end those that were then killed."""
 LAST_STEP_MAY_TAKE = 0.5
-"""Seconds for each of the last steps, which are quick unless the system is in trouble."""
+"""Seconds that each of the last steps has at least; they are quick unless the system is in trouble."""
 MANY_FILES = 65536
 
 
@@ -121,9 +121,11 @@ class SwapService(Service):
         await self._listening.stop()
         self._try(self._close_streams)
         await self._last_answers()
+        cut = self._reactor.seconds()
         all_left = await self._end_models()
         await self._briefly(self._dismiss_guard(), "the guard of the models")
-        await self._briefly(self._close_records(), "the records; the latest activity may be lost")
+        left_over = cut + self._patience() - self._reactor.seconds()  # a slow disk may take what the models did not
+        await self._briefly(self._close_records(), "the records; the latest activity may be lost", left_over)
         self._ignore_signals()
         if all_left:
             self._log.info("stopped; no model is left")
@@ -150,8 +152,7 @@ class SwapService(Service):
         """Stop every model; return whether all have exited."""
         gone: Deferred[None] = Deferred()  # one that may be cancelled
         self._router.unload_all().chainDeferred(gone)
-        patience = HURRIED_MODELS_MAY_TAKE if self._hurried else MODELS_MAY_TAKE
-        self._next_step = self._reactor.callLater(patience, self._kill_models, gone)
+        self._next_step = self._reactor.callLater(self._patience(), self._kill_models, gone)
         try:
             await gone
         except CancelledError:
@@ -160,18 +161,24 @@ class SwapService(Service):
         self._next_step.cancel()
         return True
 
+    def _patience(self) -> float:
+        return HURRIED_MODELS_MAY_TAKE if self._hurried else MODELS_MAY_TAKE
+
     def _kill_models(self, gone: Deferred[None]) -> None:
         self._next_step = self._reactor.callLater(KILLED_MAY_TAKE, gone.cancel)
         self._router.kill_all()
 
-    async def _briefly(self, ended: Deferred[None], what: str) -> None:
-        ended.addTimeout(LAST_STEP_MAY_TAKE, self._reactor)
+    async def _briefly(self, ended: Deferred[None], what: str, most: float = 0.0) -> None:
+        """Wait for `ended`, `most` seconds, and at least `LAST_STEP_MAY_TAKE`."""
+        self._next_step = step = self._reactor.callLater(max(most, LAST_STEP_MAY_TAKE), ended.cancel)
         try:
             await ended
-        except DeferredTimeout:
+        except CancelledError:
             self._log.warn("not waiting any longer for {what}", what=what)
         except Exception:  # noqa: BLE001 -- as above
             self._log.failure("a defect of llama-swap, while it waits for {what}", what=what)
+        if step.active():
+            step.cancel()
 
     # -- signals ----------------------------------------------------------------------------------------------
 
