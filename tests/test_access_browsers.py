@@ -203,7 +203,8 @@ class OriginTests(GateTestCase):
         for method, paths in (("POST", POST), ("GET", GET)):
             for path in paths:
                 self.assert_refused(self.ask(method, path, Origin="https://evil.test"), "allowedOrigins")
-                self.assertEqual(self.ask(method, path, Origin=PAGE)["Access-Control-Allow-Origin"], PAGE, path)
+                for spelled in (path, f"/{path}"):  # a base URL that ends with a slash leads to two
+                    self.assertEqual(self.ask(method, spelled, Origin=PAGE)["Access-Control-Allow-Origin"], PAGE, path)
 
     def test_large_bodies(self) -> None:
         """A large body of a foreign page is not even waited for."""
@@ -217,7 +218,7 @@ class OriginTests(GateTestCase):
         """What is told about the proxy itself, only its own pages may read, and credentials are never shared."""
         for origins in (("*",), (PAGE,)):
             self.configure(allowed_origins=origins)
-            for path in ("/running", "/logs", "/logs/stream", "/unload", "/api/events", "/metrics", "/", "//v1/models"):
+            for path in ("/running", "/logs", "/logs/stream", "/unload", "/api/events", "/metrics", "/", "//running"):
                 self.assertIsNone(self.ask("GET", path, Origin=PAGE)["Access-Control-Allow-Origin"], path)
             self.assertIsNone(self.ask("GET", "/v1/models", Origin=PAGE)["Access-Control-Allow-Credentials"])
 

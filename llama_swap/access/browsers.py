@@ -166,7 +166,8 @@ def _may_do_harm(method: bytes, path: bytes) -> bool:
 
 
 def _first_segment(path: bytes) -> bytes:
-    return path[1:].partition(b"/")[0]
+    """Return the first segment as routes see it, which see one slash where there are several at the beginning."""
+    return path.lstrip(b"/").partition(b"/")[0]
 
 
 @lru_cache(maxsize=32)  # most requests have the same

@@ -74,7 +74,7 @@ class Vanished(Service):
             self._looking.stop()
 
     def _look(self) -> None:
-        # Paused connections are not among the readers; the stall timeout ends those (see web.channel).
+        # Paused connections are not among the readers; the stall timeout ends those (see server.channel).
         try:
             self._look_at(self._reactor.getReaders())
         except Exception:  # noqa: BLE001 -- a defect: it must not end the watch

@@ -99,7 +99,7 @@ class InferenceRoutes:
         refuse_head(request, ("GET", "POST") if path.decode() in POST else ("GET",))
         named = read_query(query)
         resolved = self._forwarder.names.resolve(named.model)
-        uri = target_at_upstream(path) + b"?" + _as_told(named, resolved)
+        uri = path + b"?" + _as_told(named, resolved)
         return self._forwarder.forward(request, resolved.target, uri, body_of(request))
 
 
