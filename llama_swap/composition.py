@@ -62,7 +62,8 @@ from llama_swap.web.ui import UiRoutes
 
 YOUNG = 10_000
 """New objects after which the garbage collector looks through them.  256 streams that start at once make 14,000; after
-each 700, as is Python's default, it would look twenty times, and find nothing: requests leave no reference cycles."""
+each 700, as is Python's default, it would look twenty times, and find nothing: inference leaves no reference cycles,
+and other requests, which Klein serves, only small ones."""
 SWITCH_INTERVAL = 0.0001
 """Seconds for which a thread that computes may make the reactor wait, each time that it returns from the kernel.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config
+from llama_swap.server.request import SMALL
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
 from llama_swap.web.inference import InferenceRoutes
@@ -28,7 +29,8 @@ class GarbageTests(SynchronousTestCase):
         self.router = FakeRouter(Config(models=models("a")))
         self.endpoints = Endpoints()
         routes = InferenceRoutes(Forwarder(self.router, self.endpoints, unwatched()), Inline())
-        self.site = site_of(Front(app_with(routes.add_to), routes.direct()), max_body=1000)
+        self.front = Front(app_with(routes.add_to), routes.direct())
+        self.site = site_of(self.front, max_body=1_000_000)
 
     def ask(self) -> tuple[Client, Wire]:
         """Send a request; return its client, and its connection to the upstream."""
@@ -44,10 +46,23 @@ class GarbageTests(SynchronousTestCase):
         def live() -> None:
             client, wire = self.ask()
             ends(client, wire)
-            for each in (client.wire, wire):
-                each.lose()
-                each.__dict__.clear()  # as Twisted lets its protocol go
+            _let_go(client.wire, wire)
 
+        self.assert_nothing_left(live)
+
+    def assert_refused_without_garbage(self, request: bytes) -> None:
+        """Have a request refused, and do the same."""
+
+        def live() -> None:
+            client = Client(self.site)
+            client.send(request)
+            self.assertRegex(client.wire.take(), rb"HTTP/1.1 40[01] ")
+            _let_go(client.wire)
+
+        self.assert_nothing_left(live)
+
+    def assert_nothing_left(self, live: Callable[[], None]) -> None:
+        """Look at what a request leaves that nobody can reach."""
         live()
         self.addCleanup(gc.enable)
         gc.disable()
@@ -86,3 +101,20 @@ class GarbageTests(SynchronousTestCase):
             client.leave()
 
         self.assert_no_garbage(leave)
+
+    def test_refused_while_it_came(self) -> None:
+        """With a large body that was refused before its end."""
+        body = b'{"model":"a",}' + b"x" * SMALL
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self.assert_refused_without_garbage(head + body)
+
+    def test_no_key(self) -> None:
+        """With a request that has no key."""
+        self.site = site_of(self.front, max_body=1_000_000, api_keys=("k",))
+        self.assert_refused_without_garbage(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+
+def _let_go(*wires: Wire) -> None:
+    for wire in wires:
+        wire.lose()
+        wire.__dict__.clear()  # as Twisted lets its protocol go

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -119,6 +121,16 @@ class SplitTests(SynchronousTestCase):
         for uri in UNKNOWN:
             error = self.assertRaises(NotFound, split_target, b"/upstream/" + uri, self.names)
             self.assertTrue(str(error).isprintable(), uri)
+
+    def test_forgotten(self) -> None:
+        """What was refused is forgotten at once, not only when the garbage collector comes."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        try:
+            split_target(b"/upstream/none", self.names)
+        except NotFound as error:
+            refusal = weakref.ref(error)
+        self.assertIsNone(refusal())
 
     def test_no_member(self) -> None:
         """Of a profile, the error names the member that is none, without the rest of the path."""

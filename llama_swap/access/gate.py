@@ -62,7 +62,7 @@ class Gate(Resource):
                 self._keys.check(request)
         except SwapError as error:
             self._note(error)
-            return error
+            return error.with_traceback(None)  # which would hold the request, that holds the error
         return None
 
     def render(self, request: SwapRequest) -> Any:

@@ -154,12 +154,12 @@ class LargeBody:
     def __init__(self, types: Types, *, names_model: bool) -> None:
         self._spool = Spool()
         self._reader: BodyReader | None = None
-        self._refusal: BadRequest | None = None
+        self._refusal = ""  # why it is refused; the error itself would hold what came, and this, in a reference cycle
         if names_model:
             try:
                 self._reader = _reader(types, JsonStream)
             except BadRequest as error:
-                self._refusal = error
+                self._refusal = str(error)
 
     def write(self, data: bytes) -> None:
         """Take the next packet.
@@ -170,8 +170,8 @@ class LargeBody:
             try:
                 self._reader.feed(data)
             except BadRequest as error:
-                self._reader, self._refusal = None, error
-        if self._refusal is None:
+                self._reader, self._refusal = None, str(error)
+        if not self._refusal:
             self._spool.write(data)
 
     def read(self) -> Named[bytes | Body]:
@@ -179,8 +179,8 @@ class LargeBody:
 
         @raise BadRequest: it does not name exactly one model, or not unambiguously.
         """
-        if self._refusal is not None:
-            raise self._refusal
+        if self._refusal:
+            raise BadRequest(self._refusal)
         assert self._reader is not None, "this body is not for a model to be named in"
         reader = self._reader
         text = self._spool.in_memory()

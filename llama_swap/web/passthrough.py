@@ -44,7 +44,7 @@ def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
     """
     path, question, query = uri.removeprefix(PREFIX).partition(b"?")
     shown = path.rstrip(b"/").decode("ascii", "backslashreplace")
-    refusal = NotFound(f"model not found: there is no {shown!r} here; GET /upstream lists what there is")
+    reason = f"model not found: there is no {shown!r} here; GET /upstream lists what there is"
     segments = path.split(b"/", MOST_SEGMENTS)
     for count in range(min(len(segments), MOST_SEGMENTS), 0, -1):
         spelled = b"/".join(segments[:count])
@@ -54,7 +54,7 @@ def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
         try:
             target = names.find(names.pinned(name))
         except NotFound as error:  # a profile, and so far no member of it; or a name that the active profile refuses
-            refusal = error
+            reason = str(error)
             continue
         if target is not None:
             rest = b"".join(b"/" + segment for segment in segments[count:])
@@ -64,7 +64,7 @@ def split_target(uri: bytes, names: Names) -> tuple[Target | PeerModel, bytes]:
             f"peer {peer} has not said yet what it has, so where the name of its model ends is not known: "
             "see whether it runs, or set `models` of that peer in the configuration"
         )
-    raise refusal
+    raise NotFound(reason)
 
 
 def placeholder(uri: bytes) -> str | None:
