@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 import stat
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Timer
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -60,6 +61,21 @@ class ActivityTests(SynchronousTestCase):
             page = proxy.get("/api/metrics/activity?order=asc").json()
             self.assertEqual([(entry["id"], entry["model"]) for entry in page["data"]], [*enumerate("abab", 1)])
             self.assertEqual(page["data"][0]["has_capture"], False)
+
+    def test_slow_disk_at_the_end(self) -> None:
+        """The end waits for a file that cannot be written at once, here because another program writes to it."""
+        path = Path(self.mktemp()).absolute()
+        with (
+            ProxyUnderTest(fake_models("a", store={"path": str(path)})) as proxy,
+            closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+            proxy.served("a")
+            finished = Timer(1, other.execute, ["COMMIT"])
+            finished.start()
+            proxy.stop()
+            finished.join()
+            self.assertEqual(other.execute("SELECT model_id FROM activity").fetchall(), [("a",)])
 
     def test_unusable_file(self) -> None:
         """A file that cannot be written ends the start with a message."""
