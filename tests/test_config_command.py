@@ -108,7 +108,7 @@ class CommandTests(FindingsTestCase):
 
     def test_comment_in_folded_block(self) -> None:
         """YAML joins the lines of a block with `>`, so that a comment at its beginning is all there is."""
-        told = "is a comment from beginning to end; write the block with `|`"
+        told = "is a comment from beginning to end; write the command without the #"
         for lines in ("cmd: >\n  # all of it\n  x --port 1", "cmd: '# only a comment'"):
             self.assert_errors(one_model(lines), (4, "models.m.cmd", told))
 

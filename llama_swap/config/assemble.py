@@ -189,7 +189,7 @@ def _command(draft: _Draft, port: int | None) -> tuple[str, ...]:
     if written is not None and draft.cmd.strip():
         return read_command(written, draft.cmd.replace(_PORT, str(port)), found)
     if written is not None and written.text.lstrip().startswith("#") and "\n" not in written.text.strip():
-        message = "is a comment from beginning to end; write the block with `|`, or the command without the #"
+        message = "is a comment from beginning to end; write the command without the #, a block with `|`, not `>`"
     elif written is not None:
         message = "is empty; write what starts the model's server"
     elif "cmd" in draft.node.entries:

@@ -15,7 +15,7 @@ class ModelLives:
     _tallies: Tallies
     _clock: IReactorTime
     _started: dict[str, float] = field(factory=dict, init=False)
-    """When each model that is being loaded was started, by the clock."""
+    """When each model that is not ready was last started, by the clock."""
     _swapping: dict[str, float] = field(factory=dict, init=False)
     """When the first other model was told to stop for each of these, by the clock."""
     _ready: set[str] = field(factory=set, init=False)
