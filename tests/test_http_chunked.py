@@ -106,3 +106,12 @@ class ChunkedBodyTests(SynchronousTestCase):
             with self.assertRaises(MalformedChunks):
                 for _ in range(limit // 64 + 2):
                     chunks.feed(b"a" * 64)
+
+    def test_many_trailers(self) -> None:
+        """However many there are, each is read once; together they are bounded as well."""
+        chunks = ChunkedBody(raw=True)
+        chunks.feed(b"0\r\n" + b"X: 1\r\n" * 1000 + b"Y")
+        self.assertEqual(chunks._held, b"Y")
+        with self.assertRaises(MalformedChunks):
+            for _ in range(TRAILER_LIMIT // 5):
+                chunks.feed(b":1\r\nX")

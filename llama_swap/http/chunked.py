@@ -33,6 +33,7 @@ class ChunkedBody:
         self._left = 0  # of the chunk's data
         self._after_data = False  # its line break is still due
         self._in_trailers = False
+        self._skipped = 0  # bytes of trailers
         self._held = b""  # an unfinished line, which could still turn out to be the last
         self.ended = False
         self.surplus = b""
@@ -97,15 +98,17 @@ class ChunkedBody:
         return position
 
     def _skip_trailers(self, data: bytes, position: int) -> None:
-        """Look for the empty line that ends the body, behind any number of trailers."""
+        """Skip trailers, and look for the empty line behind them, which ends the body."""
         match = _TRAILERS.match(data, position)
         assert match is not None, "there may be none"
         end = match.end()
+        self._skipped += end - position
         if data.startswith(b"\r\n", end):
             self.ended = True
             self.surplus = data[end + 2 :]
         else:
-            self._hold(data, position, b"\n" not in data[end:] and len(data) - position < TRAILER_LIMIT)
+            left = data[end:]
+            self._hold(data, end, b"\n" not in left and self._skipped + len(left) < TRAILER_LIMIT)
 
 
 class BodyLength:
