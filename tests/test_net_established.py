@@ -8,7 +8,6 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
@@ -65,21 +64,3 @@ class EstablishedTests(SynchronousTestCase):
         self.assertEqual(repr(transport), "<connection to 127.0.0.1>")
         transport.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(repr(transport), "<connection to 127.0.0.1>")
-
-    def test_what_came_before_a_reset(self) -> None:
-        """Where sending fails because the other end is gone, what it had said before is still read."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            ours = socket.create_connection(server.getsockname())
-            theirs, _ = server.accept()
-        said: list[bytes] = []
-        protocol = Protocol()
-        protocol.dataReceived = said.append  # type: ignore[method-assign]
-        transport = Established(ours, protocol, ours.getpeername(), Port(), 3, reactor)
-        self.addCleanup(ours.close)
-        self.addCleanup(transport.stopReading)
-        transport.dataBuffer = b"unheard"
-        ours.send(b"unread")
-        theirs.send(b"no")
-        theirs.close()  # which resets the connection, because of what was not read
-        self.assertIs(transport.doWrite(), CONNECTION_LOST)
-        self.assertEqual(said, [b"no"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -108,6 +111,25 @@ class DirectReactorTests(SynchronousTestCase):
         self.reactor.doIteration(10)
         self.assertEqual([reason.type for reason in pipe.lost], [SystemExit])
         self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
+    def test_what_came_before_a_reset(self) -> None:
+        """Where sending fails because the other end is gone, what it had said before is still read."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            ours = socket.create_connection(server.getsockname())
+            theirs, _ = server.accept()
+        ours.setblocking(False)
+        said: list[bytes] = []
+        protocol = Protocol()
+        protocol.dataReceived = said.append  # type: ignore[method-assign]
+        transport = Connection(ours, protocol, self.reactor)
+        transport.connected = 1
+        transport.dataBuffer = b"unheard"
+        ours.send(b"unread")
+        theirs.send(b"no")
+        theirs.close()  # which resets the connection, because of what was not read
+        transport.startWriting()
+        self.reactor.doIteration(10)
+        self.assertEqual((said, transport.connected), ([b"no"], 0))
 
     def started(self) -> None:
         """Make it a reactor that runs, without the signals and threads of a real start."""

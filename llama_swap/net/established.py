@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.internet.address import IPv6Address
 from twisted.internet.interfaces import IProtocol
-from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.tcp import Server
 
 
@@ -46,13 +45,6 @@ class Established(Server):
         self.hostname = peer[0]
         self.connected = 1
         reactor.addReader(self)
-
-    def doWrite(self) -> Any:  # noqa: N802  # Twisted's name
-        """Send what waits.  If the other end is gone, first read what it said: a server may answer early, and close."""
-        outcome = super().doWrite()
-        if outcome is CONNECTION_LOST:
-            self.doRead()
-        return outcome
 
     def __repr__(self) -> str:
         return f"<connection to {self.hostname}>"

@@ -7,6 +7,9 @@ turn, that is paid for each event.
 Twisted's timers use the time of day.  When that is set, by hand or by NTP, all running timeouts fire at once, or not
 for a long time.
 
+Where sending fails because the other end is gone, Twisted drops what that had said before.  But a server may answer
+early, and close before it has read all of a request.
+
 At its end, Twisted waits for the threads in which it resolves names and we read files; these may hang for ever.
 """
 
@@ -19,7 +22,8 @@ from select import EPOLLIN
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.main import installReactor
+from twisted.internet.main import CONNECTION_LOST, installReactor
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
 from llama_swap.net.worker import pool_of
@@ -84,6 +88,14 @@ class DirectReactor(EPollReactor):
             self._end_turn()
 
     doIteration = doPoll  # noqa: N815  # the name by which the main loop knows it
+
+    def _disconnectSelectable(self, selectable: Any, why: Any, isRead: bool, *_: Any) -> None:  # noqa: N802, N803  # Twisted's names
+        """Tell a connection that it has ended; if that was not noticed in reading, first read what has come."""
+        try:
+            if why is CONNECTION_LOST and not isRead and isinstance(selectable, Connection) and selectable.connected:
+                selectable.doRead()
+        finally:
+            super()._disconnectSelectable(selectable, why, isRead)
 
     def _end_turn(self) -> None:
         last, self._last = self._last, []
