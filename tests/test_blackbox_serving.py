@@ -106,7 +106,7 @@ class ServingTests(SynchronousTestCase):
 
 
 class ClientGoneTests(SynchronousTestCase):
-    """The upstream learns that nobody listens any more."""
+    """The upstream learns within a second that nobody listens any more."""
 
     def test_before_the_first_byte(self) -> None:
         """A client that leaves while the upstream thinks frees it, and the model may be swapped."""
@@ -115,7 +115,7 @@ class ClientGoneTests(SynchronousTestCase):
             client = proxy.hanging_up("a")
             proxy.journal.wait_for("req", "a")
             client.close()
-            proxy.journal.wait_for("client_gone", "a")
+            proxy.journal.wait_for("client_gone", "a", timeout=1)
             self.assertEqual(proxy.served("b"), "b")
 
     def test_in_mid_stream(self) -> None:
@@ -124,7 +124,7 @@ class ClientGoneTests(SynchronousTestCase):
         with ProxyUnderTest({"models": models}) as proxy:
             with proxy.stream("a") as stream:
                 next(stream.events())
-            proxy.journal.wait_for("client_gone", "a")
+            proxy.journal.wait_for("client_gone", "a", timeout=1)
             self.assertEqual(proxy.served("b"), "b")
 
     def test_while_queued(self) -> None:

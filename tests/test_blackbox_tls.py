@@ -133,14 +133,14 @@ class TLSTests(SynchronousTestCase):
                 assert_each_at_once(stream)
 
     def test_client_leaves(self) -> None:
-        """The model learns that a client has left."""
+        """The model learns within a second that a client has left."""
         with self.proxy("--stream 600@100") as proxy:
             connection = self.connect(proxy)
             answer = self.post(connection, {"model": "m", "stream": True})
             answer.read1()
             answer.close()
             connection.close()
-            proxy.journal.wait_for("client_gone", "m")
+            proxy.journal.wait_for("client_gone", "m", timeout=1)
 
     def test_plain_client(self) -> None:
         """Who does not speak TLS gets nothing, and disturbs nobody."""
