@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import loads
-from peers import BUILD, CHAT, CannotMeasureError, Peer, free_port, llama_swap_with, upstream_alone
+from peers import BUILD, CHAT, CannotMeasureError, Peer, llama_swap_with, upstream_alone
 from run import prepare, progress
 
 CROWD = 1000
 """Models of a peer, and of the configuration that is reloaded."""
+FIRST_PORT = 20_000
+"""Of a thousand: below those that the kernel gives to connections, one of which might have it when a model starts."""
 FOLLOWERS, FOLLOWED = 20, ("/api/events", "/logs/streamSSE", "/logs/stream")
 PRINT = "while :; do yes llama_model_loader: one of very many lines | head -c 1000000; sleep 0.1; done"
 STREAMS, RATE, SETTLING = 16, 100, 25
@@ -201,7 +203,7 @@ def configuration(far: int, store: Path) -> str:
     }
     return json.dumps(  # which is YAML, too
         {
-            "startPort": free_port(),
+            "startPort": FIRST_PORT,
             "logToStdout": "none",
             "store": {"path": str(store)},
             "groups": {"streams": {"swap": False, "exclusive": False, "persistent": True, "members": ["bench"]}},
