@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import TestCase
 
 from llama_swap.config.model import Config
 from llama_swap.logs.broadcaster import Broadcaster
@@ -362,28 +360,6 @@ class LookTests(LogPage):
             self.browser.prefer(scheme)
             for pair, colours in zip(pairs, self.browser.run(COLOURS, pairs), strict=True):
                 self.assertGreaterEqual(contrast(*colours), 3 if "box" in pair else 4.5, (scheme, pair, colours))
-
-    @in_thread
-    def test_screenshots(self) -> None:
-        """Pictures for people, in the directory that LLAMA_SWAP_SCREENSHOTS names."""
-        directory = os.environ.get("LLAMA_SWAP_SCREENSHOTS")
-        if not directory:
-            raise SkipTest("LLAMA_SWAP_SCREENSHOTS is not set")
-        for number in range(12):
-            timing = f"slot print_timing: id 0 | task {number} |\n       eval time = 2345.67 ms / 128 tokens\n"
-            self.write("qwen2.5-coder-32b", timing)
-            self.write("bge-m3", "\x1b[33mW\x1b[0m embeddings: truncating the input to \x1b[1m8192\x1b[0m tokens\n")
-            self.write_proxy('2026-11-22 18:00:44 [INFO] 127.0.0.1 "POST /v1/chat/completions HTTP/1.1" 200 5123')
-        self.write("llama-3.2-1b", "\x1b[31mCUDA error: out of memory\x1b[0m\n")
-        self.write_proxy("2026-11-22 18:01:00 [ERROR] llama-3.2-1b exited with status 1 before it was ready")
-        for scheme in ("light", "dark"):
-            self.browser.prefer(scheme)
-            self.open()
-            self.browser.wait_for(f"{SHOWN}.length > 10")
-            self.browser.screenshot(Path(directory, f"logs-{scheme}.png"))
-            self.browser.type("#search", "eval time")
-            self.browser.wait_for("document.querySelectorAll('mark').length > 3")
-            self.browser.screenshot(Path(directory, f"logs-{scheme}-search.png"))
 
 
 def contrast(one: list[int], other: list[int]) -> float:

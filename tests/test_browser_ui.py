@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from urllib.parse import quote
-
-from twisted.trial.unittest import SkipTest
 
 from llama_swap import __version__
 from tests.blackbox import ProxyUnderTest, fake_model
@@ -432,31 +428,3 @@ class PageTests(UiCase):
                 self.open(page)
                 self.browser.wait_for("document.querySelector('#page').scrollWidth <= innerWidth")
                 self.assertEqual(self.browser.run("return document.documentElement.scrollWidth"), 360, page)
-
-    def test_screenshots(self) -> None:
-        """Pictures for people, in the directory that LLAMA_SWAP_SCREENSHOTS names."""
-        directory = os.environ.get("LLAMA_SWAP_SCREENSHOTS")
-        if not directory:
-            raise SkipTest("LLAMA_SWAP_SCREENSHOTS is not set")
-        models = {
-            "qwen2.5-coder-32b": fake_model("q", description="Code, 32B, Q4_K_M", aliases=["gpt-4o-mini", "coder"]),
-            "llama-3.3-70b": fake_model("l", "--stream 999@20", description="General chat", name="Llama 3.3"),
-            "bge-m3": fake_model("b", description="Embeddings"),
-            "whisper-large": fake_model("w", unlisted=True),
-        }
-        with self.opened("models", side_by_side(**models)) as proxy:
-            for _ in range(12):
-                proxy.served("qwen2.5-coder-32b")
-            stream = proxy.stream("llama-3.3-70b")
-            for page in ("models", "models/qwen2.5-coder-32b", *PAGES[2:-1]):
-                for scheme in ("light", "dark"):
-                    self.browser.prefer(scheme)
-                    self.open(page)
-                    self.browser.wait_for(SOMETHING)
-                    self.browser.screenshot(Path(directory, f"{page.replace('/', '-')}-{scheme}.png"))
-            self.browser.resize(390, 800)
-            for page in ("models", "models/qwen2.5-coder-32b", *PAGES[2:-1]):
-                self.open(page)
-                self.browser.wait_for(SOMETHING)
-                self.browser.screenshot(Path(directory, f"{page.replace('/', '-')}-phone.png"))
-            stream.hang_up()

@@ -5,14 +5,12 @@ https://www.w3.org/TR/webdriver2/ .  It blocks: call it in a thread, while the r
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import subprocess
 import tempfile
 import time
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 from tests.support_requirements import require_program
@@ -110,10 +108,6 @@ class Browser:
         params = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
         command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": params}
         self._call("POST", "/goog/cdp/execute", command)
-
-    def screenshot(self, path: Path) -> None:
-        """Save what is seen as PNG."""
-        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
 
     def complaints(self) -> list[str]:
         """Return what the console says since the last call: errors, and violations of the page's policy."""
