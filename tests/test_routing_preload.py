@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, Logger, LogLevel
 
 from llama_swap.routing.lease import Lease
 from llama_swap.routing.preload import Preload
 from llama_swap.scheduling.commands import Target
+from tests.fakes import make_config
 from tests.support_routing import RouterCase
 
 
@@ -35,6 +37,21 @@ class PreloadTests(RouterCase):
         self.child("a").exit(1)
         self.make_ready("b")
         self.assertEqual(self.router.upstreams.states(), {"b": "ready"})
+        self.assert_at_rest()
+
+    def test_told(self) -> None:
+        """That a model fails is an error; that somebody unloads it, or takes it out of the configuration, is none."""
+        events: list[LogEvent] = []
+        self.patch(Preload, "_log", Logger(observer=events.append))
+        self.preload.startService()
+        self.child("a").exit(1)
+        self.router.unload(["b"])
+        self.child("b").exit()
+        self.preload.load(["c"])
+        self.router.follow(make_config(["a", "b"]))
+        self.child("c").exit()
+        told = [(event["model"], event["log_level"]) for event in events if "problem" in event]
+        self.assertEqual(told, [("a", LogLevel.error), ("b", LogLevel.info), ("c", LogLevel.info)])
         self.assert_at_rest()
 
     def test_defect(self) -> None:

@@ -7,15 +7,18 @@ from typing import ClassVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
-from llama_swap.errors import SwapError
+from llama_swap.errors import NotReadyInTime, StartFailed, SwapError
 from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
 
+FAILURES = (StartFailed, NotReadyInTime)
+"""The errors of models that could not be loaded; by all others, they are not wanted any more, or wanted by many."""
+
 
 class Preload(Service):
-    """Asks for a lease on each model in turn, and releases it; failures are logged, and the next model is loaded."""
+    """Asks for a lease on each model in turn, and releases it; one that fails is logged, and the next one is loaded."""
 
     _log: ClassVar[Logger] = Logger()
 
@@ -53,8 +56,9 @@ class Preload(Service):
             try:
                 lease = await self._router.acquire(Target(model))
             except SwapError as error:
+                level = LogLevel.error if isinstance(error, FAILURES) else LogLevel.info
                 problem = " | ".join(str(error).splitlines())
-                self._log.error("{model} was not preloaded: {problem}", model=model, problem=problem)
+                self._log.emit(level, "{model} was not preloaded: {problem}", model=model, problem=problem)
             except CancelledError:
                 raise
             except Exception:  # noqa: BLE001 -- a defect: it must not keep the others from being loaded
