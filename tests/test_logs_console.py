@@ -49,6 +49,19 @@ class ConsoleTests(SynchronousTestCase):
         self.console.close()
         self.assertEqual(self.read_all(), b"".join(b"%d\n" % number for number in range(100)))
 
+    def test_no_thread(self) -> None:
+        """Where no thread can be started, nobody hears of that, and the lines come out once one can be."""
+
+        def fail(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        failing = self.patch(threading.Thread, "start", fail)
+        self.console.write(b"first\n")
+        failing.restore()
+        self.console.write(b"second\n")
+        self.console.close()
+        self.assertEqual(self.read_all(), b"first\nsecond\n")
+
     def test_undrained(self) -> None:
         """When nobody reads, writing does not wait, and the oldest lines are lost with a notice."""
         for number in range(10_000):

@@ -7,6 +7,7 @@ open file description, which is shared with the shell and the models.  So a thre
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from select import select
 from threading import Condition, Thread
 
@@ -34,8 +35,7 @@ class ConsoleWriter:
                 return
             self._backlog.push(Chunk("", 0, lines))
             if self._thread is None:
-                self._thread = Thread(target=self._drain, name="console", daemon=True)
-                self._thread.start()
+                self._start()
             self._changed.notify()
 
     def close(self, patience: float = 1.0) -> None:
@@ -45,6 +45,12 @@ class ConsoleWriter:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(patience)
+
+    def _start(self) -> None:
+        thread = Thread(target=self._drain, name="console", daemon=True)
+        with suppress(RuntimeError):  # the system allows no more threads: tried again with the next lines
+            thread.start()
+            self._thread = thread
 
     def _drain(self) -> None:
         try:
