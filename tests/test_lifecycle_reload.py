@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import ConfigError, Problem
 from llama_swap.lifecycle.reload import Reloading
+from llama_swap.net.worker import NoThread
 
 
 class ReloadingTests(SynchronousTestCase):
@@ -55,6 +56,12 @@ class ReloadingTests(SynchronousTestCase):
         self.reloading.request()
         self.readings[1].callback("good")
         self.assertEqual(self.applied, ["good"])
+
+    def test_no_thread(self) -> None:
+        """That there is no thread to read in is a warning as well, and no defect."""
+        self.reloading.request()
+        self.readings[0].errback(NoThread())
+        self.assertEqual([event["log_level"] for event in self.events], [LogLevel.warn])
 
     def test_defect(self) -> None:
         """What nobody foresaw is logged, and the next request is heard all the same."""

@@ -7,7 +7,7 @@ from threading import Thread, current_thread
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from llama_swap.net.worker import Worker
+from llama_swap.net.worker import NoThread, Worker
 
 
 class WorkerTests(TestCase):
@@ -32,5 +32,5 @@ class WorkerTests(TestCase):
         failing = self.patch(Thread, "start", fail)
         refused = worker(current_thread)
         failing.restore()
-        await self.assertFailure(refused, RuntimeError)
+        await self.assertFailure(refused, NoThread)
         self.assertIsNot(await worker(current_thread), current_thread())

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 
 from llama_swap.errors import NotFound, SwapError, TooManyRequests, Unavailable, UpstreamError
+from llama_swap.net.worker import NoThread
 from llama_swap.server.errors import refuse
 from llama_swap.web.front import Front
 from tests.fakes_web import app_with, site_of
@@ -69,6 +70,11 @@ class FailureTests(SynchronousTestCase):
         self.error = Unavailable("backing off")
         self.error.retry_after = 7
         self.assertEqual(self.get("/now")["Retry-After"], "7")
+
+    def test_no_thread(self) -> None:
+        """That the system allows no thread for an answer is no defect: it may be asked for again."""
+        self.error = NoThread()
+        self.assertEqual((self.get("/now").status, self.flushLoggedErrors()), (503, []))
 
     def test_accept(self) -> None:
         """The client's `Accept` decides."""

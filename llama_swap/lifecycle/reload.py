@@ -21,7 +21,7 @@ from llama_swap.config.sources import Stamp, stamps_of
 from llama_swap.errors import SwapError
 from llama_swap.lifecycle.watch import Watch
 from llama_swap.listening.port import Listening, ListeningPlan
-from llama_swap.net.worker import Worker
+from llama_swap.net.worker import NoThread, Worker
 from llama_swap.routing.difference import Difference
 from llama_swap.settings import Settings, load
 
@@ -34,7 +34,7 @@ class Reloading(Generic[_What]):
     """One reading at a time; any number of requests meanwhile lead to one more after it."""
 
     _read: Callable[[], Deferred[_What]]
-    """Reads the files without blocking the reactor; fails with a SwapError if they cannot be used."""
+    """Reads the files without blocking the reactor; fails with a SwapError if they cannot be used, or `NoThread`."""
     _apply: Callable[[_What], None]
     """Makes all parts follow what was read."""
     _reading: bool = False
@@ -53,7 +53,7 @@ class Reloading(Generic[_What]):
         maybeDeferred(self._read).addCallback(self._apply).addErrback(self._refused).addCallback(self._ended)
 
     def _refused(self, failure: Failure) -> None:
-        if failure.check(SwapError):
+        if failure.check(SwapError, NoThread):
             problems = " | ".join(failure.getErrorMessage().splitlines())  # one line in the log
             self._log.warn("not reloaded, the configuration stays as it was: {problems}", problems=problems)
         else:

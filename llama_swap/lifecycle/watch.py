@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llama_swap.config.sources import Stamp
+from llama_swap.net.worker import NoThread
 
 PERIOD: Final = 2.0
 """Seconds between polls."""
@@ -40,6 +41,7 @@ class Watch(Service):
         self._seen = seen
         self._changed = changed
         self._unsettled = False
+        self._problem = ""
         self._next: IDelayedCall | None = None
 
     def startService(self) -> None:
@@ -69,6 +71,7 @@ class Watch(Service):
         looking.addErrback(self._cannot_look).addCallback(self._wait)
 
     def _compare(self, now: Mapping[str, Stamp], before: Mapping[str, Stamp]) -> None:
+        self._problem = ""
         if self._seen is not before or not self.running:
             return  # the files were read meanwhile, or it is too late
         self._seen = now
@@ -79,4 +82,11 @@ class Watch(Service):
             self._changed()
 
     def _cannot_look(self, failure: Failure) -> None:
-        self._log.failure("cannot look whether the configuration has changed", failure)
+        problem = failure.getErrorMessage()
+        if problem == self._problem:  # what lasts is told once
+            return
+        self._problem = problem
+        if failure.check(NoThread):
+            self._log.warn("cannot look whether the configuration has changed: {problem}", problem=problem)
+        else:
+            self._log.failure("cannot look whether the configuration has changed", failure)

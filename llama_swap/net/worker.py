@@ -10,15 +10,28 @@ from functools import partial
 from threading import Thread
 from typing import Any, Protocol, TypeVar, cast
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 _T = TypeVar("_T")
 
 
+class NoThread(Exception):
+    """The system lets us start no thread at the moment."""
+
+    def __str__(self) -> str:
+        return (
+            "the system lets llama-swap start no more threads at the moment; a limit may be too low (`ulimit -u`, "
+            "systemd's TasksMax=, a container's --pids-limit)"
+        )
+
+
 class Offload(Protocol):
-    """Runs functions one after the other, in another thread.  It never raises; without a thread, the Deferred fails."""
+    """Runs functions one after the other, in another thread.
+
+    It never raises; where no thread can be started, the Deferred fails with `NoThread`.
+    """
 
     def __call__(self, function: Callable[[], _T], /) -> Deferred[_T]: ...
 
@@ -34,7 +47,10 @@ class Worker:
         """See `Offload`."""
         if not self._pool.started:
             self._pool.start()
-        return maybeDeferred(deferToThreadPool, self._reactor, self._pool, function)
+        try:
+            return deferToThreadPool(self._reactor, self._pool, function)
+        except RuntimeError:
+            return fail(NoThread())
 
 
 def pool_of(most: int, name: str) -> ThreadPool:

@@ -12,7 +12,8 @@ from twisted.web.http import Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as NoSuchMethod
 
-from llama_swap.errors import DEFECT, MethodNotAllowed, NotFound, SwapError
+from llama_swap.errors import DEFECT, MethodNotAllowed, NotFound, SwapError, Unavailable
+from llama_swap.net.worker import NoThread
 from llama_swap.server.errors import head, refuse
 from llama_swap.web.paths import remedy
 
@@ -57,6 +58,8 @@ def _as_swap_error(request: Request, failure: Failure, exists: Callable[[str], b
             allowed = ", ".join(sorted(methods or ()))
             request.setHeader(b"Allow", allowed.encode())
             return MethodNotAllowed(f"{path} takes {allowed}")
+        case NoThread() as error:
+            return Unavailable(str(error))
         case HTTPException():
             meant = remedy(path, exists)
             return NotFound(f"no page {path} here" + (f": {meant}" if meant else ""))
