@@ -173,13 +173,24 @@ class FileTests(SynchronousTestCase):
         self.assertEqual({stat.S_IMODE(file.stat().st_mode) for file in files}, {0o600})
 
     def test_all_or_none(self) -> None:
-        """A batch that cannot be written leaves no part of it."""
+        """A batch that cannot be written leaves no part of it, as where somebody else has used one of its numbers."""
         prepare(str(self.path))
         store = Store(str(self.path))
         self.addCleanup(store.close)
         store.add([entry(2)])
-        self.assertRaises(sqlite3.IntegrityError, store.add, [entry(1), entry(2)])
+        error = str(self.assertRaises(CannotStore, store.add, [entry(1), entry(2)]))
+        self.assertIn("another llama-swap writes to it", error)
         self.assertEqual(store.page(query())[1], 1)
+
+    def test_broken(self) -> None:
+        """What has become unreadable meanwhile is told, with the file, to whoever reads or writes."""
+        prepare(str(self.path))
+        store = Store(str(self.path))
+        self.addCleanup(store.close)
+        self.path.write_bytes(b"no database" * 1000)
+        for use in (lambda: store.page(query()), lambda: store.stats(""), lambda: store.add([entry(1)])):
+            error = str(self.assertRaises(CannotStore, use))
+            self.assertTrue(error.startswith(f"store.path: {self.path} cannot be used: "), error)
 
     def test_of_the_original(self) -> None:
         """A file whose table has more columns by now, and rows without most values, can be used."""

@@ -136,10 +136,13 @@ def _told(path: str) -> Iterator[None]:
 
     @raise CannotStore: there was one.
     """
-    from sqlite3 import Error
+    from sqlite3 import Error, IntegrityError
 
     try:
         yield
+    except IntegrityError:  # it has an entry with our next number already
+        why = "another llama-swap writes to it as well; give each a file of its own"
+        raise CannotStore(f"store.path: {path} cannot be used: {why}") from None
     except FileNotFoundError:
         directory = Path(path).absolute().parent
         raise CannotStore(f"store.path: {path} cannot be used: there is no directory {directory}") from None
@@ -171,10 +174,10 @@ class Store:
     def add(self, entries: Iterable[Activity]) -> int:
         """Write entries; return how many of them SQLite cannot represent, and so were left out.
 
-        @raise sqlite3.Error: the file cannot be written; then no entry was.
+        @raise CannotStore: the file cannot be written; then no entry was.
         """
         rows, odd = [_row(entry) for entry in entries], 0
-        with self._opened() as connection:
+        with _told(self._path), self._opened() as connection:
             try:
                 connection.executemany(_INSERT, rows)
             except UNFIT:
@@ -186,25 +189,32 @@ class Store:
         return odd
 
     def page(self, query: ActivityQuery) -> tuple[list[Activity], int]:
-        """Return a page of entries, and the total number on all pages."""
-        connection = self._opened()
+        """Return a page of entries, and the total number on all pages.
+
+        @raise CannotStore: the file cannot be read.
+        """
         where, values = query.where()  # contains no text from outside
-        [total] = connection.execute(f"SELECT COUNT(*) FROM activity {where}", values).fetchone()  # noqa: S608
-        rows = connection.execute(
-            f"SELECT * FROM activity {where} ORDER BY {query.order} LIMIT ? OFFSET ?",  # noqa: S608
-            [*values, query.limit, (query.page - 1) * query.limit],
-        )
-        return [_entry(row) for row in rows], total
+        with _told(self._path):
+            connection = self._opened()
+            [total] = connection.execute(f"SELECT COUNT(*) FROM activity {where}", values).fetchone()  # noqa: S608
+            rows = connection.execute(
+                f"SELECT * FROM activity {where} ORDER BY {query.order} LIMIT ? OFFSET ?",  # noqa: S608
+                [*values, query.limit, (query.page - 1) * query.limit],
+            )
+            return [_entry(row) for row in rows], total
 
     def stats(self, model: str) -> dict[str, Any]:
-        """Return sums over all entries, or those of one model, and histograms of the speeds."""
-        connection = self._opened()
-        totals = dict(connection.execute(_TOTALS, [model]).fetchone())
-        return {
-            **totals,
-            "prompt_histogram": histogram(self._speeds(connection, "prompt_per_second", model)),
-            "gen_histogram": histogram(self._speeds(connection, "tokens_per_second", model)),
-        }
+        """Return sums over all entries, or those of one model, and histograms of the speeds.
+
+        @raise CannotStore: the file cannot be read.
+        """
+        with _told(self._path):
+            connection = self._opened()
+            return {
+                **dict(connection.execute(_TOTALS, [model]).fetchone()),
+                "prompt_histogram": histogram(self._speeds(connection, "prompt_per_second", model)),
+                "gen_histogram": histogram(self._speeds(connection, "tokens_per_second", model)),
+            }
 
     def close(self) -> None:
         """Write everything into the main file, and close it."""
