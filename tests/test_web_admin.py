@@ -9,8 +9,12 @@ from urllib.parse import quote
 from attrs import evolve
 from treq.testing import StubTreq
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
 
-from llama_swap.config.model import Config
+from llama_swap.config.model import Config, ModelConfig, Peer, PinProfile
+from llama_swap.routing.names import Names
+from llama_swap.routing.peers import Seen
+from llama_swap.web import listing
 from llama_swap.web.admin import AdminRoutes
 from llama_swap.web.front import Front
 from tests.fakes_web import FakeRouter, app_with, models, site_of
@@ -82,6 +86,54 @@ class AdminTests(SynchronousTestCase):
         for state, said in (("starting", "loading"), ("ready", "loaded"), ("stopping", "unloaded")):
             self.router.upstreams.alive = {"b": state}
             self.assertEqual(self.json("/v1/models")["data"][2]["status"], {"value": said})
+
+    def test_whatever_changes(self) -> None:
+        """What was encoded for an earlier list is not shown once it is no longer so."""
+        config = evolve(
+            self.router.config,
+            models={**MODELS, "new": evolve(MODELS["b"], id="new")},
+            pin_profiles={"night": PinProfile(pins={"b": None, "late": "new"})},
+            peers={"p": Peer(proxy="http://p")},
+        )
+
+        def reload() -> None:
+            self.router.config = config
+            self.router.peers.follow(config.peers)
+            self.router.names = Names(config, peers=self.router.peers)
+
+        seen = []
+        for change in (
+            lambda: None,
+            lambda: self.router.upstreams.alive.update(b="starting"),
+            reload,
+            lambda: self.router.peers.saw("p", Seen(("far",))),
+            lambda: self.router.peers.saw("p", Seen(("far",), answers=False)),
+            lambda: setattr(self.router, "names", Names(config, "night", peers=self.router.peers)),
+            lambda: self.router.upstreams.alive.update(new="ready", b="stopping"),
+            lambda: self.router.peers.forget("p"),
+            self.router.upstreams.alive.clear,
+        ):
+            change()
+            told = self.json("/v1/models")
+            afresh = AdminRoutes(self.router, CREATED)
+            self.assertEqual(told, json.loads(afresh.models(DummyRequest([b""]))))
+            self.assertNotIn(told, seen)
+            seen.append(told)
+
+    def test_encoded_once(self) -> None:
+        """However often the list is asked for, only the states are put in anew: of thousands of models, the rest takes
+        10 ms, for which streams would wait."""
+        described, describe = [], listing._whole
+
+        def whole(model: ModelConfig) -> dict[str, Any]:
+            described.append(model.id)
+            return describe(model)
+
+        self.patch(listing, "_whole", whole)
+        for state in ("starting", "ready"):
+            self.router.upstreams.alive = {"b": state}
+            self.json("/v1/models")
+        self.assertEqual(sorted(described), sorted(["a/x", "b", NASTY]))
 
     def test_model(self) -> None:
         """One model is shown as in the list, whatever its name is made of, and in other words than a missing page."""

@@ -7,14 +7,14 @@ from typing import Any
 
 from attrs import evolve
 
-from llama_swap.config.model import Capabilities, Config, Peer, PinProfile
+from llama_swap.config.model import Capabilities, Config, ModelConfig, Peer, PinProfile
 from llama_swap.config.sections import UIActivityConfig, UIConfig
 from llama_swap.logs.broadcaster import Broadcaster
 from llama_swap.metrics.rfc3339 import seconds_of, text_of
 from llama_swap.routing.names import Names
 from llama_swap.routing.peers import Seen
 from llama_swap.routing.upstream import Mishap
-from llama_swap.web import events
+from llama_swap.web import events, statuses
 from llama_swap.web.events import EVERY, MAX_FEEDS, EventRoutes
 from llama_swap.web.front import Front
 from tests.fakes_web import app_with, models, site_of
@@ -206,6 +206,26 @@ class EventTests(EventCase):
         [models] = [data for kind, data in listener.told() if kind == "modelStatus"]
         return list(models)
 
+    def test_encoded_once(self) -> None:
+        """Of models that are stopped, nothing is encoded again for the next page or the next change: of thousands, that
+        takes 8 ms, for which streams would wait."""
+        self.router.config = Config(models={**models("a"), **models("b"), **models("c")})
+        described, describe = [], statuses._of_own
+
+        def of_own(model: ModelConfig, state: str) -> dict[str, Any]:
+            described.append((model.id, state))
+            return describe(model, state)
+
+        self.patch(statuses, "_of_own", of_own)
+        listener, _ = self.listener("?no-logs"), self.listener("?no-logs")
+        self.router.upstreams.alive = {"b": "starting"}
+        self.clock.advance(EVERY)
+        stopped = [(model, "stopped") for model in "abc"]
+        self.assertEqual(described, [*stopped, ("b", "starting")])
+        (_, before), (_, now) = [event for event in listener.told() if event[0] == "modelStatus"]
+        self.assertEqual([(model["id"], model["state"]) for model in before], stopped)
+        self.assertEqual([model["state"] for model in now], ["stopped", "starting", "stopped"])
+
     def test_profile(self) -> None:
         """Another active profile is told once."""
         listener = self.listener()
@@ -294,13 +314,13 @@ class FeedTests(EventCase):
     def test_made_once(self) -> None:
         """What many clients are told is made once for all of them, lines and the whole state included."""
         listeners = [self.listener() for _ in range(10)]
-        made, message = [], events._message
+        made, event = [], events._event
 
-        def make(kind: str, data: object) -> bytes:
+        def make(kind: str, data: str) -> bytes:
             made.append(kind)
-            return message(kind, data)
+            return event(kind, data)
 
-        self.patch(events, "_message", make)
+        self.patch(events, "_event", make)
         for listener in listeners[:5]:
             listener.wire.fill()
         for _ in range(2):

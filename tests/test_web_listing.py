@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Any
 
@@ -20,7 +21,13 @@ ABLE = Capabilities(in_=("text", "image"), out=("text",), tools=True, context=40
 
 def rows_of(config: Config, loaded: Collection[str]) -> list[dict[str, Any]]:
     """Return the entries of a configuration."""
-    return Listing(config, Names(config), dict.fromkeys(loaded, "ready"), 1).all()
+    return entries(Listing(config, Names(config), 1), dict.fromkeys(loaded, "ready"))
+
+
+def entries(listing: Listing, states: dict[str, str]) -> list[dict[str, Any]]:
+    """Return what a listing says, decoded."""
+    decoded: list[dict[str, Any]] = json.loads(listing.all(states))
+    return decoded
 
 
 class ListingTests(SynchronousTestCase):
@@ -61,7 +68,7 @@ class ListingTests(SynchronousTestCase):
             ("starting", "ready", ["loading", "loaded", "loaded"]),
             ("stopping", "stopped", ["unloaded", "unloaded", "unloaded"]),
         ):
-            rows = Listing(config, Names(config), {"a": a, "b": b}, 1).all()
+            rows = entries(Listing(config, Names(config), 1), {"a": a, "b": b})
             self.assertEqual([row["status"]["value"] for row in rows], told)
 
     def test_metadata(self) -> None:
@@ -90,7 +97,7 @@ class ListingTests(SynchronousTestCase):
         for seen, more in ((None, {}), (Seen(), {"reachable": True}), (Seen(answers=False), {"reachable": False})):
             if seen is not None:
                 names.peers.saw("p", seen)
-            _, row = Listing(config, names, {}, 1).all()
+            _, row = entries(Listing(config, names, 1), {})
             self.assertEqual((row["id"], row["name"], row["status"]["value"]), ("p/m", "p: m", "unloaded"))
             self.assertEqual(row["meta"]["llamaswap"], {"type": "peer", "peerID": "p", **more})
 
@@ -121,13 +128,12 @@ class OneTests(SynchronousTestCase):
 
     def one(self, name: str, active: str | None = None) -> dict[str, Any]:
         """Return the entry that `name` has."""
-        return Listing(self.config, Names(self.config, active), {"hidden": "ready"}, 1).one(name)
+        return Listing(self.config, Names(self.config, active), 1).one(name, {"hidden": "ready"})
 
     def test_listed(self) -> None:
         """What is listed is shown as it is there."""
         names = Names(self.config, "night")
-        listing = Listing(self.config, names, {"hidden": "ready"}, 1)
-        rows = [*rows_of(self.config, {"hidden"}), *listing.all()]
+        rows = [*rows_of(self.config, {"hidden"}), *entries(Listing(self.config, names, 1), {"hidden": "ready"})]
         self.assertEqual([row["id"] for row in rows], ["m/1", "p/far", "late", "p/far"])
         for row in rows:
             self.assertEqual(self.one(row["id"], "night" if row["id"] == "late" else None), row)

@@ -13,7 +13,7 @@ from llama_swap.config.masking import masked
 from llama_swap.config.model import ModelConfig
 from llama_swap.errors import NotFound
 from llama_swap.routing.router import Router
-from llama_swap.server.answers import json_answer, text_answer
+from llama_swap.server.answers import JSON, answer, json_answer, text_answer
 from llama_swap.web.failures import refuse_head
 from llama_swap.web.listing import Listing
 
@@ -24,6 +24,7 @@ class AdminRoutes:
     def __init__(self, router: Router, created: int) -> None:
         self._router = router
         self._created = created  # `created` of every model in /v1/models, in seconds since 1970
+        self._listing = Listing(router.config, router.names, created)
 
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
@@ -45,11 +46,12 @@ class AdminRoutes:
 
     def models(self, request: Request) -> bytes:
         """List the models in OpenAI's format."""
-        return json_answer(request, {"object": "list", "data": self._listing().all()})
+        entries = self._current_listing().all(self._router.upstreams.states())
+        return answer(request, JSON, f'{{"object": "list", "data": {entries}}}'.encode())
 
     def model(self, request: Request, name: str) -> bytes:
         """Show one model, by any name that requests may use."""
-        return json_answer(request, self._listing().one(name))
+        return json_answer(request, self._current_listing().one(name, self._router.upstreams.states()))
 
     def running(self, request: Request) -> bytes:
         """List models that are not stopped, with their state."""
@@ -84,9 +86,11 @@ class AdminRoutes:
             raise NotFound("model not found")
         return model
 
-    def _listing(self) -> Listing:
-        router = self._router
-        return Listing(router.config, router.names, router.upstreams.states(), self._created)
+    def _current_listing(self) -> Listing:
+        config, names = self._router.config, self._router.names
+        if not self._listing.is_current(config, names):
+            self._listing = Listing(config, names, self._created)
+        return self._listing
 
 
 def _process_of(model: ModelConfig, state: str) -> dict[str, Any]:

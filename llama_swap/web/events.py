@@ -8,9 +8,8 @@ all clients; a client that was too slow gets the whole state as soon as it reads
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
 
 from klein import Klein
 from twisted.internet.interfaces import IPushProducer, IReactorTime
@@ -20,18 +19,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from llama_swap.config.model import ModelConfig
 from llama_swap.config.sections import UIConfig
 from llama_swap.errors import Unavailable
 from llama_swap.logs.broadcaster import PROXY, UPSTREAM, Broadcaster
 from llama_swap.logs.ring import Chunk
 from llama_swap.metrics.records import Records
-from llama_swap.metrics.rfc3339 import text_of
-from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.routing.router import Router
-from llama_swap.routing.upstream import Mishap
 from llama_swap.server.answers import begin_stream, query_of
-from llama_swap.web.listing import abilities
+from llama_swap.web.statuses import Statuses
 
 EVERY = 0.25
 """Seconds between two looks for changes."""
@@ -47,7 +42,7 @@ class EventRoutes:
         self._router = router
         self._records = records
         self._logs = logs
-        self._clock = clock
+        self._statuses = Statuses(router, clock, records.epoch)
         self._feeds: set[_Feed] = set()
         self._closed = False
         self._ticks = 0
@@ -131,14 +126,7 @@ class EventRoutes:
         return b"".join(news)
 
     def _model_status(self) -> bytes:
-        upstreams, peers = self._router.upstreams, self._router.peers
-        now, epoch = self._clock.seconds(), self._records.epoch()
-        states, ready, mishaps = upstreams.states(), upstreams.ready_since(), upstreams.mishaps()
-        own = [
-            _own_status(model, states) | _readiness(ready.get(id_), now, epoch) | _failure(mishaps.get(id_), epoch)
-            for id_, model in sorted(self._router.config.models.items())
-        ]
-        return _message("modelStatus", own + [_status_at_peer(model, peers) for model in peers.models()])
+        return _event("modelStatus", self._statuses.as_json())
 
     def _ui_config(self) -> bytes:
         return _message("uiConfig", {"activity": {"session_id": list(self._router.config.ui.activity.session_id)}})
@@ -237,48 +225,10 @@ def _log_data(source: str, *lines: bytes) -> bytes:
     return _message("logData", {"source": source, "data": b"".join(lines).decode("utf-8", "replace")})
 
 
-def _own_status(model: ModelConfig, states: Mapping[str, str]) -> dict[str, Any]:
-    told = abilities(model.capabilities)
-    return {
-        "id": model.id,
-        "name": model.name,
-        "description": model.description,
-        "state": states.get(model.id, "stopped"),
-        "unlisted": model.unlisted,
-        "peerID": "",
-        "aliases": list(model.aliases),
-        **{key: told[key] for key in ("capabilities", "context_length") if key in told},
-    }
-
-
-def _readiness(since: float | None, now: float, epoch: float) -> dict[str, Any]:
-    """Say since when a model is ready, and for how many milliseconds: the browser's clock may be wrong."""
-    if since is None:
-        return {}
-    return {"readySince": text_of(epoch + since), "uptimeMs": round((now - since) * 1000)}
-
-
-def _failure(mishap: Mishap | None, epoch: float) -> dict[str, Any]:
-    """Say when and why a model has failed; nothing once it was started again."""
-    return {} if mishap is None else {"failure": {"at": text_of(epoch + mishap.at), "message": mishap.why}}
-
-
-def _status_at_peer(model: PeerModel, peers: Peers) -> dict[str, Any]:
-    """Return what is known of a peer's model, by its name in `/v1/models`.
-
-    Whether it is loaded is not known here.
-    """
-    return {
-        "id": str(model),
-        "name": "",
-        "description": "",
-        "state": "unknown" if peers.answers(model.peer) else "stopped",
-        "unlisted": False,
-        "peerID": model.peer,
-        "aliases": [],
-    }
-
-
 def _message(kind: str, data: object) -> bytes:
+    return _event(kind, json.dumps(data))
+
+
+def _event(kind: str, data: str) -> bytes:
     """Return a server-sent event: JSON whose `data` is a string, which is JSON again."""
-    return b"event:message\ndata:%b\n\n" % json.dumps({"type": kind, "data": json.dumps(data)}).encode()
+    return b"event:message\ndata:%b\n\n" % json.dumps({"type": kind, "data": data}).encode()

@@ -6,10 +6,10 @@ The first fields are OpenAI's (https://platform.openai.com/docs/api-reference/mo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
-
-from attrs import frozen
 
 from llama_swap.config.model import Capabilities, Config, ModelConfig, Selector
 from llama_swap.routing.names import Names
@@ -17,74 +17,108 @@ from llama_swap.routing.peers import PeerModel
 
 _STATUS = {"ready": "loaded", "starting": "loading"}
 """By state; all other states are `unloaded`."""
+_States = Mapping[str, str]
+"""Of the models that are not stopped."""
+_Fields = Callable[[], dict[str, Any]]
+"""Makes the fields of an entry that are its own."""
 
 
-@frozen
 class Listing:
-    """The models and names at one moment, without those that the active profile refuses."""
+    """The models and names, without those that the active profile refuses.
 
-    _config: Config
-    _names: Names
-    _states: Mapping[str, str]
-    """Of the models that are not stopped."""
-    _created: int
+    Of what changes, only the states are asked for each time: the rest is encoded once, which takes long if there are
+    thousands of models.
+    """
 
-    def all(self) -> list[dict[str, Any]]:
-        """Return the entries, sorted by id; of two with the same id, the first counts."""
-        return sorted(self._entries(hidden=False).values(), key=lambda entry: entry["id"])
+    def __init__(self, config: Config, names: Names, created: int) -> None:
+        self._config = config
+        self._names = names
+        self._created = created
+        self._shows = _changeable(config, names)
+        self._encoded: list[tuple[str, tuple[str, ...]]] | None = None
+        """Each entry without its end, the status, and the models that it stands for."""
 
-    def one(self, name: str) -> dict[str, Any]:
+    def is_current(self, config: Config, names: Names) -> bool:
+        """Whether another listing of these would be the same."""
+        return all(then is now for then, now in zip(self._shows, _changeable(config, names), strict=True))
+
+    def all(self, states: _States) -> str:
+        """Return the entries as JSON, sorted by id; of two with the same id, the first counts."""
+        if self._encoded is None:
+            self._encoded = list(self._encode())
+        entries = [f'{entry}, "status": {{"value": "{_status(of, states)}"}}}}' for entry, of in self._encoded]
+        return f"[{', '.join(entries)}]"
+
+    def one(self, name: str, states: _States) -> dict[str, Any]:
         """Return the entry of any name that requests may use, listed or not.
 
         @raise NotFound: there is no such name.
         """
         self._names.pinned(name)
-        if found := self._entries(hidden=True).get(name):
-            return found
-        target = self._names.resolve(name).target
-        if isinstance(target, PeerModel):
-            return self._entry(name, self._of_peer(target), [])
-        return self._entry(name, _whole(self._config.models[target.model]), [target.model])
+        everything = self._everything(hidden=True)
+        fields, models = next(((fields, models) for id_, fields, models in everything if id_ == name), (None, ()))
+        if fields is None:
+            target = self._names.resolve(name).target
+            if isinstance(target, PeerModel):
+                fields = partial(self._of_peer, target)
+            else:
+                fields, models = partial(_whole, self._config.models[target.model]), (target.model,)
+        return {**self._entry(name, fields), "status": {"value": _status(models, states)}}
 
-    def _entries(self, *, hidden: bool) -> dict[str, dict[str, Any]]:
-        entries: dict[str, dict[str, Any]] = {}
-        for id_, fields, stands_for in self._everything(hidden=hidden):
-            if id_ not in self._names.refused and id_ not in entries:
-                entries[id_] = self._entry(id_, fields, stands_for)
-        return entries
+    def _encode(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        refused = self._names.refused
+        found: dict[str, tuple[_Fields, tuple[str, ...]]] = {}
+        for id_, fields, models in self._everything(hidden=False):
+            if id_ not in refused:
+                found.setdefault(id_, (fields, models))
+        for id_, (fields, models) in sorted(found.items(), key=lambda item: item[0]):
+            yield json.dumps(self._entry(id_, fields)).removesuffix("}"), models
 
-    def _entry(self, id_: str, fields: Mapping[str, Any], stands_for: Collection[str]) -> dict[str, Any]:
-        states = {self._states.get(self._names.model_id(name) or "") for name in stands_for}
-        value = next((status for state, status in _STATUS.items() if state in states), "unloaded")
-        own = {"id": id_, "object": "model", "created": self._created, "owned_by": "llama-swap"}
-        return {**own, **fields, "status": {"value": value}}
+    def _entry(self, id_: str, fields: _Fields) -> dict[str, Any]:
+        return {"id": id_, "object": "model", "created": self._created, "owned_by": "llama-swap", **fields()}
 
-    def _everything(self, *, hidden: bool) -> Iterator[tuple[str, dict[str, Any], Collection[str]]]:
-        """Yield each id, its own fields, and the names of the models that it stands for.
+    def _everything(self, *, hidden: bool) -> Iterator[tuple[str, _Fields, tuple[str, ...]]]:
+        """Yield each id, its own fields, and the models that it stands for.
 
         With `hidden`, this includes unlisted models, and aliases even if the configuration does not list them.
         """
         config, names = self._config, self._names
         for model in config.models.values():
             if hidden or not model.unlisted:
-                yield model.id, _whole(model), [model.id]
+                yield model.id, partial(_whole, model), (model.id,)
                 for alias in model.aliases if hidden or config.include_aliases_in_list else ():
                     if alias not in config.models:
-                        yield alias, _model(model, "alias", {"modelID": model.id}), [model.id]
+                        yield alias, partial(_model, model, "alias", {"modelID": model.id}), (model.id,)
         for id_, selector in config.selectors.items():
             if hidden or not selector.unlisted:
                 targets = selector.targets[:1] if selector.strategy == "pin" else selector.targets
-                yield id_, _selector(selector), targets
+                yield id_, partial(_selector, selector), self._models(targets)
         for remote in names.peers.models():
-            yield str(remote), self._of_peer(remote), []
+            yield str(remote), partial(self._of_peer, remote), ()
         for id_, pinned in names.pins.items():
-            yield id_, _meta("profile"), [] if pinned is None else [pinned]
+            yield id_, partial(_meta, "profile"), self._models([] if pinned is None else [pinned])
+
+    def _models(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(model for name in names if (model := self._names.model_id(name)) is not None)
 
     def _of_peer(self, remote: PeerModel) -> dict[str, Any]:
         seen = self._names.peers.seen.get(remote.peer)
         reachable = {} if seen is None else {"reachable": seen.answers}
         named = _texts(f"{remote.peer}: {remote.model}", "")
         return named | _meta("peer", {"peerID": remote.peer, **reachable})
+
+
+def _changeable(config: Config, names: Names) -> tuple[object, ...]:
+    """Return what a listing is made of, beside states: each is replaced, not changed, when something is new."""
+    return config, names, names.peers.configured, names.peers.seen
+
+
+def _status(models: Iterable[str], states: _States) -> str:
+    """Return the status of what stands for these models: of several, the one that came furthest counts."""
+    if states.keys().isdisjoint(models):
+        return "unloaded"
+    found = {states.get(model) for model in models}
+    return next((status for state, status in _STATUS.items() if state in found), "unloaded")
 
 
 def _whole(model: ModelConfig) -> dict[str, Any]:
