@@ -199,8 +199,9 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     PassThrough(forwarder).add_to(app)
     ProfileRoutes(router).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
-    ActivityRoutes(records).add_to(app)
-    MonitoringRoutes(router.upstreams.states, records, Worker(loop, "metrics")).add_to(app)
+    encoder = Worker(loop, "metrics")
+    ActivityRoutes(records, encoder).add_to(app)
+    MonitoringRoutes(router.upstreams.states, records, encoder).add_to(app)
     UiRoutes(router).add_to(app)
     for add_to in more:
         add_to(app)
