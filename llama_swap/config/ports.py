@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from llama_swap.config.masking import masked_text
@@ -60,6 +61,7 @@ def _unfit_for_tls(host: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)  # a reload asks for those of all models, most of which it has asked for before
 def address_of(url: str) -> tuple[str, int]:
     """Return host and port of a base URL; the usual names of this machine's loopback all become 127.0.0.1."""
     parts = urlsplit(url)
