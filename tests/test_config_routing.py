@@ -121,3 +121,7 @@ class PriorityTests(FindingsTestCase):
             (2, "routing.scheduler.settings.fifo.priority.a", "whole number"),
             (2, "routing.scheduler.settings.fifo.priority.d", "no model or alias 'd'"),
         )
+        at = "routing.scheduler.settings.fifo.priority"
+        for written in ("[a, bee]", "a"):
+            text = f"{MODELS}routing: {{scheduler: {{settings: {{fifo: {{priority: {written}}}}}}}}}"
+            self.assert_errors(text, (2, at, "must be a mapping of models to whole numbers, not "))

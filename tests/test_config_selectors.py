@@ -61,6 +61,12 @@ class SelectorTests(FindingsTestCase):
             self.assert_warnings(MODELS + rules + spread)
         self.assert_errors(MODELS + "matrix: {sets: {s: a | b}}\n" + spread, (3, "selectors.s.targets", "cannot"))
 
+    def test_settings_of_another_type(self) -> None:
+        """Settings that are no mapping are not passed over in silence."""
+        for written in ("4", "[spillover: 4]"):
+            text = f"{MODELS}selectors: {{s: {{strategy: warm, targets: [a], settings: {written}}}}}"
+            self.assert_errors(text, (2, "selectors.s.settings", "must be a mapping with `spillover`, not "))
+
 
 class PinTests(FindingsTestCase):
     """`profiles` with `pins`."""

@@ -106,6 +106,8 @@ def _priority(scheduler: Node | None, known: Known, scope: Scope) -> dict[str, i
         found.error(_at(scheduler, "use"), f'unknown scheduler "{values["use"]}" (valid: fifo)')
     fifo = _values(_values(values["settings"], SCHEDULER_SETTINGS, scope)["fifo"], FIFO, scope)
     section = fifo["priority"]
+    if section is not None and not section.is_empty and not isinstance(section, MapNode):
+        found.error(section, f"must be a mapping of models to whole numbers, not {section.summary}")
     priority = {}
     for name, node in section.entries.items() if isinstance(section, MapNode) else ():
         if name in known.names:

@@ -48,6 +48,8 @@ def _selector(node: MapNode, known: Known, selectors: Set[str], routing: Routing
     settings = values.pop("settings")
     if isinstance(settings, MapNode):
         values |= read_keys(settings, SPILLOVER, scope.expand, found)
+    elif settings is not None and not settings.is_empty:
+        found.error(settings, f"must be a mapping with `spillover`, not {settings.summary}")
     values["targets"] = _targets(node, values["targets"], known, selectors, scope)
     models = [known.names[target] for target in values["targets"] if target in known.names]
     if values["strategy"] == "spillover" and not _may_run_together(models, routing):
