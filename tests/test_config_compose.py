@@ -108,6 +108,11 @@ class TextTests(FindingsTestCase):
             ("a:\n  b: c\n  d:1\n  e: 2\n", 3, "with a blank behind the colon"),
             ("a:\n  b:c\n  d: 1\n", 3, "a blank behind the colon in the line above"),
             ("a:\n  b: x\n    http://y\n   d: 1\n", 4, "indent this key as far as the one above it"),
+            ("a:\n  b\n    c: 1\n", 3, "write a colon behind the name in the line above"),
+            ("a\n  b:\n    c: 1\n", 2, "write a colon behind the name in the line above"),
+            ("a:\n  b: |\n  x --port 1\n  c: 1\n", 3, "or indent this line, if it is part of the value above it"),
+            ("a:\n  b: | x\n", 2, "begin the text of a block in the line below"),
+            ("a:\n  b: 1\n\tc: 1\n", 3, "indent with spaces, not tabs"),
         ):
             self.assert_errors(text, (line, "", told))
 
@@ -198,6 +203,11 @@ class RefusalTests(FindingsTestCase):
             ("models:\n  m: *no\n", 2, "&no"),
             ("models:\n  m: &m [*m]\n", 2, "own &m"),
             ('models:\n  m: "C:\\q"\n', 2, "single quotes"),
+            ('models:\n  m: "C:\\Users"\n', 2, "single quotes"),
+            ("allowedOrigins: *\n", 1, "quote a value that begins with *"),
+            ("allowedOrigins: [*]\n", 1, "quote a value that begins with *"),
+            ("aliases: - a\n", 1, "begin the list below its key"),
+            ("a:\n  b: ? c\n", 2, "quote a value that begins with ?"),
             ("😀:\n  m: \x01\n", 2, "control characters"),
             ("models: {m: ${no}}\n", 1, "quote values"),
             ("hooks: {on_startup:}\n", 1, "write a blank behind a colon"),

@@ -28,21 +28,30 @@ _TAGS = _TYPED | {None, "!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"}
 _HALF = re.compile(r"[\ud800-\udfff]")  # a lone surrogate: YAML can escape it, UTF-8 cannot encode it
 _LAYOUT = "check the indentation, and that quotes and brackets are closed"
 _BRACKETS = "; close the bracket, and quote values such as ${name} within brackets"
-_COLON = "; write `key: value`, with a blank behind the colon"
+_COLON = "; write `key: value`, with a blank behind the colon, or indent this line, if it is part of the value above it"
 _INDENTED = "; indent this key as far as the one above it, or quote the value above, if it is to go on here"
 _COLON_ABOVE = "; write a blank behind the colon in the line above"
+_COLON_MISSING = "; write a colon behind the name in the line above"
 _LONE_KEY = re.compile(r"\s+[\w-]+\s*")
+_LONE_NAME = re.compile(r"(\s*)[\w./-]+\s*")
 _NO_BLANK = re.compile(r"\s*[\w-]+:[^\s/]")
+_ESCAPE = "write a \\ in single quotes, or without quotes"
 _HINTS = {
     "mapping values are not allowed": "quote a value that contains ': ', or write it as a block with `|`",
     "cannot start any token": "indent with spaces, not tabs, and quote values that begin with @, ` or %",
+    "hex": _ESCAPE,
+    "unknown escape character": _ESCAPE,
+    "alphabetic or numeric character": "quote a value that begins with * or &",
+    "tab character": "indent with spaces, not tabs",
+    "sequence entries are not allowed": "begin the list below its key, or quote a value that begins with -",
+    "mapping keys are not allowed": "quote a value that begins with ?",
+    "comment or line break": "begin the text of a block in the line below its | or >, or quote a value with these",
     "found unexpected ':'": "write a blank behind a colon, or quote a name that ends with one",
     "did not find expected": _LAYOUT,
     "could not find expected": _LAYOUT,
     "unexpected end of stream": "a quote is not closed",
-    "unknown escape character": "write a \\ in single quotes, or without quotes",
 }
-"""What to do about a syntax error, by a part of the parser's message."""
+"""What to do about a syntax error, by a part of the parser's message; the first that fits counts."""
 
 
 def compose(text: str, environ: Mapping[str, str], found: Findings) -> Node | None:
@@ -75,7 +84,9 @@ def _broken(error: Any, text: str, found: Findings) -> ConfigError:
     elif "mapping values" in problem:
         above, line = ["", *text.splitlines()][noticed.line : noticed.line + 2]
         if _LONE_KEY.fullmatch(line[: noticed.column]):
-            hint = _COLON_ABOVE if _NO_BLANK.match(above) else _INDENTED
+            name = _LONE_NAME.fullmatch(above)
+            missing = _COLON_MISSING if name and line.startswith(f"{name[1]} ") else _INDENTED
+            hint = _COLON_ABOVE if _NO_BLANK.match(above) else missing
     return found.refusal(f"not valid YAML: {problem}{hint}", line=noticed.line + 1 if noticed else None)
 
 

@@ -46,13 +46,13 @@ class Headers(NameList):
 def read_names(node: Node, found: Findings) -> list[Scalar]:
     """Return the valid names of a list as nodes; the others are reported."""
     if not isinstance(node, ListNode):
-        example = f"; write `[{masked_text(node.text)}]`" if isinstance(node, Scalar) else ""
-        found.error(node, f"must be a list of names, not {node.summary}{example}")
+        found.error(node, f"must be a list of names, not {node.summary}{_as_list(node)}")
         return []
     names = []
     for item in node.items:
         if not isinstance(item, Scalar):
-            found.error(item, f"must be a name, not {item.summary}; quote a name that contains ': '")
+            quoted = "; quote a name that contains ': '" if isinstance(item, MapNode) else ""
+            found.error(item, f"must be a name, not {item.summary}{quoted}")
         elif not item.text.strip():
             found.warn(item, "is empty, and left out")
         elif not is_name(item.text):
@@ -60,6 +60,14 @@ def read_names(node: Node, found: Findings) -> list[Scalar]:
         else:
             names.append(item)
     return names
+
+
+def _as_list(node: Scalar | MapNode) -> str:
+    """Return how to write a list instead, if that can be told from what stands there."""
+    if isinstance(node, MapNode):
+        return ""
+    is_dashed = node.text.startswith("-")
+    return "; write a blank behind each -" if is_dashed else f"; write `[{masked_text(node.text)}]`"
 
 
 def is_name(text: str) -> bool:
