@@ -35,6 +35,8 @@ class WishTests(FindingsTestCase):
         """A variable is named, with the way to have it replaced here; what is no variable is not."""
         self.assert_wishes("x -m $HOME/a --user=$USER", "replaces $HOME and $USER: write ${env.HOME} and ${env.USER}")
         self.assert_wishes("x -m ~/a $HOME/b $LIB", "replaces ~, $HOME and $LIB: write ${env.HOME} and ${env.LIB}")
+        self.assert_wishes("docker stop $MODEL_ID", "replaces $MODEL_ID: write ${MODEL_ID}")
+        self.assert_wishes("kill $PID $HOME", "replaces $PID and $HOME: write ${PID} and ${env.HOME}")
         for cmd in ("x $PORT", "x -ot '\\.[0-9]+$=CPU'", "x --api-key pa$SWORD", "x 'a$'", "x $1"):
             self.assert_wishes(cmd)
 

@@ -25,6 +25,8 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 _OPERATOR = re.compile(r"(\|[|&]?|&&?|;|<)|([\d&]?>>?)(&\d|[\w./~-].*)?")
 _SUBSTITUTION = re.compile(r"(?:^|=)(\$\(|`)")
 _HOME = re.compile(r"(?:^|[=:,])(~)(?:/|$)")
+_OWN: Final = frozenset({"PID", "MODEL_ID"})
+"""Macros of llama-swap, which people write like variables; `PORT` has a warning of its own."""
 _VARIABLE = re.compile(r"(?:^|[=:,/])\$(?!PORT\b)([A-Z_][A-Z0-9_]*)(?!\w)")
 
 
@@ -43,7 +45,7 @@ def wishes(words: Sequence[str]) -> Iterator[str]:
     replaced = {"~": "HOME"} if any(map(_HOME.search, plain)) else {}
     replaced |= {f"${name}": name for word in plain for name in _VARIABLE.findall(word)}
     if replaced:
-        written = _listed(f"${{env.{name}}}" for name in replaced.values())
+        written = _listed(f"${{{'' if name in _OWN else 'env.'}{name}}}" for name in replaced.values())
         yield _unheard(f"nobody replaces {_listed(replaced)}: write {written}")
 
 
