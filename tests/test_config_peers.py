@@ -62,7 +62,7 @@ class PeerTests(FindingsTestCase):
             + "peers:\n  p: {models: [m]}\n  q: {proxy: other}\n  r: http://other\n"
             + "  s: {proxy: http://other, models: []}\n  t: {proxy: http://other, apiKey: a b}\n"
             + "  u: {proxy: 'https://my_gpu.example'}\n  v: {proxy: 'http://my_gpu.example'}",
-            (3, "peers.p", "must be a URL"),
+            (3, "peers.p", "has no `proxy`; write the URL of the other server"),
             (4, "peers.q.proxy", "must be a URL"),
             (5, "peers.r", "must be a mapping with `proxy`"),
             (6, "peers.s.models", "names no model"),
@@ -70,6 +70,8 @@ class PeerTests(FindingsTestCase):
             (8, "peers.u.proxy", "has a host that https cannot be spoken with, 'my_gpu.example' (Codepoint U+005F"),
         )
         self.assert_errors(MODELS + "peers: [a]", (2, "peers", "must be a mapping"))
+        for proxy, told in (("", "has no `proxy`"), ("''", "must be a URL"), ("[a]", "must be text"), ("${a}", "${a}")):
+            self.assert_errors(f"{MODELS}peers:\n  p:\n    proxy: {proxy}\n", (4, "peers.p.proxy", told))
 
     def test_tailcat(self) -> None:
         """A peer of a kind that we cannot reach is no reason to refuse all the rest; its names stay names."""

@@ -13,7 +13,7 @@ from llama_swap.config.macros import Scope
 from llama_swap.config.model import Peer
 from llama_swap.config.names import NameList, named_settings, read_names
 from llama_swap.config.ports import base_url
-from llama_swap.config.tree import Findings, MapNode, Node
+from llama_swap.config.tree import Findings, MapNode, Node, Scalar
 
 NOWHERE: Final = "http://tailcat.invalid"
 """A host that never exists: `.invalid` is reserved (RFC 6761)."""
@@ -33,7 +33,12 @@ def read_peers(section: Node | None, scope: Scope) -> dict[str, Peer]:
 
 def _proxy(url: str, node: MapNode, found: Findings) -> str:
     written = node.entries.get("proxy")
-    if written is not None and url.lower().startswith("tailcat://"):
+    if written is None or written.is_null:
+        found.error(written or node, "has no `proxy`; write the URL of the other server")
+        return url
+    if not isinstance(written, Scalar) or not found.knows(written.text):
+        return url  # which is reported already
+    if url.lower().startswith("tailcat://"):
         found.warn(
             written, "Tailcat is not spoken here: requests for this peer's models get 502; write an http:// address"
         )
@@ -41,7 +46,7 @@ def _proxy(url: str, node: MapNode, found: Findings) -> str:
     try:
         return base_url(url)
     except ValueError as error:
-        found.error(written or node, f"{error}" if written else f"`proxy` {error}")
+        found.error(written, str(error))
         return url
 
 
