@@ -127,6 +127,14 @@ class ErrorTests(FindingsTestCase):
             self.assert_errors(f"{head}${{{macro}}}\n", (4, "models.m.cmd", f"${{{macro}}}"))
             self.assert_errors(f"{head}${{{macro}}}\n", (4, "models.m.cmd", part))
 
+    def test_broken_definition(self) -> None:
+        """A macro that is wrong where it is defined is told there, and not as unknown where it is used."""
+        for written, part in (("[1]", "not a list"), ("{b: c}", "not a list"), ("${a} x", "refers to itself")):
+            text = f"macros:\n  a: {written}\nmodels:\n  m: {{cmd: 'x --port 1', ttl: '${{a}}', name: '${{a}}'}}\n"
+            self.assert_errors(text, (2, "macros.a", part))
+        own = f"macros: {{a: [1]}}\nmodels:\n  m:\n    {SERVER} ${{a}}\n    macros: {{a: 2}}\n    ttl: ${{a}}\n"
+        self.assert_errors(own, (1, "macros.a", "not a list"))
+
     def test_everywhere(self) -> None:
         """Unknown macros are told in every value, one for each place; not in keys that are ignored."""
         text = "listen: ${a}:1\nmodels:\n  m:\n    cmd: x --port 1\n    ttl: ${b}\n    useModelName: ${c}\n"

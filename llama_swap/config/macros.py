@@ -80,6 +80,8 @@ class Scope:
     """The user's macros as written."""
     expanded: Mapping[str, Scalar] = field(factory=dict)
     """The same with the macros in them expanded."""
+    broken: frozenset[str] = frozenset()
+    """Names of macros whose definitions are errors."""
     given: Mapping[str, str] = field(factory=dict)
     """The values of llama-swap's own macros; see `_GIVEN`."""
     leaves_unknown: bool = False
@@ -109,7 +111,8 @@ class Scope:
         expanded = {} if overriding else dict(self.expanded)
         for name, node in (macros if overriding else own).items():
             expanded[name] = self._with_macros(node, expanded)
-        return evolve(self, macros=macros, expanded=expanded)
+        broken = (self.broken | section.entries.keys()) - macros.keys()
+        return evolve(self, macros=macros, expanded=expanded, broken=broken)
 
     def _macro(self, name: str, node: Node) -> Scalar | None:
         """Return the value of a macro, numbers and flags in the spelling that commands expect; None after an error."""
@@ -159,7 +162,9 @@ class Scope:
 
     def _give(self, node: Scalar) -> Callable[[str], str | None]:
         def lookup(name: str) -> str | None:
-            if name not in self.given and self.leaves_unknown:
+            if name in self.broken and name not in self.given:
+                self.found.unfilled(f"${{{name}}}")
+            elif name not in self.given and self.leaves_unknown:
                 self.found.warn(node, f"{self._unknown(name)}. It is passed on as it is")
             elif name not in self.given:
                 self.found.unknown(node, f"${{{name}}}", self._unknown(name))

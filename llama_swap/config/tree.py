@@ -152,8 +152,12 @@ class Findings:
 
     def unknown(self, at: Place, written: str, message: str) -> None:
         """Report an error about `written`, such as `${env.NAME}`, which is left in the text unexpanded."""
-        self._unknown.add(written)
+        self.unfilled(written)
         self.error(at, message)
+
+    def unfilled(self, written: str) -> None:
+        """Note that `written` is left in the text, for a reason that has been reported."""
+        self._unknown.add(written)
 
     def knows(self, text: str) -> bool:
         """Whether `text` is fully expanded; if not, that has been reported, and checking it is pointless."""
