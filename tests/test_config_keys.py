@@ -57,6 +57,21 @@ class UnknownKeyTests(FindingsTestCase):
         ):
             self.assert_warnings(one_model(f"{SERVER}{key}: 1"), (5, f"models.m.{key}", part))
 
+    def test_one_level_off(self) -> None:
+        """A key that belongs a level below, or above, is told where."""
+        for key in ("stripParams", "strip_params", "setParams", "setParamsByID"):
+            self.assert_warnings(one_model(f"{SERVER}{key}: ~"), (5, f"models.m.{key}", "it belongs in `filters`"))
+        self.assert_warnings(f"hooks: {{preload: [m]}}\n{FILE}", (1, "hooks.preload", "it belongs in `on_startup`"))
+        for key in ("models", "members"):
+            text = f"profiles: {{p: {{{key}: [m]}}}}\n{FILE}"
+            self.assert_warnings(text, (1, f"profiles.p.{key}", "right behind the profile's name, as in `coding: ["))
+
+    def test_lists_of_models(self) -> None:
+        """What groups and selectors call their models is known by another word, too."""
+        self.assert_warnings(f"groups: {{g: {{models: [m]}}}}\n{FILE}", (1, "groups.g.models", "did you mean members?"))
+        text = f"selectors: {{s: {{strategy: pin, targets: [m], models: [m]}}}}\n{FILE}"
+        self.assert_warnings(text, (1, "selectors.s.models", "did you mean targets?"))
+
     def test_newer_name(self) -> None:
         """Of two names of one key, the newer is suggested."""
         lines = f"{SERVER}filters: {{stripparams: x}}"

@@ -28,15 +28,23 @@ _MEANT: Final = {
     "environment": ("env",),
     "url": ("proxy",),
     "health": ("checkEndpoint",),
+    "models": ("members", "targets"),
 }
 """Other words that people use for keys, in the form of `_plain_name`."""
 _WHERE: Final = "to start the server in another directory, write `cmd: env -C DIR …`"
+_LIST: Final = "a list of models stands right behind the profile's name, as in `coding: [qwen, llama]`"
 _ADVICE: Final = {
     "timeout": ("healthCheckTimeout", "did you mean healthCheckTimeout, or timeouts inside a model?"),
     "cwd": ("cmd", _WHERE),
     "workdir": ("cmd", _WHERE),
     "workingdir": ("cmd", _WHERE),
     "workingdirectory": ("cmd", _WHERE),
+    "stripparams": ("filters", "it belongs in `filters`"),
+    "setparams": ("filters", "it belongs in `filters`"),
+    "setparamsbyid": ("filters", "it belongs in `filters`"),
+    "preload": ("on_startup", "it belongs in `on_startup`"),
+    "models": ("pins", _LIST),
+    "members": ("pins", _LIST),
 }
 """Keys that do not exist, but for which there is other advice: a key whose table gets it, and the text."""
 _SHORT: Final = 5
