@@ -30,6 +30,13 @@ class GoodValueTests(FindingsTestCase):
         self.assertEqual(load(text).config.models["m"].env, {"A": "2"})
         self.assert_warnings(text, (7, "models.m.env[1]", "set twice"))
 
+    def test_blanks_in_names(self) -> None:
+        """What a shell would understand is set as it stands, as in the original program, with a warning."""
+        for written, name in (("export A=1", "export A"), ("A = 1", "A ")):
+            text = one_model(f"{SERVER}env: ['{written}']")
+            self.assertIn(name, load(text).config.models["m"].env)
+            self.assert_warnings(text, (5, "models.m.env[0]", f"the name {name!r} has a blank in it"))
+
     def test_empty_items(self) -> None:
         """What is left of a list whose items were taken out is no reason to refuse the file."""
         text = one_model(f"{SERVER}aliases:\n-\n- a\n- ''\nenv:\n-\n- A=1\n- B")

@@ -20,6 +20,7 @@ MACRO: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 """The schema of a macro, which may stand for a number or a flag."""
 
 _VARIABLE = re.compile(r"[^=\0]+")
+_BLANK = re.compile(r"\s")
 _PATH = re.compile(r"[!-~]*")
 _ORIGIN = re.compile(r"https?://[^/]*")
 
@@ -131,6 +132,8 @@ class Assignments:
             if not equals or not _VARIABLE.fullmatch(name) or "\0" in value:
                 found.error(item, f"must be `NAME=value`, not {item.summary}")
                 continue
+            if _BLANK.search(name):
+                found.warn(item, f"the name {name!r} has a blank in it, so no program will find it; write `NAME=value`")
             if name in variables:
                 found.warn(item, f"{name} is set twice; the last value counts")
             variables[name] = value
