@@ -148,6 +148,36 @@ class CommandTests(FindingsTestCase):
         ):
             self.assert_warnings(one_model(f"cmd: {cmd}"))
 
+    def test_blanks_from_pages(self) -> None:
+        """A blank that does not separate words is told; within quotes, beside plain ones, it is prose."""
+        for blank in "\u00a0\u202f\u200b\ufeff":
+            told = f"{f'--port{blank}1'!r} contains a blank that is no plain one"
+            self.assert_warnings(one_model(f"cmd: x --port{blank}1\nproxy: http://a"), (4, "models.m.cmd", told))
+        self.assert_warnings(one_model("cmd: x --port 1 --name 'what\u00a0is it'"))
+
+    def test_secrets(self) -> None:
+        """An argument that looks like a secret is not quoted in what is said about it."""
+        for secret in (
+            "--api-key=sk-hush\u00a01",
+            "--api-key sk-hush\u00a01",
+            "--api-key \u201csk-hush\u201d",
+            "\\ --api-key=sk-hush",
+        ):
+            [warning] = load(one_model(f"cmd: x --port 1 {secret}")).warnings
+            self.assertIn("the argument '", warning.message)
+            self.assertNotIn("hush", warning.message)
+
+    def test_windows_paths(self) -> None:
+        """A `\\` of a path would be taken for a shell's, in plain text and blocks; in quotes it stays."""
+        for cmd in (
+            "C:\\llama\\server.exe --port 1",
+            "|\n  x --port 1\n  -m C:\\models\\m.gguf",
+            "x --port 1 -m=C:\\m",
+        ):
+            self.assert_warnings(one_model(f"cmd: {cmd}"), (4, "models.m.cmd", "\\, as in a shell; write / instead"))
+        for cmd in ("x --port 1 -m 'C:\\m.gguf'", "x --port 1 -m C:/m.gguf", "|\n  # C:\\m\n  x --port 1"):
+            self.assert_warnings(one_model(f"cmd: {cmd}"))
+
     def test_no_shell(self) -> None:
         """What would be a second command is an argument."""
         marker = Path(self.mktemp())

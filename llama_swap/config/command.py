@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from llama_swap.config.macros import is_comment
+from llama_swap.config.masking import masked
 from llama_swap.config.shell import wishes
 from llama_swap.config.tree import Findings, Scalar
 
@@ -27,6 +28,9 @@ _MISSPELT_PORT = re.compile(r"\$PORT\b|(?<!\$)\{PORT\}")
 _TYPOGRAPHIC = {"\u2013": "dash", "\u2014": "dash", "\u2212": "minus sign", "\u201c": "quote", "\u2018": "quote"}
 """What web pages and word processors turn `-`, `--` and quotes into; programs do not understand it."""
 _BLANK = re.compile(r"\s")
+_NOT_PLAIN = re.compile("[\u00a0\u2007\u202f\u200b\ufeff]")
+"""Blanks that do not separate words, and some that nobody sees."""
+_WINDOWS = re.compile(r"(?:(?<=\s)|(?<==)|^)[A-Za-z]:\\\w\S*")
 _BARE_HASH = re.compile(r"(?<!\S)#(?!\S)")
 _PORT_OPTION = re.compile(r"(?:^|\s)--port[=\s]+([0-9]{1,5})(?!\S)")
 
@@ -91,14 +95,22 @@ def read_command(written: Scalar, text: str, found: Findings) -> tuple[str, ...]
 
 def _doubts(words: Sequence[str], text: str) -> Iterator[str]:
     """Yield a warning for each thing in `text` that is most likely a mistake."""
-    for word in words:
+    for place, word in enumerate(words):
         if word.startswith(" -"):
-            yield f"the argument {word!r} begins with a blank: lines of a `>` block end without \\, those of `|` may"
+            shown = masked(words)[place]
+            yield f"the argument {shown!r} begins with a blank: lines of a `>` block end without \\, those of `|` may"
             break
-    for word in words:
+    for place, word in enumerate(words):
         if word[:1] in _TYPOGRAPHIC and not _BLANK.search(word):  # with a blank, it is prose within proper quotes
-            yield f"the argument {word!r} begins with a {_TYPOGRAPHIC[word[0]]}; type plain - and quotes"
+            shown = masked(words)[place]
+            yield f"the argument {shown!r} begins with a {_TYPOGRAPHIC[word[0]]}; type plain - and quotes"
             break
+    for place, word in enumerate(words):
+        if _NOT_PLAIN.search(word) and " " not in word:
+            yield f"the argument {masked(words)[place]!r} contains a blank that is no plain one; type a space"
+            break
+    if path := _WINDOWS.search(without_comments(text)):
+        yield f"{path[0]} loses each \\, as in a shell; write / instead, or put it into single quotes"
     if "#" in words and _BARE_HASH.search(text):
         yield "# and what follows it are arguments; a comment needs a line of its own, in a block with `|`"
 
