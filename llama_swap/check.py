@@ -25,6 +25,7 @@ def check(flags: Flags, *, show: Callable[[str], object] | None, with_defaults: 
     what = flags.sources.named
     remarks: list[str] = []
     warnings = 0
+    errors: list[SwapError] = []
     try:
         settings = Settings.read(flags)
         path = str(settings.sources)
@@ -32,13 +33,16 @@ def check(flags: Flags, *, show: Callable[[str], object] | None, with_defaults: 
         remarks += [f"note: {note.render(path)}" for note in settings.loaded.notes]
         remarks += [f"warning: {warning.render(path)}" for warning in found]
         warnings = len(found)
-        _try_what_a_start_needs(settings)
+        errors += _unusable(settings)
     except SwapError as error:
-        problems = 1
-        if isinstance(error, ConfigError):
-            problems, warnings = len(error.problems), len(error.warnings)
+        errors.append(error)
+    if errors:
+        remarks += map(explained, errors)
+        refused = [error for error in errors if isinstance(error, ConfigError)]
+        warnings += sum(len(error.warnings) for error in refused)
+        problems = len(errors) - len(refused) + sum(len(error.problems) for error in refused)
         verdict = f"{what} cannot be used: {counted(error=problems, warning=warnings)}"
-        print(*remarks, explained(error), verdict, sep="\n", file=sys.stderr)
+        print(*remarks, verdict, sep="\n", file=sys.stderr)
         return 1
     if show is not None:
         show(render_effective(settings.config, with_defaults=with_defaults))
@@ -57,12 +61,17 @@ def _warnings(settings: Settings, flags: Flags) -> Iterator[Problem]:
             yield settings.loaded.at("listen", OPEN_TO_ALL)
 
 
-def _try_what_a_start_needs(settings: Settings) -> None:
-    """Check the files that the configuration names: certificates and the database.
-
-    @raise SwapError: one of them cannot be used.
-    """
-    if not settings.address.is_given:  # a socket passed by systemd exists only in the service
-        settings.address.endpoint(None)
-    if (store := settings.config.store.path) is not None:
-        try_file(store)
+def _unusable(settings: Settings) -> Iterator[SwapError]:
+    """Yield what a start would fail with, of what the configuration names: the address, certificates, the database."""
+    try:
+        if not settings.address.is_given:  # a socket passed by systemd exists only in the service
+            with settings.blaming("listen"):
+                settings.address.endpoint(None)
+    except SwapError as error:
+        yield error
+    try:
+        if (store := settings.config.store.path) is not None:
+            with settings.blaming("store.path"):
+                try_file(store)
+    except SwapError as error:
+        yield error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -99,6 +100,21 @@ class Settings:
     def config(self) -> Config:
         """The configuration that was read."""
         return self.loaded.config
+
+    @contextmanager
+    def blaming(self, key: str) -> Iterator[None]:
+        """Report what cannot be used within as a problem of `key`, at its place, if it is the file that says so.
+
+        @raise SwapError: something cannot be used.
+        """
+        try:
+            yield
+        except SwapError as error:
+            problem = self.loaded.at(key, str(error).removeprefix(f"{key}: "))
+            is_overruled = key == "listen" and (self.flags.listen or self.flags.tls_cert_file)
+            if problem.line is None or is_overruled:
+                raise
+            raise ConfigError(str(self.sources), [problem]) from None
 
     def stamps(self, address: Address) -> dict[str, Stamp]:
         """Return the stamps of the files that a reload would read now, where the proxy listens at `address`."""

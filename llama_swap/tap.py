@@ -70,10 +70,12 @@ def read_settings(flags: Flags) -> Settings:
     @raise SwapError: one of them cannot be used.
     """
     settings = Settings.read(flags)
-    try_to_listen(settings.address.text)
-    settings.address.endpoint(_reactor())
+    with settings.blaming("listen"):
+        try_to_listen(settings.address.text)
+        settings.address.endpoint(_reactor())
     if (store := settings.config.store.path) is not None:
-        prepare(store)
+        with settings.blaming("store.path"):
+            prepare(store)
     return settings
 
 

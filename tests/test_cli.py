@@ -318,7 +318,8 @@ class CheckTests(CliTestCase):
         for store in ("/no/such/directory/a.db", "/proc/a.db", self.path):
             outcome = self.run_main("check", self.write(f"{GOOD}store: {{path: '{store}'}}\n"))
             self.assertEqual((outcome.status, outcome.out), (1, ""))
-            self.assertIn(f"error: store.path: {store} cannot be used: ", outcome.err)
+            self.assertIn(":3: store.path: ", outcome.err)
+            self.assertIn(f": {store} cannot be used: ", outcome.err)
         new = Path(self.mktemp())
         self.assertEqual(self.run_main("check", self.write(f"{GOOD}store: {{path: '{new}'}}\n")).status, 0)
         self.assertFalse(new.exists())
@@ -337,6 +338,27 @@ class CheckTests(CliTestCase):
             self.assertEqual((outcome.status, outcome.out), (1, ""))
             self.assertIn(told, outcome.err.splitlines()[-2])
         self.assertEqual(self.run_main("check", self.path, "--listen", "systemd:domain=INET:name=http").status, 0)
+
+    def test_places(self) -> None:
+        """What the file names and cannot be had is told with its place there, all at once, and so at a start."""
+        path = self.write("models: {}\nstore:\n  path: /no/such/directory/a.db\nlisten: http://127.0.0.1:8080\n")
+        listen, store = f"error: {path}:4: listen: cannot listen on 'http:", f"error: {path}:3: store.path: /no/such/"
+        outcome = self.run_main("check", path)
+        self.assertEqual(outcome.status, 1)
+        _, first, second, summary = outcome.err.splitlines()
+        self.assertTrue(first.startswith(listen), outcome.err)
+        self.assertTrue(second.startswith(store), outcome.err)
+        self.assertEqual(summary, f"{path} cannot be used: 2 errors, 1 warning")
+        self.assertTrue(self.run_main(path).err.startswith(listen))
+        self.assertTrue(self.run_main(path, "--listen", "127.0.0.1:0").err.startswith(store))
+
+    def test_places_on_the_command_line(self) -> None:
+        """What the command line names is not looked for in the file."""
+        for command in ([], ["check"]):
+            told = self.run_main(*command, self.path, "--listen", "http://127.0.0.1:8080").err
+            self.assertTrue(told.startswith("error: cannot listen on 'http:"), told)
+            told = self.run_main(*command, self.path, "--tls-cert-file", "/no.pem", "--tls-key-file", "/no.pem").err
+            self.assertTrue(told.startswith("error: /no.pem cannot be read"), told)
 
     def test_open_to_all(self) -> None:
         """An address that others reach, without keys, is the warning that a start logs, wherever the address stands."""

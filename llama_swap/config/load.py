@@ -47,7 +47,7 @@ class Loaded:
     _places: Mapping[str, Problem] = field(factory=dict, alias="places", eq=False, repr=False)
 
     def at(self, path: str, message: str) -> Problem:
-        """Return a problem with `message` at a top-level key, or at `models.ID.cmd`, with its place in the file."""
+        """Return a problem with `message` at a key of `_places`, with its place in the file."""
         return evolve(self._places.get(path, Problem(None, path, "")), message=message)
 
 
@@ -123,14 +123,16 @@ def _loaded(texts: Mapping[str, str | bytes], environ: Mapping[str, str], ports:
 
 
 def _places(root: MapNode) -> Iterator[tuple[str, Problem]]:
-    """Yield the places of keys that may turn out wrong after loading: see `Loaded.at`."""
+    """Yield the places of keys that may turn out wrong after loading: `KEY`, `store.path`, `models.ID.cmd`."""
     models = root.entries.get("models")
     commands = {
         f"models.{name}.cmd": model.entries["cmd"]
         for name, model in (models.entries if isinstance(models, MapNode) else {}).items()
         if isinstance(model, MapNode) and "cmd" in model.entries
     }
-    for path, node in (root.entries | commands).items():
+    store = root.entries.get("store")
+    files = {f"store.{name}": node for name, node in (store.entries if isinstance(store, MapNode) else {}).items()}
+    for path, node in (root.entries | files | commands).items():
         yield path, Problem(node.line, node.path, "", node.file)
 
 
