@@ -94,9 +94,15 @@ class OriginTests(GateTestCase):
     harmless = (
         "/",
         "/health",
+        "/wol-health",
+        "/favicon.ico",
         "/running",
+        "/metrics",
+        "/log",
         "/logs",
         "/logs/stream",
+        "/ui",
+        "/ui/",
         "/v1/models",
         "/v1/models/a/x",
         "/models",
@@ -140,8 +146,9 @@ class OriginTests(GateTestCase):
         """What only shows something is answered, but no foreign page can read the answer."""
         for path in self.harmless:
             for headers in ({"Origin": PAGE}, {"Sec_Fetch_Site": "cross-site"}):
-                answer = self.ask("GET", path, **headers)
-                self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (200, None), path)
+                for method in ("GET", "HEAD"):
+                    answer = self.ask(method, path, **headers)
+                    self.assertEqual((answer.status, answer["Access-Control-Allow-Origin"]), (200, None), path)
 
     def test_own_pages(self) -> None:
         """Pages of this machine, and of the host that the request is for, may do everything."""
@@ -162,6 +169,13 @@ class OriginTests(GateTestCase):
                 answer = self.ask(method, path, Origin=origin, Host=host, Sec_Fetch_Site="cross-site")
                 self.assertEqual(answer.status, 200, (origin, host))
 
+    def test_no_host(self) -> None:
+        """Without a host (HTTP/1.0), no page is that host's own: only those of this machine may do everything."""
+        for origin, status in ((PAGE, 403), ("http://localhost:3000", 200)):
+            self.configure()
+            self.client.send(f"POST {CHAT} HTTP/1.0\r\nOrigin: {origin}\r\n\r\n".encode())
+            self.assertEqual(self.client.answer().status, status)
+
     def test_no_browser(self) -> None:
         """Clients that say nothing of pages are none of this module's business."""
         for method, path in self.harmful:
@@ -174,7 +188,7 @@ class OriginTests(GateTestCase):
         for origin in (PAGE, PAGE.upper(), "http://x:1"):
             for method, path in self.harmful:
                 self.assertEqual(self.ask(method, path, Origin=origin, Sec_Fetch_Site="cross-site").status, 200)
-            for path in (CHAT, "/v1/models", "/upstream/a/x", "/rerank"):
+            for path in (CHAT, "/v1/models", "/models", "/upstream/a/x", "/comfyui/x", "/rerank"):
                 answer = self.ask("POST", path, Origin=origin)
                 self.assertEqual((answer["Access-Control-Allow-Origin"], answer["Vary"]), (origin, "Origin"))
         for origin in (f"{PAGE}:8443", PAGE.replace("s:", ":"), f"{PAGE}.evil.test", "http://x"):
@@ -231,6 +245,7 @@ class OriginTests(GateTestCase):
             answer = self.ask("GET", path, Origin=PAGE.upper())
             self.assertEqual((answer["Access-Control-Allow-Origin"], answer["Vary"]), (PAGE.upper(), "Origin"))
             self.assertIsNone(answer["Access-Control-Allow-Credentials"])
+            self.assertIsNone(answer["Access-Control-Expose-Headers"])
         for origin in ("http://x:1", "http://localhost:3000"):
             self.assertIsNone(self.ask("GET", "/running", Origin=origin)["Access-Control-Allow-Origin"])
             self.assertEqual(self.ask("POST", CHAT, Origin=origin)["Access-Control-Allow-Origin"], origin)
@@ -251,6 +266,7 @@ class OriginTests(GateTestCase):
         self.assertEqual(
             (answer["Access-Control-Allow-Origin"], answer["Access-Control-Allow-Credentials"]), ("*", None)
         )
+        self.assertIsNone(answer["Access-Control-Expose-Headers"])
 
     def test_errors_can_be_read(self) -> None:
         """An allowed page learns why it got nothing."""
@@ -271,6 +287,8 @@ class OriginTests(GateTestCase):
         self.configure(api_keys=["sk-1"])
         self.assertEqual(self.ask("POST", CHAT).status, 401)
         self.assertEqual(events, [])
+        self.assertEqual(self.ask("POST", CHAT, Origin=f"http://{'x' * 50_000}.test").status, 403)
+        self.assertLess(len(str(events[0]["error"])), 1000)
 
 
 class HostTests(GateTestCase):
@@ -376,6 +394,8 @@ class PreflightTests(GateTestCase):
         self.assertIsNone(self.preflight()["Access-Control-Allow-Private-Network"])
         answer = self.ask("OPTIONS", CHAT, Origin="http://localhost:3000", **outside)
         self.assertEqual((answer.status, answer["Access-Control-Allow-Private-Network"]), (204, None))
+        self.configure(security=SecurityConfig(cors=CorsConfig(allowed_origins=(PAGE,))))  # this must be asked for
+        self.assertIsNone(self.ask("OPTIONS", CHAT, Origin=PAGE, **outside)["Access-Control-Allow-Private-Network"])
 
     def test_odd_fields(self) -> None:
         """Names that are none are dropped; where none is left, the usual ones are allowed."""
@@ -390,6 +410,12 @@ class PreflightTests(GateTestCase):
         ):
             answer = self.preflight(asked, origin="http://localhost:3000")
             self.assertEqual((answer.status, answer["Access-Control-Allow-Headers"]), (204, allowed), asked)
+
+    def test_fields_in_several_lines(self) -> None:
+        """They may stand in one line or in many."""
+        lines = "".join(f"Access-Control-Request-Headers: {name}\r\n" for name in ("x-a", "x-b, x-c"))
+        self.client.send(f"OPTIONS {CHAT} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
+        self.assertEqual(self.client.answer()["Access-Control-Allow-Headers"], "x-a, x-b, x-c")
 
     def test_others(self) -> None:
         """Other pages get no permission, nor do any where only our own may read."""
@@ -408,6 +434,7 @@ class PreflightTests(GateTestCase):
         self.preflight(origin="http://localhost:3000")
         self.preflight(origin="http://localhost:3000", path="/api/models/unload")
         self.ask("OPTIONS", CHAT, **PREFLIGHT)
+        self.ask("OPTIONS", "/running", Origin="http://localhost:3000")  # a page that asks this itself is answered
         wishes = [str(event["error"]).partition("; if you trust it, add its origin to ") for event in events]
         self.assertEqual(
             [(wish, remedy) for wish, _, remedy in wishes],
