@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.http.headers import HOP_BY_HOP, OutboundRequest, end_to_end
+from llama_swap.http.headers import AnswerHead, OutboundRequest, end_to_end
 from tests.fakes_wire import request_to
 
 TOKEN = st.text(f"{ascii_letters}{digits}-_!#$%&'*+.^`|~", min_size=1, max_size=20)
@@ -20,8 +20,18 @@ class EndToEndTests(SynchronousTestCase):
     """`end_to_end` keeps what is meant for the other end."""
 
     def test_hop_by_hop(self) -> None:
-        """Every field of RFC 9110 §7.6.1 is left out, in any spelling."""
-        for name in HOP_BY_HOP:
+        """Every field of RFC 9110 §7.6.1, and what is for a proxy, is left out, in any spelling."""
+        for name in (
+            b"connection",
+            b"keep-alive",
+            b"proxy-authenticate",
+            b"proxy-authorization",
+            b"proxy-connection",
+            b"te",
+            b"trailer",
+            b"transfer-encoding",
+            b"upgrade",
+        ):
             for spelling in (name, name.upper(), name.title()):
                 self.assertEqual(end_to_end([(spelling, b"x"), (b"A", b"1")]), [(b"A", b"1")])
 
@@ -35,6 +45,11 @@ class EndToEndTests(SynchronousTestCase):
             (b"X-Three", b"3"),
         ]
         self.assertEqual(end_to_end(fields), [(b"X-Three", b"3")])
+
+    def test_named_by_others(self) -> None:
+        """What other fields for the next hop say names no fields."""
+        fields = [(b"TE", b"x-one"), (b"Upgrade", b"x-one"), (b"Keep-Alive", b"x-one"), (b"X-One", b"1")]
+        self.assertEqual(end_to_end(fields), [(b"X-One", b"1")])
 
     def test_length_is_never_left_out(self) -> None:
         """`Connection` cannot name what is for everybody; without its length, nobody knows where an answer ends."""
@@ -62,6 +77,13 @@ class OutboundRequestTests(SynchronousTestCase):
         """A request of the proxy's own has a Host, and says that its connection serves it alone."""
         self.assertEqual(
             request_to(b"/health", last=True).head(), b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        )
+
+    def test_upgrade(self) -> None:
+        """A client that wants to leave HTTP says so to the upstream as well, in the spelling that all servers know."""
+        self.assertEqual(
+            request_to(upgrade=b"websocket").head(),
+            b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         )
 
     def test_whole(self) -> None:
@@ -115,6 +137,31 @@ class OutboundRequestTests(SynchronousTestCase):
         self.assertEqual((seen.urls, seen.body), ([b"/a?b"], body or b""))
         own = [field for field in seen.fields if field[0].startswith(b"X-") and field[0] != b"X-Forwarded-For"]
         self.assertEqual(own, fields)
+
+
+class AnswerHeadTests(SynchronousTestCase):
+    """What the client sees of an answer's head."""
+
+    def test_reason(self) -> None:
+        """No control character of it reaches the client, the tab excepted."""
+        reason = b"A\tB\xe9" + bytes(code for code in range(0x20) if code != 0x09) + b"\x7fC"
+        self.assertEqual(AnswerHead(200, reason, ()).status_line, b"200 A\tB\xe9C\r\n")
+
+    def test_events(self) -> None:
+        """An nginx before us is asked to pass events on at once, however their type is spelled, and nothing else."""
+        for name in (b"Content-Type", b"content-type"):
+            lines = AnswerHead(200, b"OK", [(name, b"text/event-stream")]).end_to_end_lines
+            self.assertEqual(lines, name + b": text/event-stream\r\nX-Accel-Buffering: no\r\n")
+        for field in ((b"Content-Type", b"application/json"), (b"Accept", b"text/event-stream")):
+            self.assertEqual(AnswerHead(200, b"OK", [field]).end_to_end_lines, b"%b: %b\r\n" % field)
+
+    def test_leaving_http(self) -> None:
+        """Which protocol comes next is for the client as well, in any spelling; elsewhere it is not."""
+        for name in (b"Upgrade", b"upgrade"):
+            fields = [(b"Connection", b"upgrade"), (name, b"websocket"), (b"X", b"1")]
+            lines = AnswerHead(101, b"", fields).end_to_end_lines
+            self.assertEqual(lines, b"X: 1\r\nConnection: Upgrade\r\n" + name + b": websocket\r\n")
+            self.assertEqual(AnswerHead(200, b"", fields).end_to_end_lines, b"X: 1\r\n")
 
 
 class _Seen:
