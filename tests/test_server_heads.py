@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.errors import BadRequest, HeadTooLarge, SwapError
-from llama_swap.server.heads import FIELDS_LIMIT, HEAD_LIMIT, RequestHead, judge_unfinished, parse_request_head
+from llama_swap.server.heads import HEAD_LIMIT, RequestHead, judge_unfinished, parse_request_head
 from tests.support_smuggling import DOUBTFUL_HEADS, GOOD_HEADS
 
 
@@ -75,11 +77,17 @@ class ParseTests(SynchronousTestCase):
     def test_limits(self) -> None:
         """64 KiB and 200 fields are taken; a byte, or a field, more is not."""
         start = b"GET / HTTP/1.1\r\nHost: h\r\n"
-        filler = HEAD_LIMIT - len(start + b"X: \r\n\r\n")
+        filler = 64 * 1024 - len(start + b"X: \r\n\r\n")
         for size, fits in ((filler, True), (filler + 1, False)):
             self.takes(start + b"X: " + b"x" * size + b"\r\n\r\n", fits=fits)
-        for count, fits in ((FIELDS_LIMIT - 1, True), (FIELDS_LIMIT, False)):
+        for count, fits in ((199, True), (200, False)):  # besides the Host
             self.takes(start + b"X: 1\r\n" * count + b"\r\n", fits=fits)
+
+    def test_large_ones_are_not_kept(self) -> None:
+        """Heads that clients repeat are kept, so that they are read once; large ones would fill memory."""
+        for size, kept in ((100, True), (50_000, False)):
+            text = head(b"GET / HTTP/1.1", b"Host: h", b"X: " + b"x" * size)
+            self.assertEqual(ref(parse_request_head(text))() is not None, kept)
 
     def takes(self, text: bytes, *, fits: bool) -> None:
         """Check whether a head is taken, or too large."""
@@ -93,6 +101,8 @@ class ParseTests(SynchronousTestCase):
         for text, words in (
             (head(b"GET http://h/ HTTP/1.1", b"Host: h"), "must be a path"),
             (head(b"GET / HTTP/2.0", b"Host: h"), "METHOD /PATH HTTP/1.1"),
+            (head(b"GET / HTTP/1.10", b"Host: h"), "METHOD /PATH HTTP/1.1"),
+            (head(b"G@T / HTTP/1.1", b"Host: h"), "its head is malformed"),
             (head(b"GET / HTTP/1.1"), "exactly one Host"),
             (head(b"GET / HTTP/1.1", b"Host: a b"), "Host is malformed"),
             (head(b"GET / HTTP/1.1", b"Host: h", b"Content-Length: " + b"1" * 5000), "Content-Length"),
@@ -132,7 +142,9 @@ class UnfinishedTests(SynchronousTestCase):
             b"GET /\r\n",
             b"EHLO mail\r\n",
             b"GET / HTTP/2.0\r\nHost: h\r\n",
+            b"HELO\r\nGET / HTTP/1.1\r\n",
             b"GET / HTTP/1.1\nHost: h\n\n",
+            b"GET / HTTP/1.1\r\nHost: h\nX: 1\n\n",
             b"GET / HTTP/1.1\r\r\n\n",
         ):
             self.assertRaises(BadRequest, judge_unfinished, text)

@@ -58,16 +58,38 @@ class PatienceTests(SynchronousTestCase):
             self.deadline(str(count), 10 + count * LEAST / 10)
         self.clock.advance(10)
         self.assertEqual(self.over, ["0"])
-        self.clock.advance(LEAST)
+        self.clock.advance(LEAST / 2)
+        self.assertEqual(self.over, ["0"])
+        self.clock.advance(LEAST / 2)
         self.assertEqual(len(self.over), 10)
 
     def test_stopped(self) -> None:
-        """One that has been stopped passes no more; with the last one, the timer goes."""
-        first, second = self.deadline("first", 10), self.deadline("second", 20)
+        """One that has been stopped passes no more, and the others as before; with the last one, the timer goes."""
+        first, second, third = (self.deadline(name, seconds) for name, seconds in (("1", 10), ("2", 20), ("3", 30)))
         first.stop()
-        self.clock.advance(15)
-        second.stop()
-        self.assertEqual((self.over, self.clock.getDelayedCalls()), ([], []))
+        self.clock.advance(20)
+        self.assertEqual(self.over, ["2"])
+        for deadline in (second, third):
+            deadline.stop()
+        self.assertEqual((self.over, self.clock.getDelayedCalls()), (["2"], []))
+
+    def test_not_begun(self) -> None:
+        """One to which no time was given yet waits for that, whatever passes meanwhile."""
+        idle = Deadline(self.patience, partial(self.over.append, "idle"))
+        self.deadline("other", 10)
+        self.clock.advance(10)
+        self.assertEqual(self.over, ["other"])
+        idle.allow(1)
+        self.clock.advance(1)
+        self.assertEqual(self.over, ["other", "idle"])
+
+    def test_after_the_last(self) -> None:
+        """Where all were stopped, those that come after them pass in their time, be it later or sooner."""
+        for seconds in (20, 5):
+            self.deadline("stopped", 10).stop()
+            self.deadline(str(seconds), seconds)
+            self.clock.advance(seconds)
+        self.assertEqual(self.over, ["20", "5"])
 
     def test_stopped_by_another(self) -> None:
         """Also where another one that passes with it is the reason."""
