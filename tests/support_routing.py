@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -21,12 +22,13 @@ GRACE = 7
 class RouterCase(SynchronousTestCase):
     """A router of the models a, b and c between fakes."""
 
-    def make_router(self, **more: Any) -> None:
-        """Make the router; `more` goes into the fields of each model."""
+    def make_router(self, changes: Mapping[str, Any] | None = None, **more: Any) -> None:
+        """Make the router, of a configuration with `changes`; `more` goes into the fields of each model."""
         self.clock = Clock()
         self.launcher = FakeLauncher()
         self.readiness = FakeReadiness()
         config = make_config(["a", "b", "c"], {"p": "a b"}, **{"unload_timeout": GRACE, **more})
+        config = evolve(config, **(changes or {}))
         self.read_ahead: list[str] = []
         self.router = Router(
             config, self.clock, self.launcher, self.readiness, lambda model: self.read_ahead.append(model.id)

@@ -39,6 +39,15 @@ class BackoffTests(SynchronousTestCase):
             self.assertIsNone(backoff.refusal(now))
         self.assertIsNotNone(backoff.refusal(now - 1))
 
+    def test_pauses(self) -> None:
+        """From the second failure on they last 1, 2, 4 … seconds, up to a minute."""
+        backoff, pauses = Backoff(), []
+        for _ in range(10):
+            backoff.failed(StartFailed("out of memory"), 10)
+            refusal = backoff.refusal(10)
+            pauses.append(refusal.retry_after if refusal else None)
+        self.assertEqual(pauses, [None, 1, 2, 4, 8, 16, 32, 60, 60, 60])
+
     def test_refusal(self) -> None:
         """Who is refused learns why, and when to come back."""
         backoff = Backoff()
@@ -58,3 +67,7 @@ class BackoffTests(SynchronousTestCase):
             backoff.failed(StartFailed("out of memory"), 10)
         backoff.reset()
         self.assertIsNone(backoff.refusal(10))
+        backoff.failed(StartFailed("out of memory"), 10)
+        self.assertIsNone(backoff.refusal(10))
+        backoff.failed(StartFailed("out of memory"), 10)
+        self.assertIsNone(backoff.refusal(11))

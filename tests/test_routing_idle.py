@@ -85,10 +85,26 @@ class IdleTimerTests(SynchronousTestCase):
         self.timer.start()
         self.timer.set_ttl(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.timer.stop()
         self.timer.set_ttl(7)
-        self.timer.set_ttl(7)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.timer.start()
         self.clock.advance(7)
         self.assertEqual(self.expired, [7])
+
+    def test_same_time(self) -> None:
+        """A time that is none other gives no more of it."""
+        self.timer.start()
+        self.clock.advance(50)
+        self.timer.set_ttl(60)
+        self.clock.advance(10)
+        self.assertEqual(self.expired, [60])
+
+    def test_shortest(self) -> None:
+        """A second is a time like any other."""
+        self.make_timer(1).start()
+        self.clock.advance(1)
+        self.assertEqual(self.expired, [1])
 
     def test_never(self) -> None:
         """A time of 0 means never."""

@@ -9,7 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.config.model import Config, Peer, PinProfile, Selector
 from llama_swap.errors import NotFound
-from llama_swap.routing.names import LONGEST_NAME, MOST_LIKELY, Names, Resolved
+from llama_swap.routing.names import LONGEST_NAME, LONGEST_SLIP, MOST_LIKELY, Names, Resolved
+from llama_swap.routing.peers import PeerModel
+from llama_swap.routing.selection import Usage
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_model
 
@@ -53,6 +55,11 @@ class NamesTests(SynchronousTestCase):
         """What follows the first colon is the member, further colons included."""
         self.assertIn("'b:c'", self.not_found("a:b:c"))
 
+    def test_profile_alone(self) -> None:
+        """The name of a list profile is none of a model, nor that of a member."""
+        self.assertIsNone(self.names.find("coding"))
+        self.assertIn("no model 'coding' here", self.not_found("coding"))
+
     def test_unknown(self) -> None:
         """The error names what was asked for, and where the names are listed."""
         for name in ("gpt-5", "nobody:qwen", ":qwen", ":", "qwen:"):
@@ -73,6 +80,11 @@ class NamesTests(SynchronousTestCase):
             self.assertIn("did you mean 'qwen'? GET /v1/models", self.not_found(name))
         for name in ("gemma", "qwen" * 100):
             self.assertNotIn("did you mean", self.not_found(name))
+        known = "m" * LONGEST_SLIP + "x"
+        names = Names(Config(models={name: make_model(name) for name in ("LLAMA", known)}))
+        for name, suggests in (("llama", True), (known[:-1], True), (known[:-1] + "y", False)):
+            error = str(self.assertRaises(NotFound, names.resolve, name))
+            self.assertIn("? GET /v1/models" if suggests else "here; GET /v1/models", error)
         hidden = Names(Config(models={"qwen": make_model("qwen", unlisted=True)}))
         self.assertNotIn("did you mean", str(self.assertRaises(NotFound, hidden.resolve, "qwen2")))
 
@@ -132,6 +144,17 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(names.resolve("fast"), Resolved(Target("qwen"), "gpt-4"))
         self.assertEqual(names.resolve("small"), Resolved(Target("llama"), "llama-3.2-1b"))
         self.assertIsNone(names.find("fast"))
+
+    def test_selector_of_what_is_not_known_yet(self) -> None:
+        """A target that no peer has shown yet counts as one that does not run."""
+
+        def usage(target: Target | PeerModel) -> Usage:
+            self.assertEqual(target, Target("qwen"))  # nobody asks for the usage of what is not known
+            return Usage("ready", 1)
+
+        selector = Selector(strategy="spillover", targets=("qwen", "theirs"), spillover=2)
+        config = evolve(self.names.config, selectors={"any": selector}, peers={"far": Peer(proxy="http://far")})
+        self.assertEqual(Names(config, None, usage).resolve("any").target, Target("qwen"))
 
     def test_pins(self) -> None:
         """The active profile comes before everything else, and may lead to a selector."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 
-from llama_swap.config.model import PinProfile, Selector
 from llama_swap.errors import (
     Conflict,
     NobodyListens,
@@ -279,6 +278,18 @@ class CrashTests(RouterCase):
         self.assertEqual(self.launcher.launched(), ["a"])
         self.assert_at_rest()
 
+    def test_nobody_heard_and_removed(self) -> None:
+        """If the model has left the configuration meanwhile, that is the error."""
+        lease = self.load("a")
+        lease.release()
+        config = self.router.config
+        models = {name: model for name, model in config.models.items() if name != "a"}
+        self.router.follow(evolve(config, models=models, profiles={}))
+        self.child("a").exit()
+        again = self.router.acquire_again(lease, Target("a"), UNHEARD)
+        self.assertIn("taken out of the configuration", str(self.failureResultOf(again, NotFound).value))
+        self.assert_at_rest()
+
     def test_client_leaves_before_it_is_known(self) -> None:
         """A client that leaves while a crash is waited for leaves no trace."""
         lease = self.load("a")
@@ -325,6 +336,42 @@ class ErrorTests(RouterCase):
         self.assertEqual(self.launcher.launched(), ["a", "a"])
         self.make_ready("a")
         self.successResultOf(again).release()
+
+    def fail_twice(self) -> None:
+        """Let `a` die twice before it was ready."""
+        for _ in range(2):
+            granted = self.acquire("a")
+            self.child("a").exit(1)
+            self.assert_failed([granted], StartFailed)
+
+    def test_keeps_dying(self) -> None:
+        """After two failures it is refused at once, with the reason, and no other model leaves for it, until later."""
+        self.fail_twice()
+        self.load("b").release()
+        [refusal] = [self.failureResultOf(self.acquire("a"), Unavailable).value]
+        self.assertEqual(refusal.retry_after, 1)
+        self.assertIn("not started again so soon after 2 failures", str(refusal))
+        self.assertEqual(self.router.upstreams.states(), {"b": "ready"})
+        self.clock.advance(1)
+        granted = self.acquire("a")
+        self.child("b").exit()
+        self.make_ready("a")
+        self.successResultOf(granted).release()
+
+    def test_keeps_dying_beside_another(self) -> None:
+        """In a profile it is left out meanwhile; who asks for another member has that."""
+        self.fail_twice()
+        granted = self.acquire("b", "p")
+        self.make_ready("b")
+        self.successResultOf(granted).release()
+        self.assertEqual(self.router.upstreams.states(), {"b": "ready"})
+        self.assertEqual(self.launcher.launched(), ["a", "a", "b"])
+
+    def test_stopped_by_us(self) -> None:
+        """To unload it wipes the slate clean: the next request starts it at once."""
+        self.fail_twice()
+        self.successResultOf(self.router.unload(["a"]))
+        self.load("a").release()
 
     def test_ready_since(self) -> None:
         """It is known since when a model is ready, for as long as it is."""
@@ -445,32 +492,3 @@ class FairnessTests(RouterCase):
                 break
         self.successResultOf(granted)
         self.assertLessEqual(self.clock.seconds(), self.router.config.max_wait + 2)
-
-
-class ProfileTests(RouterCase):
-    """Profiles of pins, and selectors, which know what runs."""
-
-    def setUp(self) -> None:
-        self.make_router()
-        selectors = {"any": Selector(strategy="warm", targets=("a", "b"))}
-        config = evolve(self.router.config, selectors=selectors, pin_profiles={"q": PinProfile(pins={"x": "c"})})
-        self.router.follow(config)
-
-    def test_active_profile(self) -> None:
-        """Its pins hold until another one is active, or none, or another configuration is followed."""
-        self.assertRaises(NotFound, self.router.names.resolve, "x")
-        self.router.activate("q")
-        self.assertEqual(self.router.names.resolve("x").target, Target("c"))
-        self.router.activate(None)
-        self.assertRaises(NotFound, self.router.names.resolve, "x")
-        self.router.activate("q")
-        self.assertRaises(NotFound, self.router.activate, "other")
-        self.assertEqual(self.router.names.active, "q")
-        self.router.follow(self.router.config)
-        self.assertIsNone(self.router.names.active)
-
-    def test_selectors_see_what_runs(self) -> None:
-        """The target of a selector is chosen by the models' states."""
-        self.assertEqual(self.router.names.resolve("any").target, Target("a"))
-        self.load("b").release()
-        self.assertEqual(self.router.names.resolve("any").target, Target("b"))

@@ -62,6 +62,18 @@ class IdleTests(RouterCase):
         self.child("a").exit()
         self.assert_at_rest()
 
+    def test_no_use_for_longer(self) -> None:
+        """While somebody has such a lease the model stays; if its time is up by then, it goes with that."""
+        self.load("a").release()
+        useless, other = self.load("a"), self.load("a")
+        self.advance(50, 50)
+        other.release(used=False)
+        self.advance(50)
+        self.assertEqual(self.router.upstreams.states(), {"a": "ready"})
+        useless.release(used=False)
+        self.advance(0)
+        self.assertEqual(self.router.upstreams.states(), {"a": "stopping"})
+
     def test_use_beside_no_use(self) -> None:
         """The time counts from the last lease that was use, though another one was released after it."""
         useless, used = self.load("a"), self.load("a")
@@ -84,6 +96,11 @@ class IdleTests(RouterCase):
 
     def test_an_old_lease(self) -> None:
         """A lease on a process that crashed neither stops nor starts the timer of the next one while that serves."""
+        for _ in range(2):
+            cut = self.load("a")
+            self.child("a").exit(1)
+            cut.release()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
         cut = self.load("a")
         self.child("a").exit(1)
         self.load("a").release()

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from llama_swap.config.model import Config, Group, Routing
 from llama_swap.errors import NotFound, Unavailable
@@ -91,6 +92,35 @@ class FollowTests(RouterCase):
         lease.release()
         self.child("a").exit()
         self.assert_at_rest()
+
+    def test_told(self) -> None:
+        """The log says why a model leaves: for another one, for want of use, or because it was reconfigured."""
+        lines: list[str] = []
+
+        def note(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        self.make_router(ttl=60)
+        self.load("a").release()
+        granted = self.acquire("b")
+        self.child("a").exit()
+        self.make_ready("b")
+        self.successResultOf(granted).release()
+        self.clock.advance(60)
+        self.child("b").exit()
+        lease = self.load("c")
+        self.change("c", cmd=("other",))
+        self.clock.advance(RETIREMENT)
+        lease.release()
+        for reason in (
+            "swapping a for b",
+            "b: not used for 60 s (ttl), unloading",
+            "c: cutting answers of before its configuration changed",
+        ):
+            self.assertEqual(lines.count(reason), 1, lines)
+        self.assertEqual([line for line in lines if "swapping" in line], ["swapping a for b"])
 
     def test_deadline_of_what_leaves(self) -> None:
         """Whatever ends a process before its deadline ends that as well: then, nothing is cut any more."""
@@ -255,7 +285,8 @@ class FollowTests(RouterCase):
     def test_added(self) -> None:
         """A new model can be asked for."""
         models = {**self.router.config.models, "new": make_model("new", 9999)}
-        self.router.follow(evolve(self.router.config, models=models))
+        difference = self.router.follow(evolve(self.router.config, models=models))
+        self.assertEqual(str(difference), "new: new")
         self.load("new").release()
         self.assert_at_rest()
 

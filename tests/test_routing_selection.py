@@ -48,3 +48,8 @@ class SelectionTests(SynchronousTestCase):
     def test_spillover_uses_what_is_ready(self) -> None:
         """A target that is ready and idle needs no waking."""
         self.assertEqual(self.choose("spillover", a=("ready", 1), c=("ready", 0)), "c")
+
+    def test_spillover_uses_what_starts(self) -> None:
+        """Nor does one that starts already, though nobody waits for it."""
+        self.assertEqual(self.choose("spillover", b=("starting", 0)), "b")
+        self.assertEqual(self.choose("spillover", a=("ready", 1), c=("starting", 0)), "c")
