@@ -28,6 +28,8 @@ class ChunkedBody:
     Trailers are dropped: they would belong to the head, which the client has long since got (RFC 9110 §6.5.1).
     """
 
+    __slots__ = ("_after_data", "_held", "_in_trailers", "_left", "_raw", "_skipped", "ended", "surplus")
+
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
         self._left = 0  # of the chunk's data
@@ -128,6 +130,8 @@ class BodyLength:
 
 class SizedBody:
     """Reads a body of known length, with the interface of `ChunkedBody`."""
+
+    __slots__ = ("_left", "ended", "surplus")
 
     def __init__(self, length: int) -> None:
         self._left = length

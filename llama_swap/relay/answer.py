@@ -43,6 +43,11 @@ class AnswerParser:
     handed on until the connection closes.
     """
 
+    __slots__ = (
+        "_chunks", "_head", "_left", "_raw", "_receiver", "_surplus", "_to_head", "_unparsed", "_upgrade", "ended",
+        "is_whole_chunk",
+    )  # fmt: skip
+
     def __init__(
         self, receiver: AnswerReceiver, *, to_head: bool, raw: bool = False, upgrade: bytes | None = None
     ) -> None:

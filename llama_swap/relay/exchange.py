@@ -45,8 +45,12 @@ class Exchange:
     A request reaches the upstream at most once: it is sent again only if provably nothing of it arrived.
     """
 
+    __slots__ = (
+        "_acknowledged", "_connecting", "_connection", "_join", "_joined", "_parser", "_pool", "_raw", "_request", "_reused",
+        "_sink",
+    )  # fmt: skip
+
     _log: ClassVar[Logger] = Logger()
-    _acknowledged = False
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Exchange:
         self._connecting: Deferred[UpstreamConnection] | None = None
         self._reused = False
         self._joined = False
+        self._acknowledged = False
 
     def start(self) -> None:
         """Send the request, over a kept connection or a new one.

@@ -38,6 +38,11 @@ class ResponseRelay:
     on the client's connection begins after that.  Once the client has left, no method may be called.
     """
 
+    __slots__ = (
+        "_adds_chunks", "_failed", "_finished", "_framing", "_has_chunks", "_length", "_observer", "_producer",
+        "_registered", "_request", "_waiting",
+    )  # fmt: skip
+
     def __init__(
         self,
         request: Request,

@@ -82,6 +82,7 @@ class SwapChannel(HTTPChannel):
     def __init__(self) -> None:
         """Set what is needed here; twisted.web's channel sets more, for reading line by line."""
         self.requests = []
+        self._requestProducer = self._requestProducerStreaming = None  # so that all instances share their keys
 
     # -- from the transport -----------------------------------------------------------------------------------
 

@@ -8,9 +8,8 @@ from typing import Any, AnyStr
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
-from twisted.python.components import Componentized
 from twisted.python.failure import Failure
-from twisted.web.http import Request
+from twisted.web.http import OK, Request
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request as ServerRequest
 
@@ -53,23 +52,30 @@ def body_of(request: SwapRequest) -> bytes | Body | None:
 class SwapRequest(ServerRequest):
     """A request whose body is kept up to the site's limit, and whose answer gets no default Content-Type."""
 
+    # All that a request for a model sets.  Each would have a dictionary of its own otherwise: Python shares the keys of
+    # instances only if the first few have them all.
+    __slots__ = (
+        "_adapterCache", "_answer_headers", "_disconnected", "_headers", "_parsePOSTFormSubmission", "_room", "_small",
+        "channel", "client", "clientproto", "code", "content", "cookies", "cors", "counts", "finished", "head", "left",
+        "method", "notifications", "path", "producer", "queued", "received_cookies", "refusal", "sentLength", "site",
+        "startedWriting", "streamingProducer", "transport", "uri",
+    )  # fmt: skip
+
     defaultContentType = None
     channel: Any
     content: BytesIO | LargeBody
     head: RequestHead
     """As it came, without what the gate has removed."""
-    cors = b""
+    cors: bytes
     """The CORS header lines for the answer, be it ours or a model's; none by default."""
-    refusal: SwapError | None = None
+    refusal: SwapError | None
     """Why the gate refuses it; None if it does not."""
-    counts = False
+    counts: bool
     """Whether the length of the answer's body is needed: only then `sentLength` is set."""
-    left: Callable[[], None] | None = None
+    left: Callable[[], None] | None
     """Called if the client leaves before it has its answer.  `notifyFinish` would cost ten times as much."""
-    _room = 0
-    _small = SMALL
-    _headers: Headers | None = None
-    _answer_headers: Headers | None = None
+    _headers: Headers | None
+    _answer_headers: Headers | None
 
     def __init__(self, channel: Any) -> None:
         """Set what twisted.web's requests set, save what most never need; `tests/test_server_site.py` compares them."""
@@ -79,9 +85,14 @@ class SwapRequest(ServerRequest):
         self.notifications = []
         self.cookies = []
         self.received_cookies = {}
-        self.queued = False
-        self._parsePOSTFormSubmission = False
-        Componentized.__init__(self)
+        self._adapterCache: dict[str, object] = {}
+        self.producer = self.refusal = self.left = self._headers = self._answer_headers = None
+        self.queued = self._parsePOSTFormSubmission = self.counts = self._disconnected = False
+        self.streamingProducer = False
+        self.startedWriting = self.finished = self.sentLength = self._room = 0
+        self._small = SMALL
+        self.code = OK
+        self.cors = b""
 
     @property
     def host(self) -> IAddress:
