@@ -20,6 +20,27 @@ OK = b"HTTP/1.1 200 OK\r\n"
 STREAM = OK + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+class Requesting:
+    """The requester of one request, which tells its root."""
+
+    def __init__(self, root: Root, request: Request) -> None:
+        self._root = root
+        self._uri = request.uri.decode()
+
+    def over(self, error: SwapError | None) -> None:
+        """See `Requester.over`."""
+        self._root.over += 1
+        self._root.errors.append(error)
+        self._root.order.append(f"over {self._uri}")
+
+    def unanswered(self, request: Request, error: SwapError) -> None:
+        """See `Requester.unanswered`."""
+        self._root.unanswered(request, error)
+
+    def joined(self) -> None:
+        """See `Requester.joined`."""
+
+
 class Root(Resource):
     """Relays every request, and counts those that are over."""
 
@@ -41,16 +62,14 @@ class Root(Resource):
     def render(self, request: Request) -> Any:
         """See `IResource.render`."""
         self.order.append(f"began {request.uri.decode()}")
-
-        def over(error: SwapError | None) -> None:
-            self.over += 1
-            self.errors.append(error)
-            self.order.append(f"over {request.uri.decode()}")
-
         self.relayed = ReverseProxyResource(
-            self.outbound(request), self.pool, "model m at http://h", refuse=refuse, over=over, observer=self
+            self.outbound(request), self.pool, "model m at http://h", Requesting(self, request), self
         )
         return self.relayed.render(request)
+
+    def unanswered(self, request: Request, error: SwapError) -> None:
+        """Answer a request that has got no answer."""
+        refuse(request, error)
 
     def begin(self, status: int, fields: tuple[tuple[bytes, bytes], ...], *, chunked: bool) -> None:
         """See `AnswerObserver.begin`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IPushProducer
@@ -122,18 +123,15 @@ class LargeBodyTests(SynchronousTestCase):
 
     def test_early_upgrade(self) -> None:
         """Who changes protocols without having had the whole request did not understand it."""
-        joined: list[object] = []
-        self.exchange = Exchange(
-            request_to(method=b"POST", body=self.body, upgrade=b"x"),
-            self.sink,
-            self.upstream.pool(),
-            join=joined.append,
-        )
+        joiner = Mock()
+        request = request_to(method=b"POST", body=self.body, upgrade=b"x")
+        self.exchange = Exchange(request, self.sink, self.upstream.pool(), joiner=joiner)
         self.upstream.attempts.clear()
         self.exchange.start()
         wire = self.upstream_full()
         wire.deliver(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
-        self.assertEqual((self.sink.names, joined, wire.aborted), (["broken"], [], True))
+        self.assertEqual((self.sink.names, wire.aborted), (["broken"], True))
+        joiner.join.assert_not_called()
 
     def test_client_left(self) -> None:
         """Who has left has nothing sent for him."""

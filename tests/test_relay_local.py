@@ -18,6 +18,7 @@ from twisted.internet.error import TimeoutError as TimedOut
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -64,7 +65,7 @@ class LoopbackTests(TestCase):
         """Connect to a socket's address."""
         host, port = listener.getsockname()[:2]
         peer = IPv6Address("TCP", host, port) if ":" in host else IPv4Address("TCP", host, port)
-        self.endpoint = LoopbackEndpoint(reactor, peer, TIMEOUT)
+        self.endpoint = LoopbackEndpoint(reactor, [peer], TIMEOUT)
         verifyObject(IStreamClientEndpoint, self.endpoint)
         return self.endpoint.connect(Factory.forProtocol(Recorder))
 
@@ -153,7 +154,7 @@ class LoopbackTests(TestCase):
                 reactor.addReader(reader)
 
         self.listener.listen()
-        endpoint = LoopbackEndpoint(Full(), IPv4Address("TCP", *self.listener.getsockname()), TIMEOUT)
+        endpoint = LoopbackEndpoint(Full(), [IPv4Address("TCP", *self.listener.getsockname())], TIMEOUT)
         connecting = [endpoint.connect(Factory.forProtocol(Recorder)) for _ in range(3)]
         await _turn()
         self.assertIn("No space left", str(self.failureResultOf(connecting.pop(1), OSError).value))
@@ -210,7 +211,7 @@ class LoopbackTests(TestCase):
         """Nobody waits for longer than the timeout; who does not want to wait any more, leaves the others alone."""
         self.fill()
         peer = IPv4Address("TCP", *self.listener.getsockname())
-        endpoint = LoopbackEndpoint(reactor, peer, 0.1)
+        endpoint = LoopbackEndpoint(reactor, [peer], 0.1)
         late, left = (endpoint.connect(Factory.forProtocol(Recorder)) for _ in range(2))
         await _turn()
         left.cancel()
@@ -222,7 +223,7 @@ class LoopbackTests(TestCase):
         """However long a server was full before, it is asked again within milliseconds when it is so next time."""
         self.fill()
         clock = Clock()
-        endpoint = LoopbackEndpoint(clock, IPv4Address("TCP", *self.listener.getsockname()), TIMEOUT)
+        endpoint = LoopbackEndpoint(clock, [IPv4Address("TCP", *self.listener.getsockname())], TIMEOUT)
         for _ in range(2):
             connecting = endpoint.connect(Factory.forProtocol(Recorder))
             clock.advance(0)
@@ -244,7 +245,7 @@ class LoopbackTests(TestCase):
                 return errno.EALREADY if next(attempts) == 1 else outcome
 
         self.listener.listen()
-        self.patch(local.socket, "socket", Slow)
+        self.patch(local.socket, "SocketType", Slow)
         connecting = self.connect(self.listener)
         await _turn()
         self.assertNoResult(connecting)
@@ -267,8 +268,8 @@ class LoopbackTests(TestCase):
         free = self.listen("127.0.0.1")
         peer = IPv4Address("TCP", *free.getsockname())
         free.close()
-        self.patch(local.socket, "socket", SamePort)
-        connecting = LoopbackEndpoint(reactor, peer, TIMEOUT).connect(Factory())
+        self.patch(local.socket, "SocketType", SamePort)
+        connecting = LoopbackEndpoint(reactor, [peer], TIMEOUT).connect(Factory())
         await _turn()
         self.failureResultOf(connecting, Refused)
 
@@ -278,11 +279,130 @@ class LoopbackTests(TestCase):
         def no_more(*_: object) -> None:
             raise OSError(24, "Too many open files")
 
-        self.patch(local.socket, "socket", no_more)
+        self.patch(local.socket, "SocketType", no_more)
         connecting = self.connect(self.listener)
         await _turn()
         failure = self.failureResultOf(connecting, ConnectError)
         self.assertIn("Too many open files", str(failure.value))
+
+
+class SeveralAddressesTests(TestCase):
+    """`localhost` is two addresses: a server may listen on either."""
+
+    def setUp(self) -> None:
+        """Take a port of both addresses, where nobody listens yet."""
+        self.first = socket.socket(socket.AF_INET)
+        self.second = socket.socket(socket.AF_INET6)
+        for sock in (self.first, self.second):
+            self.addCleanup(sock.close)
+        while True:
+            self.first.bind(("127.0.0.1", 0))
+            try:
+                self.second.bind(("::1", self.first.getsockname()[1]))
+                break
+            except OSError:  # somebody else has that one
+                self.first.close()
+                self.first = socket.socket(socket.AF_INET)
+                self.addCleanup(self.first.close)
+
+    def connect(self) -> Deferred[IProtocol]:
+        """Connect to the two, in this order."""
+        port = self.first.getsockname()[1]
+        peers = [IPv4Address("TCP", "127.0.0.1", port), IPv6Address("TCP", "::1", port)]
+        return LoopbackEndpoint(reactor, peers, TIMEOUT).connect(Factory.forProtocol(Recorder))
+
+    async def assert_reached(self, listener: socket.socket) -> None:
+        """Assert that one connection is made, to this one."""
+        connecting = self.connect()
+        await _turn()
+        protocol = self.successResultOf(connecting)
+        listener.settimeout(10)
+        listener.accept()[0].close()
+        self.assertEqual(protocol.transport.getPeer().host, listener.getsockname()[0])
+        self.assertEqual(await protocol.ended, b"")
+
+    async def test_first(self) -> None:
+        """The first is asked, and it alone where it answers."""
+        self.first.listen()
+        self.second.listen()
+        await self.assert_reached(self.first)
+        self.second.setblocking(False)
+        self.assertRaises(BlockingIOError, self.second.accept)
+
+    async def test_second(self) -> None:
+        """Where it refuses, the second is asked, without delay."""
+        self.second.listen()
+        await self.assert_reached(self.second)
+
+    async def test_both_refuse(self) -> None:
+        """Where both refuse, that is the answer."""
+        connecting = self.connect()
+        await _turn()
+        self.failureResultOf(connecting, Refused)
+
+    def outcomes(self, first: int, second: int) -> list[int]:
+        """Let connecting to the two come to these error numbers; return the families that were asked."""
+        asked: list[int] = []
+
+        class Failing(socket.socket):
+            def connect_ex(self, address: Any) -> int:
+                asked.append(self.family)
+                return first if self.family == socket.AF_INET else second
+
+        self.patch(local.socket, "SocketType", Failing)
+        return asked
+
+    async def test_no_second_address(self) -> None:
+        """Where this machine has no IPv6, the refusal of 127.0.0.1 is the answer, for it tells that nobody listens."""
+        for number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH):
+            asked = self.outcomes(errno.ECONNREFUSED, number)
+            connecting = self.connect()
+            await _turn()
+            self.failureResultOf(connecting, Refused)
+            self.assertEqual(asked, [socket.AF_INET, socket.AF_INET6])
+
+    async def test_second_fails_otherwise(self) -> None:
+        """What else goes wrong with the second is the answer, for somebody may listen there."""
+        self.outcomes(errno.ECONNREFUSED, errno.EACCES)
+        connecting = self.connect()
+        await _turn()
+        self.assertEqual(self.failureResultOf(connecting, ConnectError).value.osError, errno.EACCES)
+
+    async def test_other_failures(self) -> None:
+        """Any other failure of the first is final, even that there is no such network."""
+        for number in (errno.EACCES, errno.ENETUNREACH):
+            asked = self.outcomes(number, 0)
+            connecting = self.connect()
+            await _turn()
+            self.assertEqual(self.failureResultOf(connecting, ConnectError).value.osError, number)
+            self.assertEqual(asked, [socket.AF_INET])
+
+
+class AskTests(TestCase):
+    """Without a Deferred."""
+
+    async def test_defect(self) -> None:
+        """Who fails to hear of a connection spoils nobody else's."""
+        told: list[object] = []
+
+        class Defective:
+            def unreachable(self, failure: Failure) -> None:
+                raise ValueError("a defect")
+
+            connected = unreachable
+
+        class Sound:
+            unreachable = connected = told.append
+
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            endpoint = LoopbackEndpoint(reactor, [IPv4Address("TCP", *nobody.getsockname())], TIMEOUT)
+            for waiting in (Defective(), Sound):
+                endpoint.ask(Factory.forProtocol(Recorder), waiting)  # type: ignore[arg-type]
+            await _turn()
+        [failure] = told
+        self.assertIsInstance(failure, Failure)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
 def _noting(told: list[int], number: int) -> Callable[[_T], _T]:

@@ -171,8 +171,8 @@ class TLSPoolTests(test_relay_pool.PoolTests):
         """Where there is no file for it, no twin of the socket is made."""
 
         class Full:
-            def dup(self) -> None:
-                raise OSError
+            def fileno(self) -> int:
+                return -1  # cannot be duplicated, like any other when there is no room
 
             def getsockopt(self, *_: int) -> bytes:
                 return bytes(connection._BYTES_ACKED.size)

@@ -22,7 +22,7 @@ from llama_swap.web.loading import BEAT, OpenStream, wants_stream
 from tests.fakes import Inline
 from tests.fakes_web import Endpoints, FakeRouter, app_with, models, site_of, unwatched
 from tests.fakes_wire import Client, Wire
-from tests.support_relay import STREAM, RelayTestCase, Root
+from tests.support_relay import STREAM, RelayTestCase, Requesting, Root
 
 CHAT = b"/v1/chat/completions"
 CONFIG = Config(models=models("m", send_loading_state=True))
@@ -36,23 +36,22 @@ class Loading(Root):
 
     def render(self, request: Request) -> Any:
         """See `IResource.render`."""
-        opened = OpenStream(request, Clock(), "m", 1)
+        self.opened = opened = OpenStream(request, Clock(), "m", 1)
         opened.loaded()
-
-        def refuse(_: Request, error: SwapError) -> None:
-            opened.fail(error)
-
         self.relayed = ReverseProxyResource(
             self.outbound(request),
             self.pool,
             "model m at http://h",
-            refuse=refuse,
-            over=self.errors.append,
-            observer=self,
+            Requesting(self, request),
+            self,
             header_timeout=TIMEOUT,
             sink=opened.sink,
         )
         return self.relayed.render(request)
+
+    def unanswered(self, request: Request, error: SwapError) -> None:
+        """See `Root.unanswered`."""
+        self.opened.fail(error)
 
 
 class OpenStreamTests(RelayTestCase):

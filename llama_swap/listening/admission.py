@@ -86,7 +86,7 @@ class _Admission:
         for _ in range(most):
             try:
                 descriptor, peer = listener._accept()  # noqa: SLF001 -- `accept` looks up family and kind for each
-                sock = socket.socket(family, kind, protocol, descriptor)
+                sock = socket.SocketType(family, kind, protocol, descriptor)
             except (BlockingIOError, ConnectionAbortedError):
                 return True
             except (OSError, MemoryError):  # which would end the port
@@ -94,7 +94,7 @@ class _Admission:
             self._welcome(sock, peer)
         return True
 
-    def _welcome(self, sock: socket.socket, peer: Any) -> None:
+    def _welcome(self, sock: socket.SocketType, peer: Any) -> None:
         port = self._port
         port.sessionno += 1
         transport = None

@@ -21,7 +21,7 @@ class Established(Server):
 
     def __init__(  # noqa: PLR0917 -- as Twisted calls it
         self,
-        sock: socket.socket,
+        sock: socket.SocketType,
         protocol: IProtocol,
         peer: tuple[Any, ...],
         server: Any,
@@ -32,7 +32,7 @@ class Established(Server):
         self.reactor = reactor
         self._tempDataBuffer = []
         self._tempDataLen = 0
-        self.socket = sock
+        self.socket = sock  # type: ignore[assignment]  # Twisted needs no more of it
         if sock.gettimeout() != 0:
             sock.setblocking(False)
         self.fileno = sock.fileno

@@ -133,7 +133,7 @@ class AnswerParser:
 
     def _begin(self, head: AnswerHead, rest: bytes) -> None:
         """Take the head, and the `rest` of what has come."""
-        self._head = head
+        self._head, self._unparsed = head, b""
         self._receiver.head(head)
         if self._to_head or head.status in (204, 304) or (head.framing is Framing.LENGTH and not head.length):
             # Some servers send the announced body nevertheless; it could be taken for the beginning of the next answer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -91,7 +92,7 @@ class UpstreamConnection(Protocol):
         if not self._sent_before and self._tcp is self.transport:
             return
         sock = self._tcp.getHandle()
-        if isinstance(sock, socket.socket):
+        if isinstance(sock, socket.SocketType):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     @property
@@ -109,7 +110,7 @@ class UpstreamConnection(Protocol):
             return False
         self._upload = None
         self._forget_acks()
-        if not isinstance(self._tcp.getHandle(), socket.socket):
+        if not isinstance(self._tcp.getHandle(), socket.SocketType):
             return False  # `is_open` could not ask the kernel about it
         is_encrypted = transport is self._tcp or has_encrypted_all(transport)
         return bool(transport.connected) and is_encrypted and has_sent_all(self._tcp)
@@ -130,7 +131,7 @@ class UpstreamConnection(Protocol):
         nevertheless, so that no port of ours stays in TIME_WAIT.
         """
         tcp = self._tcp  # which has no socket once the connection is lost
-        if self.transport is tcp and tcp.connected and isinstance(sock := tcp.getHandle(), socket.socket):
+        if self.transport is tcp and tcp.connected and isinstance(sock := tcp.getHandle(), socket.SocketType):
             with suppress(OSError):  # it is closed already
                 sock.shutdown(socket.SHUT_WR)
         self.abort()
@@ -234,13 +235,13 @@ class Acks:
     _before: int
 
     @classmethod
-    def of(cls, sock: socket.socket) -> Acks | None:
+    def of(cls, sock: socket.SocketType) -> Acks | None:
         """Begin to watch the connection of `sock`; None if that is not possible."""
         before = bytes_acked(sock)
         if before is None:
             return None
         try:
-            return cls(sock.dup(), before)
+            return cls(socket.socket(fileno=os.dup(sock.fileno())), before)
         except OSError:  # no file descriptor is left
             return None
 
@@ -254,7 +255,7 @@ class Acks:
         self._twin.close()
 
 
-def bytes_acked(sock: socket.socket) -> int | None:
+def bytes_acked(sock: socket.SocketType) -> int | None:
     """Return how many bytes the other end's kernel has acknowledged; None if this system does not tell."""
     try:
         return int(_BYTES_ACKED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size))[0])

@@ -6,7 +6,6 @@ probe a local server that is about to listen.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -39,8 +38,6 @@ CONNECT_TIMEOUT = 30
 NO_TIMEOUT = 86400
 """Seconds; in place of no timeout, since every system gives up long before."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
-NO_SUCH_NETWORK = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH})
-"""The errors of connecting to ::1 where there is no IPv6, as in many containers."""
 
 
 @implementer(IStreamClientEndpoint)
@@ -59,33 +56,6 @@ class _Remote:
             return protocol
 
         return self._endpoint.connect(factory).addCallback(made)
-
-
-@implementer(IStreamClientEndpoint)
-@define
-class _Fallback:
-    """Tries one endpoint after the other, as long as connections are refused.
-
-    It fails with the error of the last one whose address family this machine has.
-    """
-
-    _candidates: Sequence[IStreamClientEndpoint]
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See `IStreamClientEndpoint.connect`."""
-        first, *rest = self._candidates
-        connecting = first.connect(factory)
-
-        def try_the_rest(refusal: Failure) -> Deferred[IProtocol]:
-            refusal.trap(Refused)
-            return _Fallback(rest).connect(factory).addErrback(lambda later: refusal if _is_nowhere(later) else later)
-
-        return connecting.addErrback(try_the_rest) if rest else connecting
-
-
-def _is_nowhere(failure: Failure) -> bool:
-    """Whether this machine does not have the address family at all."""
-    return isinstance(failure.value, ConnectError) and failure.value.osError in NO_SUCH_NETWORK
 
 
 @frozen
@@ -116,19 +86,18 @@ class Dialer:
 
     def _plain(self, host: str, port: int, timeout: float, keepalive: float) -> IStreamClientEndpoint:
         if host == "localhost":
-            return _Fallback([self._plain(address, port, timeout, keepalive) for address in ("127.0.0.1", "::1")])
-        if isIPAddress(host) or isIPv6Address(host):
-            return self._at(host, port, timeout, keepalive)
+            return self._local(("127.0.0.1", "::1"), port, timeout)
+        if is_loopback_address(host):
+            return self._local((host,), port, timeout)
+        if isIPAddress(host):
+            return _Remote(TCP4ClientEndpoint(self._reactor, host, port, timeout), keepalive)
+        if isIPv6Address(host):
+            return _Remote(TCP6ClientEndpoint(self._reactor, host, port, timeout), keepalive)
         return _Remote(HostnameEndpoint(self._reactor, host, port, timeout), keepalive)
 
-    def _at(self, host: str, port: int, timeout: float, keepalive: float) -> IStreamClientEndpoint:
-        """Return the endpoint of an address."""
-        is_v6 = isIPv6Address(host)
-        if is_loopback_address(host):
-            address = IPv6Address("TCP", host, port) if is_v6 else IPv4Address("TCP", host, port)
-            return LoopbackEndpoint(self._reactor, address, timeout)
-        endpoint = TCP6ClientEndpoint if is_v6 else TCP4ClientEndpoint
-        return _Remote(endpoint(self._reactor, host, port, timeout), keepalive)
+    def _local(self, hosts: Sequence[str], port: int, timeout: float) -> LoopbackEndpoint:
+        peers = [(IPv6Address if isIPv6Address(host) else IPv4Address)("TCP", host, port) for host in hosts]
+        return LoopbackEndpoint(self._reactor, peers, timeout)
 
 
 def cannot_connect(failure: Failure) -> UpstreamError:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,6 +13,7 @@ from llama_swap.http.headers import AnswerHead, OutboundRequest
 from llama_swap.relay.answer import AnswerParser
 from llama_swap.relay.connection import UpstreamConnection
 from llama_swap.relay.endpoints import cannot_connect, speaks_no_tls
+from llama_swap.relay.local import Attempt
 from llama_swap.relay.pool import Pool
 
 
@@ -37,17 +36,22 @@ class AnswerSink(Protocol):
         """No answer, or not all of it, will come."""
 
 
+class Joiner(Protocol):
+    """Who takes part in an upgrade."""
+
+    def join(self, upstream: UpstreamConnection) -> None:
+        """The upstream agrees to it: the connection is a tunnel from now on."""
+
+
 class Exchange:
     """Sends a request, and passes the answer to a sink as it comes; if `raw`, with its chunk framing.
-
-    If the upstream agrees to an upgrade, `join` is called with the connection, which is a tunnel from then on.
 
     A request reaches the upstream at most once: it is sent again only if provably nothing of it arrived.
     """
 
     __slots__ = (
-        "_acknowledged", "_connecting", "_connection", "_join", "_joined", "_parser", "_pool", "_raw", "_request", "_reused",
-        "_sink",
+        "_acknowledged", "_connecting", "_connection", "_joined", "_joiner", "_parser", "_pool", "_raw", "_request",
+        "_reused", "_sink",
     )  # fmt: skip
 
     _log: ClassVar[Logger] = Logger()
@@ -59,16 +63,16 @@ class Exchange:
         pool: Pool,
         *,
         raw: bool = False,
-        join: Callable[[UpstreamConnection], None] | None = None,
+        joiner: Joiner | None = None,
     ) -> None:
         self._request = request
         self._sink: AnswerSink | None = sink
         self._pool = pool
         self._parser: AnswerParser | None = None
         self._raw = raw
-        self._join = join
+        self._joiner = joiner
         self._connection: UpstreamConnection | None = None
-        self._connecting: Deferred[UpstreamConnection] | None = None
+        self._connecting: Attempt | None = None
         self._reused = False
         self._joined = False
         self._acknowledged = False
@@ -116,10 +120,12 @@ class Exchange:
         return parser is not None and not parser.began and (connection is None or connection.is_open())
 
     def _connect(self) -> None:
-        self._connecting = self._pool.connect(self)
-        self._connecting.addCallbacks(self._connected, self._unreachable)
+        attempt = self._pool.connect(self)
+        if self._sink is not None and self._connection is None:  # it has not ended already
+            self._connecting = attempt
 
-    def _connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: UpstreamConnection) -> None:
+        """See `Waiting.connected`."""
         self._connecting = None
         try:
             self._carry(connection)
@@ -139,7 +145,8 @@ class Exchange:
         else:
             connection.carry(self, head, body)
 
-    def _unreachable(self, failure: Failure) -> None:
+    def unreachable(self, failure: Failure) -> None:
+        """See `Waiting.unreachable`."""
         self._connecting = None
         self._break(cannot_connect(failure))
 
@@ -188,8 +195,8 @@ class Exchange:
             if head.status == 101 and not self._connection.has_sent_request:
                 raise InvalidAnswer("it changed protocols before it had the whole request")
             self._sink.begin(head, self._connection)
-            if head.status == 101 and self._join is not None:
-                self._join(self._connection)
+            if head.status == 101 and self._joiner is not None:
+                self._joiner.join(self._connection)
                 self._joined = True
 
     def data(self, data: bytes) -> None:
@@ -227,7 +234,7 @@ class Exchange:
         if not self._reused:
             self._pool.forget(self)
         sink, self._sink = self._sink, None
-        self._parser = self._join = None
+        self._parser = self._joiner = None
         return sink
 
     def _drop_connection(self) -> None:

@@ -13,16 +13,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, getConnectError
+from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as TimedOut
-from twisted.internet.error import getConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -32,12 +34,55 @@ FIRST_PAUSE = 0.001
 LONGEST_PAUSE = 0.02
 """Seconds until a server whose queue was full is tried again, which costs some 50 µs."""
 CONNECTED = (0, errno.EISCONN)
+NO_SUCH_NETWORK = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH})
+"""The errors of connecting to ::1 where there is no IPv6, as in many containers."""
+
+_Peer = IPv4Address | IPv6Address
 
 
-class _Wish(NamedTuple):
-    connecting: Deferred[Any]
-    factory: IProtocolFactory
-    until: float
+class Waiting(Protocol):
+    """Who waits for a connection."""
+
+    def connected(self, connection: Any) -> None:
+        """The connection, made by the factory that was given."""
+
+    def unreachable(self, failure: Failure) -> None:
+        """There will be none."""
+
+
+class Attempt(Protocol):
+    """A connection that is being made."""
+
+    def cancel(self) -> None:
+        """Nobody wants it any more."""
+
+
+class _Wish:
+    """An `Attempt` that waits for the end of the turn, or for room in the server's queue."""
+
+    __slots__ = ("factory", "until", "waiting")
+
+    def __init__(self, factory: IProtocolFactory, waiting: Waiting, until: float) -> None:
+        self.factory = factory
+        self.waiting: Waiting | None = waiting
+        """None: it was cancelled."""
+        self.until = until
+
+    def cancel(self) -> None:
+        self.waiting = None
+
+
+@frozen
+class _Firing:
+    """Fires a Deferred, for who waits with one."""
+
+    _connecting: Deferred[Any]
+
+    def connected(self, connection: Any) -> None:
+        self._connecting.callback(connection)
+
+    def unreachable(self, failure: Failure) -> None:
+        self._connecting.errback(failure)
 
 
 @implementer(IStreamClientEndpoint)
@@ -46,18 +91,23 @@ class LoopbackEndpoint:
     """Connects to a loopback address; while the server's queue is full, for up to `timeout` seconds, first come, first
     served.
 
+    Of several addresses, each is asked if those before it have refused.  The error is then that of the last one whose
+    family this machine has.
+
     All connections asked for in one turn of the reactor are made at its end, and only then are their requests sent.  So
     the server wakes up once for many requests; if it slept in between, waking it, on another processor, would cost more
     than to connect.
     """
 
+    _log: ClassVar[Logger] = Logger()
+
     _reactor: Any
-    _peer: IPv4Address | IPv6Address
+    _peers: Sequence[_Peer]
     _timeout: float
     _at_end_of_turn: Callable[[Callable[[], object]], object] = field(init=False)
     _wishes: list[_Wish] = field(factory=list, init=False)
     """As long as there are any, a call of `_connect_all` is scheduled."""
-    _asking: socket.socket | None = field(default=None, init=False)
+    _asking: tuple[socket.SocketType, _Peer] | None = field(default=None, init=False)
     """A socket that is still connecting: the queue is full, or the kernel was only slow to say that it is connected."""
     _pause: float = field(default=FIRST_PAUSE, init=False)
 
@@ -68,14 +118,20 @@ class LoopbackEndpoint:
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See `IStreamClientEndpoint.connect`."""
-        if not self._wishes:
-            self._at_end_of_turn(self._connect_all)
-        connecting: Deferred[Any] = Deferred()
-        self._wishes.append(_Wish(connecting, factory, self._reactor.seconds() + self._timeout))
+        connecting: Deferred[Any] = Deferred(lambda _: attempt.cancel())
+        attempt = self.ask(factory, _Firing(connecting))
         return connecting
 
+    def ask(self, factory: IProtocolFactory, waiting: Waiting) -> Attempt:
+        """Do the same without a Deferred: `waiting` is told, at the end of this turn or later."""
+        if not self._wishes:
+            self._at_end_of_turn(self._connect_all)
+        wish = _Wish(factory, waiting, self._reactor.seconds() + self._timeout)
+        self._wishes.append(wish)
+        return wish
+
     def _connect_all(self) -> None:
-        wishes = [wish for wish in self._wishes if not wish.connecting.called]  # the others were cancelled
+        wishes = [wish for wish in self._wishes if wish.waiting is not None]  # the others were cancelled
         outcomes = []
         for wish in wishes:
             made = self._made(wish.factory)
@@ -83,20 +139,23 @@ class LoopbackEndpoint:
                 if self._reactor.seconds() < wish.until:
                     break
                 made = Failure(TimedOut())
-            outcomes.append((wish.connecting, made))
+            outcomes.append((wish, made))
         self._wishes = wishes[len(outcomes) :]
         if self._wishes:
             self._pause = FIRST_PAUSE if outcomes else min(2 * self._pause, LONGEST_PAUSE)
             self._reactor.callLater(self._pause, self._connect_all)
         else:
             self._stop_asking()
-        for connecting, made in outcomes:
-            _tell(connecting, made)
+        for wish, made in outcomes:
+            try:
+                _tell(wish, made)
+            except Exception:  # noqa: BLE001 -- the others must be told nevertheless
+                self._log.failure("a defect of llama-swap, in asking an upstream")
 
     def _stop_asking(self) -> None:
         self._pause = FIRST_PAUSE
         if self._asking is not None:
-            self._asking.close()
+            self._asking[0].close()
             self._asking = None
 
     def _made(self, factory: IProtocolFactory) -> Any:
@@ -106,12 +165,13 @@ class LoopbackEndpoint:
         """
         sock = transport = None
         try:
-            sock = self._socket()
-            if sock is None:
+            found = self._socket()
+            if found is None:
                 return None
-            protocol = factory.buildProtocol(self._peer)
+            sock, peer = found
+            protocol = factory.buildProtocol(peer)
             assert protocol is not None, "the relay's factories refuse nobody"
-            transport = Established(sock, protocol, (self._peer.host, self._peer.port), None, 0, self._reactor)
+            transport = Established(sock, protocol, (peer.host, peer.port), None, 0, self._reactor)
             protocol.makeConnection(transport)
         except Exception:  # noqa: BLE001 -- no more room in epoll, for example
             if transport is not None:
@@ -121,20 +181,35 @@ class LoopbackEndpoint:
             return Failure()
         return protocol
 
-    def _socket(self) -> socket.socket | None:
-        """Return a connected socket; None: the server's queue is full.
+    def _socket(self) -> tuple[socket.SocketType, _Peer] | None:
+        """Return a connected socket and to what; None: the server's queue is full.
 
         @raise ConnectError: connecting failed.
         """
-        address = (self._peer.host, self._peer.port)
         asking, self._asking = self._asking, None
         if asking is not None:
-            if asking.connect_ex(address) in CONNECTED:
+            sock, peer = asking
+            if sock.connect_ex((peer.host, peer.port)) in CONNECTED:
                 return asking
-            asking.close()
-        family = socket.AF_INET if isinstance(self._peer, IPv4Address) else socket.AF_INET6
+            sock.close()
+        refusal = None
+        for peer in self._peers:
+            try:
+                return self._socket_to(peer)
+            except Refused as error:
+                refusal = error
+            except ConnectError as error:
+                if refusal is None or error.osError not in NO_SUCH_NETWORK:
+                    raise
+        assert refusal is not None, "there is at least one address"
+        raise refusal
+
+    def _socket_to(self, peer: _Peer) -> tuple[socket.SocketType, _Peer] | None:
+        """Do the same for one address."""
+        address = (peer.host, peer.port)
+        family = socket.AF_INET if isinstance(peer, IPv4Address) else socket.AF_INET6
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
             raise getConnectError((error.errno, error.strerror)) from error
         outcome = sock.connect_ex(address)
@@ -142,18 +217,21 @@ class LoopbackEndpoint:
             outcome = sock.connect_ex(address)
         if outcome in CONNECTED:
             if sock.getsockname()[:2] != address:
-                return sock
+                return sock, peer
             outcome = errno.ECONNREFUSED  # it connected to itself (simultaneous open, RFC 9293 §3.5)
         if outcome == errno.EALREADY:
-            self._asking = sock
+            self._asking = sock, peer
             return None
         sock.close()
         raise getConnectError((outcome, os.strerror(outcome)))
 
 
-def _tell(connecting: Deferred[Any], made: Any) -> None:
+def _tell(wish: _Wish, made: Any) -> None:
     """Give the outcome to whoever waits for it; if nobody does any more, close the connection."""
-    if not connecting.called:
-        connecting.callback(made)
-    elif not isinstance(made, Failure):
-        made.transport.abortConnection()
+    if wish.waiting is None:
+        if not isinstance(made, Failure):
+            made.transport.abortConnection()
+    elif isinstance(made, Failure):
+        wish.waiting.unreachable(made)
+    else:
+        wish.waiting.connected(made)

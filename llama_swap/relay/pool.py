@@ -28,11 +28,11 @@ from operator import itemgetter
 from typing import Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from llama_swap.relay.connection import UpstreamConnection
+from llama_swap.relay.local import Attempt, LoopbackEndpoint, Waiting
 
 REST = 0.002
 """Seconds that a connection must be idle before it is used again."""
@@ -54,7 +54,7 @@ MAKE_WAY = 5.0
 """For how many seconds no connection is kept after a request has waited longer."""
 
 
-class Asker(Protocol):
+class Asker(Waiting, Protocol):
     """Who sends a request over a new connection."""
 
     def hears_nothing(self) -> bool:
@@ -84,11 +84,14 @@ class Pool:
     def _(self) -> _Connections:
         return _Connections(self.doubt)
 
-    def connect(self, asker: Asker) -> Deferred[UpstreamConnection]:
+    def connect(self, asker: Asker) -> Attempt:
         """Make a new connection for `asker`, which must call `forget` when its exchange is over."""
         if not self._dear:
             self._askers[asker] = self.clock.seconds()
-        connecting: Deferred[UpstreamConnection] = self._endpoint.connect(self._connections)  # type: ignore[assignment]
+        if isinstance(self._endpoint, LoopbackEndpoint):
+            return self._endpoint.ask(self._connections, asker)
+        connecting = self._endpoint.connect(self._connections)
+        connecting.addCallbacks(asker.connected, asker.unreachable)
         return connecting
 
     def take(self) -> UpstreamConnection | None:

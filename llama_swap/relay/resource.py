@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.web.http import Request
-from twisted.web.resource import Resource
+from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
 
 from llama_swap.errors import DEFECT, Cancelled, NobodyListens, SwapError, UpstreamError
 from llama_swap.http.headers import OutboundRequest
@@ -29,52 +29,82 @@ class ResponseSink(AnswerSink, Protocol):
         """Whether a chunked body can be passed to it with its chunk framing."""
 
 
-class ReverseProxyResource(Resource):
-    """Relays one request to an upstream.
+class Requester(Protocol):
+    """Who has a request relayed."""
+
+    def over(self, error: SwapError | None) -> None:
+        """Called exactly once: when the answer was passed on, or with the error that ended it before.
+
+        That is `Cancelled` if the client left.
+        """
+
+    def unanswered(self, request: Any, error: SwapError) -> None:
+        """Called after `over`, if nothing of an answer was passed on: the client must still be told."""
+
+    def joined(self) -> None:
+        """The two ends agree to leave HTTP; the request has become a tunnel."""
+
+
+@implementer(IResource)
+class Leaf:
+    """A resource for one request.  Twisted's own base class makes a dictionary for children, in each."""
+
+    __slots__ = ()
+    isLeaf = True
+
+    def render(self, request: Any) -> int:
+        """See `IResource.render`."""
+        raise NotImplementedError
+
+    def getChildWithDefault(self, name: bytes, request: Request) -> Leaf:  # twisted.web's name
+        """There are no children."""
+        return self
+
+    def putChild(self, path: bytes, child: IResource) -> None:  # noqa: N802  # twisted.web's name
+        """There can be none."""
+        raise NotImplementedError
+
+
+class ReverseProxyResource(Leaf):
+    """Relays one request to an upstream, whose `description` is for logs and errors.
 
     `sink` makes what writes the answer to the client, of the arguments of `ResponseRelay`.
     `header_timeout` is how many seconds the head of the answer may take; 0: any.
-    `joined` is called if the two ends agree to leave HTTP, and the request has become a tunnel.
-    `over` is called exactly once: when the answer was passed on, or with the error that ended it before, which is
-    `Cancelled` if the client left.  Then, if nothing of an answer was passed on, `refuse` is to tell the client.
     """
 
-    isLeaf = True
+    __slots__ = (
+        "_description", "_ended", "_exchange", "_header_timeout", "_observer", "_outbound", "_pool", "_request",
+        "_requester", "_sink", "_too_late",
+    )  # fmt: skip
+
     _log: ClassVar[Logger] = Logger()
 
     def __init__(
         self,
         outbound: OutboundRequest,
         pool: Pool,
-        upstream: str,
-        *,
-        refuse: Callable[[Request, SwapError], None],
-        over: Callable[[SwapError | None], None],
+        description: str,
+        requester: Requester,
         observer: AnswerObserver,
+        *,
         header_timeout: float = 0,
-        joined: Callable[[], None] | None = None,
         sink: Callable[..., ResponseSink] = ResponseRelay,
     ) -> None:
-        super().__init__()
         self._outbound = outbound
         self._pool = pool
-        self._upstream = upstream
-        self._refuse = refuse
-        self._over = over
+        self._description = description
+        self._requester = requester
         self._observer = observer
         self._header_timeout = header_timeout
-        self._joined = joined
         self._sink = sink
         self._too_late: IDelayedCall | None = None
         self._ended = False
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
-        client: Any = request
-        relay = self._sink(request, self._failed, self._end, self._observer)
-        self._exchange = exchange = Exchange(
-            self._outbound, relay, self._pool, raw=relay.takes_chunks, join=partial(self._join, request)
-        )
+        self._request = client = cast(Any, request)
+        sink = self._sink(request, self, self._observer)
+        self._exchange = exchange = Exchange(self._outbound, sink, self._pool, raw=sink.takes_chunks, joiner=self)
         try:
             exchange.start()
             if not self._ended:
@@ -82,7 +112,7 @@ class ReverseProxyResource(Resource):
             if self._header_timeout and not self._ended:
                 self._too_late = self._pool.clock.callLater(self._header_timeout, self._time_out)
         except Exception:  # noqa: BLE001 -- whatever it is, only this knows what has begun
-            self._log.failure("a defect of llama-swap, in asking {upstream}", upstream=self._upstream)
+            self._log.failure("a defect of llama-swap, in asking {upstream}", upstream=self._description)
             exchange.cancel(UpstreamError(DEFECT))
         return NOT_DONE_YET
 
@@ -90,10 +120,10 @@ class ReverseProxyResource(Resource):
         """Give up the request; its client gets `error`, or sees its answer break off."""
         self._exchange.cancel(error)
 
-    def _join(self, request: Request, upstream: UpstreamConnection) -> None:
-        join(request, upstream)
-        if self._joined is not None:
-            self._joined()
+    def join(self, upstream: UpstreamConnection) -> None:
+        """See `Joiner.join`."""
+        join(self._request, upstream)
+        self._requester.joined()
 
     def _time_out(self) -> None:
         self._too_late = None
@@ -102,26 +132,28 @@ class ReverseProxyResource(Resource):
                 UpstreamError(f"no answer within {self._header_timeout:g} s (timeouts.responseHeader)")
             )
 
-    def _failed(self, request: Request, error: SwapError, has_begun: bool) -> None:
+    def failed(self, request: Request, error: SwapError, has_begun: bool) -> None:
+        """See `Relaying.failed`."""
         if has_begun:
-            self._log.warn("{upstream}: an answer broke off: {error}", upstream=self._upstream, error=error)
+            self._log.warn("{upstream}: an answer broke off: {error}", upstream=self._description, error=error)
         elif isinstance(error, Cancelled):
-            self._refuse(request, error)
+            self._requester.unanswered(request, error)
         else:
-            self._log.warn("{upstream}: {error}", upstream=self._upstream, error=error)
+            self._log.warn("{upstream}: {error}", upstream=self._description, error=error)
             kind = NobodyListens if isinstance(error, NobodyListens) else UpstreamError
-            self._refuse(request, kind(f"{self._upstream}: {error}"))
+            self._requester.unanswered(request, kind(f"{self._description}: {error}"))
 
     def _client_left(self) -> None:
         """Also called when the answer was cut here: then it is over already."""
         if not self._ended:
-            self._end(Cancelled("the client left before it had all of the answer"))
+            self.finished(Cancelled("the client left before it had all of the answer"))
             self._exchange.abort()
 
-    def _end(self, error: SwapError | None) -> None:
+    def finished(self, error: SwapError | None) -> None:
+        """See `Relaying.finished`."""
         if not self._ended:
             self._ended = True
             if self._too_late is not None:
                 self._too_late.cancel()
                 self._too_late = None
-            self._over(error)
+            self._requester.over(error)

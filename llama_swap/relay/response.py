@@ -6,7 +6,6 @@ It bypasses twisted.web's own writing of heads and chunks, which would take the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer
@@ -28,31 +27,30 @@ class AnswerObserver(Protocol):
         """A part of the body is passed on."""
 
 
+class Relaying(Protocol):
+    """Who has an answer written to a client."""
+
+    def failed(self, request: Request, error: SwapError, has_begun: bool) -> None:
+        """The answer is broken.  If it has not begun, the client must still be answered."""
+
+    def finished(self, error: SwapError | None) -> None:
+        """Called once: with None when the answer is complete, or with the error that broke it.
+
+        The next request on the client's connection begins after that.
+        """
+
+
 class ResponseRelay:
-    """An `AnswerSink` in front of a twisted.web request.
-
-    `failed` is called when the answer breaks, and is told whether it has begun; if not, it must answer the request
-    itself.
-
-    `finished` is called once: with None when the answer is complete, or with the error that broke it.  The next request
-    on the client's connection begins after that.  Once the client has left, no method may be called.
-    """
+    """An `AnswerSink` in front of a twisted.web request.  Once the client has left, no method may be called."""
 
     __slots__ = (
-        "_adds_chunks", "_failed", "_finished", "_framing", "_has_chunks", "_length", "_observer", "_producer",
-        "_registered", "_request", "_waiting",
+        "_adds_chunks", "_framing", "_has_chunks", "_length", "_observer", "_producer", "_registered", "_relaying",
+        "_request", "_waiting",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        request: Request,
-        failed: Callable[[Request, SwapError, bool], None],
-        finished: Callable[[SwapError | None], None],
-        observer: AnswerObserver,
-    ) -> None:
+    def __init__(self, request: Request, relaying: Relaying, observer: AnswerObserver) -> None:
         self._request: Any = request
-        self._failed = failed
-        self._finished = finished
+        self._relaying = relaying
         self._observer = observer
         self._waiting: list[bytes] = []  # what this turn has brought so far
         self._producer: IPushProducer | None = None
@@ -103,15 +101,15 @@ class ResponseRelay:
             self._waiting.append(LAST_CHUNK)
         if self._waiting:
             self._send()
-        self._finished(None)
+        self._relaying.finished(None)
         self._unregister()
         self._request.relayed()
 
     def broken(self, error: SwapError) -> None:
         """See `AnswerSink.broken`: an error where there is still room for one, else a visibly broken answer."""
-        self._finished(error)
+        self._relaying.finished(error)
         has_begun = self._producer is not None
-        self._failed(self._request, error, has_begun)
+        self._relaying.failed(self._request, error, has_begun)
         if has_begun:
             self.flush()
             self._unregister()

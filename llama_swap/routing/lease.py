@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from attrs import define
 
 from llama_swap.config.model import ModelConfig
+from llama_swap.scheduling.commands import Ticket
+
+
+class Lessor(Protocol):
+    """Who grants leases."""
+
+    def released(self, ticket: Ticket, *, used: bool) -> None:
+        """The lease for `ticket` was released."""
 
 
 @define(eq=False)
@@ -14,7 +22,8 @@ class Lease:
     """The right to send one request to a model that is ready.  It stays loaded until every lease on it is released."""
 
     model: ModelConfig
-    _release: Callable[[bool], None]
+    _lessor: Lessor
+    _ticket: Ticket
     crashes: int = 0
     """How often the model had crashed when this was granted."""
     _released: bool = False
@@ -26,4 +35,4 @@ class Lease:
         """
         if not self._released:
             self._released = True
-            self._release(used)
+            self._lessor.released(self._ticket, used=used)

@@ -243,9 +243,10 @@ class Router:
     def _lease(self, ticket: Ticket) -> Lease:
         upstream = self.upstreams[ticket.model]
         upstream.idle.stop()
-        return Lease(upstream.core.model, partial(self._released, ticket), upstream.crashes)
+        return Lease(upstream.core.model, self, ticket, upstream.crashes)
 
-    def _released(self, ticket: Ticket, used: bool) -> None:
+    def released(self, ticket: Ticket, *, used: bool) -> None:
+        """See `Lessor.released`."""
         self._execute(self._scheduler.released(ticket))
         upstream = self.upstreams.get(ticket.model)
         if upstream is not None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
-from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.config.model import ModelConfig, Peer
 from llama_swap.errors import Cancelled, NobodyListens, NotFound, SwapError, TooManyRequests
 from llama_swap.http.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.metrics.inflight import InFlight, InFlightRequest
-from llama_swap.relay.resource import ResponseSink, ReverseProxyResource
+from llama_swap.relay.resource import Leaf, ResponseSink, ReverseProxyResource
 from llama_swap.relay.response import ResponseRelay
 from llama_swap.routing.lease import Lease
 from llama_swap.routing.names import Names
@@ -60,7 +59,7 @@ class Forwarder:
         *,
         upgrade: bytes | None = None,
         metered: bool = True,
-    ) -> Resource:
+    ) -> Leaf:
         """Return the resource that sends `request` to `target`, with `uri` as its path and query.
 
         Only if it is `metered` does it count against the limit, and is recorded when it is over.
@@ -138,13 +137,17 @@ class Forwarder:
         return known
 
 
-class Forwarding(Resource):
+class Forwarding(Leaf):
     """Waits for a lease on a model, then hands the request to the relay.
 
     If the model died just before, so that nothing heard the request, both are done once more.
     """
 
-    isLeaf = True
+    __slots__ = (
+        "_body", "_forwarder", "_lease", "_noted", "_opened", "_target", "_tried_again", "_upgrade", "_uri",
+    )  # fmt: skip
+
+    _lease: Lease
 
     def __init__(
         self,
@@ -156,7 +159,6 @@ class Forwarding(Resource):
         noted: InFlightRequest,
         upgrade: bytes | None,
     ) -> None:
-        super().__init__()
         self._forwarder = forwarder
         self._target = target
         self._uri = uri
@@ -205,6 +207,7 @@ class Forwarding(Resource):
 
     def _hand_over(self, lease: Lease, request: SwapRequest) -> None:
         """Hand the request and the lease to the relay, which ends both."""
+        self._lease = lease
         destination = self._forwarder.destination(lease.model)  # as configured when it was started
         noted = self._noted
         outbound = OutboundRequest(
@@ -224,27 +227,31 @@ class Forwarding(Resource):
             outbound,
             destination.pool,
             destination.description,
-            refuse=partial(self._unanswered, lease),
-            over=partial(self._over, lease),
-            observer=noted,
+            self,
+            noted,
             header_timeout=lease.model.timeouts.response_header,
-            joined=partial(lease.release, used=False) if lease.model.compat.ignore_websockets else None,
             sink=sink,
         )
         noted.grant()
         noted.cancel = relay.cancel
         relay.render(request)
 
-    def _over(self, lease: Lease, error: SwapError | None) -> None:
-        lease.release()
+    def over(self, error: SwapError | None) -> None:
+        """See `Requester.over`."""
+        self._lease.release()
         if not self._is_worth_another_try(error):
             self._noted.over(error)
 
-    def _unanswered(self, lease: Lease, request: SwapRequest, error: SwapError) -> None:
-        """No answer came; the lease is released already."""
+    def joined(self) -> None:
+        """See `Requester.joined`."""
+        if self._lease.model.compat.ignore_websockets:
+            self._lease.release(used=False)
+
+    def unanswered(self, request: SwapRequest, error: SwapError) -> None:
+        """See `Requester.unanswered`.  The lease is released already."""
         if self._is_worth_another_try(error):
             self._tried_again = True
-            self._await(maybeDeferred(self._forwarder.router.acquire_again, lease, self._target, error), request)
+            self._await(maybeDeferred(self._forwarder.router.acquire_again, self._lease, self._target, error), request)
         else:
             self._tell(request, error)
 

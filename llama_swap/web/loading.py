@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import evolve
@@ -19,7 +18,7 @@ from twisted.web.http import Request
 from llama_swap.bodies.spool import Spooled
 from llama_swap.errors import Cancelled, SwapError, UpstreamError
 from llama_swap.http.headers import AnswerHead, Body, OutboundFields, OutboundRequest
-from llama_swap.relay.response import AnswerObserver
+from llama_swap.relay.response import AnswerObserver, Relaying
 from llama_swap.server.answers import begin_stream
 from llama_swap.server.errors import describe
 
@@ -84,15 +83,9 @@ class OpenStream:
         kept = [(name, value) for name, value in outbound.fields.kept if name.lower() != b"accept-encoding"]
         return evolve(outbound, fields=OutboundFields(kept))
 
-    def sink(
-        self,
-        request: Request,
-        failed: Callable[[Request, SwapError, bool], None],
-        finished: Callable[[SwapError | None], None],
-        observer: AnswerObserver,
-    ) -> StreamedInto:
+    def sink(self, request: Request, relaying: Relaying, observer: AnswerObserver) -> StreamedInto:
         """Return the sink that writes the model's answer into this stream; the arguments are `ResponseRelay`'s."""
-        return StreamedInto(self, request, failed, finished, observer)
+        return StreamedInto(self, request, relaying, observer)
 
     def _think(self, text: str) -> None:
         choice = {"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}
@@ -112,18 +105,10 @@ class StreamedInto:
     takes_chunks = False
     """The body comes without its chunk framing, since twisted.web adds its own."""
 
-    def __init__(
-        self,
-        stream: OpenStream,
-        request: Any,
-        failed: Callable[[Request, SwapError, bool], None],
-        finished: Callable[[SwapError | None], None],
-        observer: AnswerObserver,
-    ) -> None:
+    def __init__(self, stream: OpenStream, request: Any, relaying: Relaying, observer: AnswerObserver) -> None:
         self._stream = stream
         self._request = request
-        self._failed = failed
-        self._finished = finished
+        self._relaying = relaying
         self._observer = observer
         self._status = 0
         self._refusal = b""
@@ -152,15 +137,15 @@ class StreamedInto:
         if self._status != 200:
             said = self._refusal[:_SHOWN].decode(errors="replace")
             self._stream.write_error(UpstreamError(f"the model answered with status {self._status}: {said}"))
-        self._finished(None)
+        self._relaying.finished(None)
         self._leave()
         self._request.finish()
 
     def broken(self, error: SwapError) -> None:
         """See `AnswerSink.broken`.  An answer that had begun must not look whole."""
-        self._finished(error)
+        self._relaying.finished(error)
         self._leave()
-        self._failed(self._request, error, self._passed_on)
+        self._relaying.failed(self._request, error, self._passed_on)
         if self._passed_on:
             if not isinstance(error, Cancelled):
                 error = UpstreamError(f"the model's answer broke off: {error}")

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from twisted.web.http import Request
-from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from llama_swap.errors import Cancelled, NobodyListens, SwapError, Unavailable, UpstreamError
 from llama_swap.http.headers import Body, OutboundFields, OutboundRequest
 from llama_swap.metrics.inflight import InFlightRequest
-from llama_swap.relay.resource import ReverseProxyResource
+from llama_swap.relay.resource import Leaf, ReverseProxyResource
 from llama_swap.routing.peers import PeerModel, Peers
 from llama_swap.server.errors import refuse
 from llama_swap.web.destinations import Destination
 
 
-class PeerForwarding(Resource):
+class PeerForwarding(Leaf):
     """Sends a request to a peer."""
 
-    isLeaf = True
+    __slots__ = ("_noted", "_peers", "_relay", "_target")
 
     def __init__(
         self,
@@ -32,7 +31,6 @@ class PeerForwarding(Resource):
         noted: InFlightRequest,
         upgrade: bytes | None,
     ) -> None:
-        super().__init__()
         self._target = target
         self._peers = peers
         self._noted = noted
@@ -49,9 +47,8 @@ class PeerForwarding(Resource):
             outbound,
             destination.pool,
             destination.description,
-            refuse=self._refuse,
-            over=self._over,
-            observer=noted,
+            self,
+            noted,
             header_timeout=peers.configured[target.peer].timeouts.response_header,
         )
 
@@ -68,11 +65,16 @@ class PeerForwarding(Resource):
         self._relay.render(request)
         return NOT_DONE_YET
 
-    def _over(self, error: SwapError | None) -> None:
+    def over(self, error: SwapError | None) -> None:
+        """See `Requester.over`."""
         self._peers.end(self._target, error)
         self._noted.over(error)
 
-    def _refuse(self, request: Request, error: SwapError) -> None:
+    def joined(self) -> None:
+        """See `Requester.joined`."""
+
+    def unanswered(self, request: Request, error: SwapError) -> None:
+        """See `Requester.unanswered`."""
         if not isinstance(error, Cancelled):
             error = UpstreamError(f"peer proxy error: {str(error).rstrip('.')}{self._remedy(error)}")
         refuse(request, error)
