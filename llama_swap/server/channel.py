@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
@@ -65,7 +64,6 @@ class SwapChannel(HTTPChannel):
     requests: list[Any]
     _deadline: Deadline
     _head: RequestHead  # of the request that is being read
-    _peer: IAddress | None = None
     _unread = b""
     _searched = 0  # bytes of what is unread in which there is no end of a head
     _is_reading = False
@@ -128,12 +126,6 @@ class SwapChannel(HTTPChannel):
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
         self._read()
-
-    def getPeer(self) -> IAddress:  # noqa: N802  # twisted.web's name
-        """Return the client's address.  With a `haproxy:` endpoint it is known only once the first bytes have come."""
-        if self._peer is None:
-            self._peer = self.transport.getPeer()
-        return self._peer
 
     # -- from the request -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from twisted.web.server import Request as ServerRequest
 from llama_swap.bodies.body import LargeBody
 from llama_swap.errors import BodyTooLarge, SwapError
 from llama_swap.http.headers import Body, Fields
+from llama_swap.net.established import Established
 from llama_swap.server.heads import RequestHead
 
 SMALL = 128 * 1024
@@ -28,6 +29,9 @@ MAPPED = "::ffff:"
 
 def client_host(request: Request) -> str | None:
     """Return the address of the client, or None if it came by a UNIX socket."""
+    transport: Any = request.transport
+    if isinstance(transport, Established):  # most are; making an address takes longer
+        return _unmapped(str(transport.hostname))
     return host_of(request.getClientAddress())
 
 
@@ -37,7 +41,10 @@ def host_of(address: IAddress) -> str | None:
         return address.host
     if not isinstance(address, IPv6Address):
         return None
-    host = address.host
+    return _unmapped(address.host)
+
+
+def _unmapped(host: str) -> str:
     return host[len(MAPPED) :] if host.startswith(MAPPED) and "." in host else host
 
 
@@ -56,7 +63,7 @@ class SwapRequest(ServerRequest):
     # instances only if the first few have them all.
     __slots__ = (
         "_adapterCache", "_answer_headers", "_disconnected", "_headers", "_parsePOSTFormSubmission", "_room", "_small",
-        "channel", "client", "clientproto", "code", "content", "cookies", "cors", "counts", "finished", "head", "left",
+        "channel", "clientproto", "code", "content", "cookies", "cors", "counts", "finished", "head", "left",
         "method", "notifications", "path", "producer", "queued", "received_cookies", "refusal", "sentLength", "site",
         "startedWriting", "streamingProducer", "transport", "uri",
     )  # fmt: skip
@@ -80,7 +87,6 @@ class SwapRequest(ServerRequest):
     def __init__(self, channel: Any) -> None:
         """Set what twisted.web's requests set, save what most never need; `tests/test_server_site.py` compares them."""
         self.channel = channel
-        self.client = channel.getPeer()
         self.transport = channel.transport
         self.notifications = []
         self.cookies = []
@@ -93,6 +99,13 @@ class SwapRequest(ServerRequest):
         self._small = SMALL
         self.code = OK
         self.cors = b""
+
+    @property
+    def client(self) -> IAddress:  # twisted.web sets it
+        """The client's address, also when it has left."""
+        transport: Any = self.transport
+        address: IAddress = transport.getPeer()
+        return address
 
     @property
     def host(self) -> IAddress:
