@@ -40,6 +40,7 @@ from llama_swap.routing.router import Router
 from llama_swap.server.site import SwapSite
 from llama_swap.settings import Settings
 from llama_swap.upstream.guard import Guard
+from llama_swap.upstream.lookup import LookupFirst
 from llama_swap.upstream.orphans import collect_as_process_one
 from llama_swap.upstream.port_owner import owner_of
 from llama_swap.upstream.process import LocalLauncher
@@ -92,7 +93,8 @@ def make_service(
         loop, dialer.endpoint, partial(get_status, dialer), logs, partial(owner_of, loop), config.health_check_timeout
     )
     launcher = LocalLauncher(loop, loop, logs, guard, os.environ, secrets=config.api_keys)
-    router = Router(config, loop, launcher, prober, ReadAhead(_beside).begin, observer=records.lives)
+    readiness = LookupFirst(prober, loop, _beside)
+    router = Router(config, loop, launcher, readiness, ReadAhead(_beside).begin, observer=records.lives)
     streams = LogRoutes(logs, loop, lambda name: router.names.model_id(name))  # noqa: PLW0108 -- names change
     events = EventRoutes(router, records, logs, loop)
     gate = Gate(_root(router, dialer, records, loop, streams.add_to, events.add_to), config)

@@ -17,6 +17,8 @@ from llama_swap.errors import StartFailed
 from llama_swap.upstream.launcher import ExitStatus
 from llama_swap.upstream.needs import program_for, why_no_program
 
+LEADER = "setsid"
+"""The program that makes another one the leader of a session and group."""
 OUTPUT_PATIENCE = 0.25
 """Seconds for which the pipes of an exited process may stay open, held by another process, until we stop reading."""
 
@@ -37,13 +39,13 @@ def spawn(
     try:
         reactor.spawnProcess(
             protocol,
-            "setsid",
-            ["setsid", program, *argv[1:]],
+            LEADER,
+            [LEADER, program, *argv[1:]],
             env=dict(environ),
             childFDs={0: "w", 1: "r", 2: "r"},
         )
     except (OSError, ValueError) as error:  # ValueError: for example a null byte
-        raise StartFailed(f"setsid {program}: {error}") from error
+        raise StartFailed(f"{LEADER} {program}: {error}") from error
 
 
 def status_of(reason: Failure) -> ExitStatus:
