@@ -211,6 +211,18 @@ class HardwareTests(MonitoringCase):
         [found] = json.loads(self.look("/api/performance").body)["sys_stats"]
         self.assertEqual(found["timestamp"], "2026-01-02T03:04:05Z")
 
+    def test_known_already(self) -> None:
+        """Who has a sample does not get it again by asking for those after its time, of which less is told than known:
+        in between, nothing would have gone through the network."""
+        self.ahead = 0.000_9
+        self.watch.startService()
+        self.clock.pump([5] * 2)
+        first, last = json.loads(self.look("/api/performance").body)["sys_stats"]
+        for known, after in ((first, [last]), (last, [])):
+            found = json.loads(self.look(f"/api/performance?after={known['timestamp']}").body)
+            self.assertEqual((found["sys_stats"], len(found["gpu_stats"])), (after, len(after)))
+        self.watch.stopService()
+
     def test_an_hour(self) -> None:
         """Older samples are forgotten."""
         history = History(5.0)

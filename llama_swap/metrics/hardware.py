@@ -15,7 +15,7 @@ from attrs import frozen
 
 from llama_swap.metrics import drm, nvidia
 from llama_swap.metrics.gpu import MB, Gpu
-from llama_swap.metrics.rfc3339 import text_of
+from llama_swap.metrics.rfc3339 import seconds_of, text_of
 
 KEPT_FOR: Final = 3600.0
 """Seconds for which samples are kept."""
@@ -46,7 +46,8 @@ class History:
     def add(self, sample: Sample) -> None:
         """Add the latest sample."""
         self.latest = sample
-        self._samples.append((sample.taken, json.dumps(sample.system), [json.dumps(gpu) for gpu in sample.gpus]))
+        taken = seconds_of(text_of(sample.taken))  # as it is told: who asks for what came after has this one
+        self._samples.append((taken, json.dumps(sample.system), [json.dumps(gpu) for gpu in sample.gpus]))
 
     def as_json(self, after: float) -> str:
         """Return all samples taken after `after`, in seconds since the epoch, in the form of the API."""
