@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -106,7 +106,12 @@ def reloading(
         # A `listen` that was removed or mistyped is no reason to leave an address that clients know.
         address = settings.flags.address(loaded.config) if loaded.config.listen else listening.address
         stamps |= stamps_of(address.files)
-        return _Read(stamps, loaded, listening.read(address), prepare(settings.flags.base, loaded.config))
+        read = evolve(settings, loaded=loaded, address=address)
+        with read.blaming("listen"):
+            plan = listening.read(address)
+        with read.blaming("store.path"):
+            prepared = prepare(settings.flags.base, loaded.config)
+        return _Read(stamps, loaded, plan, prepared)
 
     def follow(read: _Read[_What]) -> None:
         for watch in watching:
