@@ -84,6 +84,7 @@ class BadValueTests(FindingsTestCase):
             ("name", "[a]", "", "text, not a list"),
             ("name", "{a: b}", "", "text, not a mapping"),
             ("aliases", "a", "", "write `[a]`"),
+            ("aliases", "'*'", "", "write `['*']`"),
             ("aliases", "-a", "", "write a blank behind each -"),
             ("aliases", "{a: b}", "", "not a mapping"),
             ("aliases", "[[a]]", "[0]", "name, not a list"),

@@ -66,8 +66,10 @@ def _as_list(node: Scalar | MapNode) -> str:
     """Return how to write a list instead, if that can be told from what stands there."""
     if isinstance(node, MapNode):
         return ""
-    is_dashed = node.text.startswith("-")
-    return "; write a blank behind each -" if is_dashed else f"; write `[{masked_text(node.text)}]`"
+    if node.text.startswith("-"):
+        return "; write a blank behind each -"
+    text = masked_text(node.text)
+    return f"; write `['{text}']`" if text.startswith("*") else f"; write `[{text}]`"
 
 
 def is_name(text: str) -> bool:
