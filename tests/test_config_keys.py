@@ -62,6 +62,14 @@ class UnknownKeyTests(FindingsTestCase):
         for key in ("stripParams", "strip_params", "setParams", "setParamsByID"):
             self.assert_warnings(one_model(f"{SERVER}{key}: ~"), (5, f"models.m.{key}", "it belongs in `filters`"))
         self.assert_warnings(f"hooks: {{preload: [m]}}\n{FILE}", (1, "hooks.preload", "it belongs in `on_startup`"))
+        for text, path, part in (
+            ("ignorePaths: []", "ignorePaths", "it belongs in `upstream`"),
+            ("security: {allowedOrigins: []}", "security.allowedOrigins", "it belongs in `cors`"),
+            ("ui: {session_id: []}", "ui.session_id", "it belongs in `activity`"),
+            ("routing: {groups: {}}", "routing.groups", "it belongs in `router`, in its `settings`"),
+        ):
+            self.assert_warnings(f"{text}\n{FILE}", (1, path, part))
+        self.assert_warnings(one_model(f"{SERVER}context: 1"), (5, "models.m.context", "it belongs in `capabilities`"))
         for key in ("models", "members"):
             text = f"profiles: {{p: {{{key}: [m]}}}}\n{FILE}"
             self.assert_warnings(text, (1, f"profiles.p.{key}", "right behind the profile's name, as in `coding: ["))

@@ -43,6 +43,8 @@ _ADVICE: Final = {
     "setparams": ("filters", "it belongs in `filters`"),
     "setparamsbyid": ("filters", "it belongs in `filters`"),
     "preload": ("on_startup", "it belongs in `on_startup`"),
+    "groups": ("router", "it belongs in `router`, in its `settings`"),
+    "matrix": ("router", "it belongs in `router`, in its `settings`"),
     "models": ("pins", _LIST),
     "members": ("pins", _LIST),
 }
@@ -212,6 +214,9 @@ def _suggestion(name: str, table: tuple[Key, ...], elsewhere: Elsewhere | None) 
                 return f"; {key.name} belongs {elsewhere.place}"
     if here is not None:
         return f"; did you mean {here}?"
+    for key in table:
+        if isinstance(key.kind, Nested) and name in (inner.name for inner in key.kind.table):
+            return f"; it belongs in `{key.name}`"
     return "; keys that begin with x- are yours to use" if elsewhere is not None and elsewhere.is_inside else ""
 
 
