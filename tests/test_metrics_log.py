@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.log import MOST_WAITING, WRITE_EVERY, ActivityLog
 from llama_swap.metrics.query import ActivityQuery
+from llama_swap.net.worker import NoThread
 from tests.fakes import Inline
 from tests.test_metrics_store import entry, query
 
@@ -139,6 +140,17 @@ class LogTests(SynchronousTestCase):
         self.add(2)
         self.successResultOf(self.log.close())
         self.assertEqual((self.store.batches, self.store.closed), ([[5, 6]], True))
+
+    def test_no_thread(self) -> None:
+        """Where there has never been a thread for the store, nothing is to be closed; what waits is said to be lost."""
+        logged: list[Any] = []
+        globalLogPublisher.addObserver(logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        self.log = ActivityLog(self.store, lambda _: fail(NoThread()), self.clock, number=5, write_every=WRITE_EVERY)
+        self.add(2)
+        self.log.move(FakeStore(), number=3, write_every=WRITE_EVERY, most_waiting=10)
+        self.successResultOf(self.log.close())
+        self.assertEqual([event.get("count") for event in logged], [2])
 
     def test_slow_disk(self) -> None:
         """While a batch is being written no other is begun, and what waits is bounded."""

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from llama_swap.metrics.activity import Activity
 from llama_swap.metrics.query import ActivityQuery
-from llama_swap.net.worker import Offload
+from llama_swap.net.worker import NoThread, Offload
 
 WRITE_EVERY = 0.5
 """Seconds for which entries are collected before they are written; so many are lost when the proxy is killed."""
@@ -79,7 +79,7 @@ class ActivityLog:
     def move(self, store: Store, *, number: int, write_every: float | None, most_waiting: int) -> None:
         """Go on in another store, whose next entry has at least `number`.  What was written stays in the old one."""
         self._write()
-        self._offload(self._store.close).addErrback(
+        self._close_store().addErrback(
             lambda failure: self._log.failure("the activity's file of before cannot be closed", failure)
         )
         if self._timer is not None:
@@ -124,7 +124,10 @@ class ActivityLog:
         if self._write_every is None:
             return succeed(None)
         self._write()
-        return self._offload(self._store.close)
+        return self._close_store()
+
+    def _close_store(self) -> Deferred[None]:
+        return self._offload(self._store.close).addErrback(_never_opened)
 
     def _write_in_time(self) -> None:
         assert self._write_every is not None
@@ -154,3 +157,8 @@ class ActivityLog:
                 count=lost,
                 reason=reason,
             )
+
+
+def _never_opened(failure: Failure) -> None:
+    """There is no thread to close the store in: so there was none to open it in."""
+    failure.trap(NoThread)
