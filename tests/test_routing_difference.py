@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from llama_swap.config.keys import MODEL
 from llama_swap.config.model import Capabilities, Compat, Config, Filters, Timeouts
 from llama_swap.routing.difference import LIVE, Difference, is_served, stale
 from llama_swap.scheduling.commands import Target
 from tests.fakes import make_config, make_model
+
+ROOT = Path(__file__).parents[1]
 
 
 class DifferenceTests(SynchronousTestCase):
@@ -51,6 +57,15 @@ class StaleTests(SynchronousTestCase):
         self.assertEqual({*values, *names}, set(LIVE))
         model = make_model("m")
         self.assertEqual(stale([model], Config(models={"m": evolve(model, **values, **names)})), frozenset())
+
+    def test_manual(self) -> None:
+        """The manual names each key of a model: those for which its process must go, and those for which it stays."""
+        text = (ROOT / "docs" / "operations.md").read_text()
+        stops = text.partition("- A model whose `cmd`")[2].partition("finishes the answers")[0]
+        stays = text.partition("- What its process knows nothing of changes without a stop:")[2].partition("\n- ")[0]
+        names = {key.name: key.attribute for key in MODEL if key.name != "macros"}  # which are part of the others
+        self.assertEqual({names[key] for key in re.findall(r"`(\w+)`", stays)}, set(LIVE))
+        self.assertEqual({names[key] for key in re.findall(r"`(\w+)`", f"`cmd`{stops}")}, {*names.values()} - set(LIVE))
 
 
 class IsServedTests(SynchronousTestCase):
