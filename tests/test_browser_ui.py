@@ -15,6 +15,19 @@ ATTACK = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
 SAID = """window.said = null;
 import(new URL('said.js', document.querySelector('script').src))
     .then(({ saidIn }) => window.said = saidIn(arguments[0]))"""
+HOLD = """const real = window.fetch;
+window.held = [];
+window.release = () => { window.fetch = real; window.held.forEach(pass => pass()); };
+window.fetch = async (url, options) => {
+    const answer = await real(url, options);
+    if (String(url).includes('metrics/activity')) await new Promise(pass => window.held.push(pass));
+    return answer;
+};
+import(new URL('live.js', document.querySelector('script').src)).then(({ listen }) => {
+    window.news = 0;
+    listen(kinds => { if (kinds.has('activity')) window.news++; });
+})"""
+"""Holds answers about the activity back until `release()`, and counts the news of it."""
 PAGES = ("models", "models/a", "activity", "logs", "playground", "performance", "hardware", "settings", "nonsense")
 SOMETHING = "document.querySelector('#page :is(tbody tr, .row, option, figure path, dd)')"
 
@@ -182,6 +195,21 @@ class ActivityTests(UiCase):
             self.browser.wait_for("document.querySelector('#capture-parts .wrong')?.textContent.includes('cancelled')")
             self.browser.click("#capture-close")
             self.browser.wait_for("!document.querySelector('dialog')")
+
+    def test_news_while_asking(self) -> None:
+        """What ends while the table is still being asked for, over a slow network, is shown as well."""
+        with self.opened("activity", side_by_side(a=fake_model("a"))) as proxy:
+            proxy.served("a")
+            self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 1")
+            self.browser.run(HOLD)
+            self.browser.wait_for("window.news !== undefined")
+            proxy.served("a")
+            self.browser.wait_for("window.held.length === 1")
+            before = self.browser.run("return window.news")
+            proxy.served("a")
+            self.browser.wait_for("window.news > arguments[0]", before)
+            self.browser.run("window.release()")
+            self.browser.wait_for("document.querySelectorAll('#finished-rows tr').length === 3")
 
     def test_capture_of_a_stream(self) -> None:
         """Of a stream it can be read what was said; of a body that was not kept, that it was not."""

@@ -27,7 +27,8 @@ export class Finished {
   #sort = "time";
   #order = "desc";
   #page = 1;
-  #timer = 0;
+  #timer = 0; // of the next look, or of the one under way
+  #missed = false; // whether that one may not have seen the latest
   #question = 0; // of which the answer is wanted; earlier ones come too late
 
   /** `model` is an id, or "" for all; `limit` is how many make a page. */
@@ -52,6 +53,7 @@ export class Finished {
 
   /** There are new ones. */
   update() {
+    this.#missed = true;
     this.#timer ||= setTimeout(() => this.#look(), PAUSE);
   }
 
@@ -82,6 +84,7 @@ export class Finished {
 
   async #look() {
     const question = ++this.#question;
+    this.#missed = false;
     const query = new URLSearchParams({ page: this.#page, limit: this.limit, sort: this.#sort, order: this.#order });
     if (this.model) query.set("model", this.model);
     try {
@@ -90,8 +93,10 @@ export class Finished {
     } catch (error) {
       if (question === this.#question) this.#say(`This cannot be shown: ${error.message}`);
     }
+    if (question !== this.#question) return;
     clearTimeout(this.#timer);
     this.#timer = 0;
+    if (this.#missed) this.update();
   }
 
   #say(text) {
