@@ -201,9 +201,9 @@ def _root(router: Router, dialer: Dialer, records: Records, loop: Any, *more: Ca
     PassThrough(forwarder).add_to(app)
     ProfileRoutes(router).add_to(app)
     AdminRoutes(router, created=int(time.time())).add_to(app)
-    encoder = Worker(loop, "metrics")
-    ActivityRoutes(records, encoder).add_to(app)
-    MonitoringRoutes(router.upstreams.states, records, encoder).add_to(app)
+    showing, inventory = Worker(loop, "metrics"), Worker(loop, "inventory")
+    ActivityRoutes(records, showing).add_to(app)
+    MonitoringRoutes(router.upstreams.states, records, expose=showing, explore=inventory).add_to(app)
     UiRoutes(router).add_to(app)
     for add_to in more:
         add_to(app)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -51,6 +52,9 @@ def sample(now: float) -> Sample:
 class MonitoringCase(SynchronousTestCase):
     """The routes."""
 
+    explore = staticmethod(Inline())
+    """Asks the machine."""
+
     def make(self, *, disabled: bool = False) -> None:
         """Make the site."""
         self.clock = Clock()
@@ -59,7 +63,7 @@ class MonitoringCase(SynchronousTestCase):
         retention = Retention(look_every=None if disabled else 5.0)
         self.records = Records.keep(self.clock, Inline(), retention, self.watch)
         self.router = FakeRouter(Config(models=models("a", "b")))
-        routes = MonitoringRoutes(self.router.upstreams.states, self.records, Inline())
+        routes = MonitoringRoutes(self.router.upstreams.states, self.records, expose=Inline(), explore=self.explore)
         self.site = site_of(Front(app_with(routes.add_to)))
 
     def setUp(self) -> None:
@@ -210,6 +214,16 @@ class HardwareTests(MonitoringCase):
         self.watch.stopService()
         [found] = json.loads(self.look("/api/performance").body)["sys_stats"]
         self.assertEqual(found["timestamp"], "2026-01-02T03:04:05Z")
+
+    def test_a_driver_hangs(self) -> None:
+        """While a GPU's driver does not answer, the metrics are there nevertheless."""
+        self.explore = lambda _: Deferred()
+        self.make()
+        client = Client(self.site)
+        client.ask("GET", "/api/hardware")
+        self.assertEqual(client.wire.take(), b"")
+        self.assertEqual(self.look("/metrics").status, 200)
+        client.leave()
 
     def test_known_already(self) -> None:
         """Who has a sample does not get it again by asking for those after its time, of which less is told than known:

@@ -20,13 +20,16 @@ class MonitoringRoutes:
     """Shows how the proxy, its models and the machine are doing.
 
     With `performance.disabled` there are no metrics at all, as with the original llama-swap.  `states` returns the
-    state of every model that is not stopped.
+    state of every model that is not stopped.  `expose` runs what takes long, and `explore` what may hang.
     """
 
-    def __init__(self, states: Callable[[], dict[str, str]], records: Records, offload: Offload) -> None:
+    def __init__(
+        self, states: Callable[[], dict[str, str]], records: Records, *, expose: Offload, explore: Offload
+    ) -> None:
         self._states = states
         self._records = records
-        self._offload = offload
+        self._expose = expose
+        self._explore = explore
 
     def add_to(self, app: Klein) -> None:
         """Register the routes."""
@@ -49,7 +52,7 @@ class MonitoringRoutes:
         for other in self._records.in_flight:
             (waiting if other.granted is None else answering)[other.counted_as] += 1
         now, latest = Now(self._states(), waiting, answering), history.latest
-        series = await self._offload(lambda: expose(self._records.tallies, now, latest))
+        series = await self._expose(lambda: expose(self._records.tallies, now, latest))
         return answer(request, CONTENT_TYPE, series)
 
     def performance(self, request: Request) -> bytes:
@@ -69,7 +72,7 @@ class MonitoringRoutes:
         """Show which hardware the machine has."""
         from llama_swap.metrics.inventory import inventory
 
-        return json_answer(request, await self._offload(inventory))
+        return json_answer(request, await self._explore(inventory))
 
     def version(self, request: Request) -> bytes:
         """Show the version of llama-swap."""
