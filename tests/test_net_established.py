@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.net.established import Established
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        return client, server.accept()[0]
+
 
 DESCRIPTIONS = {"logstr", "repstr"}
 """What Twisted's transport has beside; both are texts about it."""
@@ -52,6 +62,26 @@ class EstablishedTests(SynchronousTestCase):
         for blocks in (True, False):
             transport = self.make(Established, ("127.0.0.1", 1), blocks=blocks)
             self.assertEqual(transport.getHandle().gettimeout(), 0)
+
+    def test_reads(self) -> None:
+        """What comes is passed on; that nothing has come yet is no end; an end is told apart from a break."""
+        for kind in (Server, Established):
+            transport = self.make(kind, ("127.0.0.1", 1))
+            received: list[bytes] = []
+            self.patch(transport.protocol, "dataReceived", received.append)
+            self.assertIsNone(transport.doRead())
+            self.theirs.sendall(b"hi")
+            self.assertIsNone(transport.doRead())
+            self.assertEqual(received, [b"hi"])
+            self.theirs.close()
+            self.assertIs(transport.doRead(), CONNECTION_DONE)
+            broken, self.theirs = tcp_pair()
+            self.addCleanup(broken.close)
+            transport.socket = broken
+            self.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.theirs.close()
+            self.assertIs(transport.doRead(), CONNECTION_LOST)
+            self.assertEqual(received, [b"hi"])
 
     def test_peer(self) -> None:
         """The other end is known by its address."""

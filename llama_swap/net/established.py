@@ -7,12 +7,13 @@ from typing import Any
 
 from twisted.internet.address import IPv6Address
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Server
 
 
 class Established(Server):
     """Twisted's transport for accepted connections, without what costs time: the two log strings that Twisted builds
-    for each, and making a socket non-blocking that already is.
+    for each, making a socket non-blocking that already is, and calls on the way of what is read.
 
     `peer` is the address of the other end, as the socket module gives it.
     """
@@ -45,6 +46,19 @@ class Established(Server):
         self.hostname = peer[0]
         self.connected = 1
         reactor.addReader(self)
+
+    def doRead(self) -> Any:  # noqa: N802  # Twisted's name
+        """Pass on what has come; return why the connection has ended, if it has."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
 
     def __repr__(self) -> str:
         return f"<connection to {self.hostname}>"
