@@ -17,14 +17,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.net.established import Established
 
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Return both ends of a TCP connection."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        client = socket.create_connection(server.getsockname())
-        return client, server.accept()[0]
-
-
 DESCRIPTIONS = {"logstr", "repstr"}
 """What Twisted's transport has beside; both are texts about it."""
 
@@ -33,6 +25,13 @@ class Port:
     """What a transport asks the port that let it in."""
 
     _realPortNumber = 8080  # noqa: N815  # Twisted's name
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        return client, server.accept()[0]
 
 
 class EstablishedTests(SynchronousTestCase):
