@@ -105,6 +105,8 @@ def main(argv: Sequence[str] | None = None, *, greeting: str = "") -> None:
         _serve(flags, greeting)
     except SwapError as error:
         sys.exit(explained(error))
+    except KeyboardInterrupt:  # Ctrl-C before the proxy listens
+        sys.exit(0)
 
 
 def _words(words: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap import __version__, cli, tap
-from llama_swap.settings import Settings
+from llama_swap.settings import Flags, Settings
 
 ROOT = Path(__file__).parents[1]
 GOOD = "models: {a: {cmd: sh, proxy: 'http://127.0.0.1:5800'}}\nlisten: 127.0.0.1:0\n"
@@ -128,6 +128,15 @@ class SpellingTests(CliTestCase):
         """Who calls may have something said once the proxy listens."""
         cli.main(["--config", self.path], greeting="try this")
         self.assertEqual(self.served, [(self.path, "127.0.0.1:0", "try this")])
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends a start as it ends the proxy: with 0, and without a traceback."""
+
+        def interrupted(flags: Flags) -> None:
+            raise KeyboardInterrupt
+
+        self.patch(tap, "read_settings", interrupted)
+        self.assertEqual(self.run_main("--config", self.path), Outcome(0, "", ""))
 
     def test_arguments_of_the_process(self) -> None:
         """Without arguments, those of the process count."""
