@@ -21,7 +21,8 @@ GOOD_HEADS = (
     request(b"X-Empty:", b"X-Tabs: a\tb", b"X-Latin: \xe9"),
     request(b"!#$%&'*+-.^_`|~09Az: token"),
     request(line=b"OPTIONS /?http://x/ HTTP/1.1"),
-    request(line=b'M-SEARCH //a//b/../c;d=%zz?{}|"<>^`\\[] HTTP/1.1'),
+    request(line=b'M-SEARCH //a//b/../c;d=%zz?{}|"<>^`\\[]!$&~ HTTP/1.1'),
+    request(b"X-Any: " + bytes(code for code in range(0x20, 0x100) if code != 0x7F)),
     request(host=b"hOsT:localhost:8080\r\n"),
     request(host=b"Host: [::1]:8080\r\n"),
     request(host=b"Host: llama_swap.example\r\n"),
@@ -31,6 +32,7 @@ GOOD_HEADS = (
 _LINES = (
     b"POST / HTTP/1.2",
     b"POST / HTTP/2.0",
+    b"POST / HTTP/1x1",
     b"POST / HTTP/1.1 ",
     b"POST  / HTTP/1.1",
     b"POST\t/ HTTP/1.1",

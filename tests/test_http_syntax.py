@@ -61,6 +61,8 @@ class HostTests(SynchronousTestCase):
             "a:-1",
             "::1",
             "[::1",
+            "::1]",
+            "ab]",
             "[::1%eth0]",
             "u@a",
             "a/b",
