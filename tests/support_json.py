@@ -21,6 +21,7 @@ VALID: dict[bytes, str] = {
     b'{"x":{"model":"b"},"model":"a","y":{"model":{"model":"c"}}}': "a",
     b'{"messages":[{"model":"b"},[{"model":"c"}]],"model":"a"}': "a",
     b'{"x":"model","model":"a","y":["model","model"]}': "a",
+    b'{"x":"model","y":"b","model":"a"}': "a",
     b'{"x":"\\"model\\":\\"b\\"","model":"a"}': "a",
     b'{"x":"{[","model":"a","y":"]}\\\\"}': "a",
     b'{"":{},"model":"a","x":{"x":1,"x":2},"x":1}': "a",

@@ -7,6 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from llama_swap.bodies.body import LONGEST_NAME, LargeBody, Named, Types, read_body, read_query
+from llama_swap.bodies.spool import IN_MEMORY, Spooled
 from llama_swap.errors import BadRequest
 from llama_swap.http.headers import Body
 
@@ -24,6 +25,7 @@ FORMS: list[tuple[Types, bytes, bytes]] = [
     ([b"application/x-www-form-urlencoded"], JSON, JSON.replace(b'"m"', b'"n\\u00fc 1"')),
     ([b"application/x-www-form-urlencoded"], URLENCODED, URLENCODED.replace(b"=m", b"=n%C3%BC+1")),
     ([b"Application/X-WWW-Form-Urlencoded;charset=utf-8"], URLENCODED, URLENCODED.replace(b"=m", b"=n%C3%BC+1")),
+    ([b"application/x-www-form-urlencoded ; charset=utf-8"], URLENCODED, URLENCODED.replace(b"=m", b"=n%C3%BC+1")),
     ([b"multipart/form-data; boundary=B"], MULTIPART, MULTIPART.replace(b"\nm\r", b"\nn\xc3\xbc 1\r")),
 ]
 REFUSED: list[tuple[Types, bytes]] = [
@@ -95,6 +97,31 @@ class LargeBodyTests(SynchronousTestCase):
         for types in (None, [b"multipart/form-data"], [b"a/b", b"c/d"]):
             content = large(types, b"\xff\0" * 500, names_model=False)
             self.assertEqual(whole(content.as_it_came()), b"\xff\0" * 500)
+
+    def test_far_behind(self) -> None:
+        """A model is found, and has another name put in its place, however much stands before it."""
+        before = b'{"x":"' + b"x" * LONGEST_NAME + b'","model":'
+        content = large(None, before + b'"m"}', 1 << 20)
+        self.addCleanup(content.close)
+        named = content.read()
+        self.assertEqual(named.model, "m")
+        self.assertTrue(whole(named.renamed("n")) == before + b'"n"}')
+
+    def test_streams(self) -> None:
+        """Of a body in a file it is still known whether it asks for a stream, under any name."""
+        filler = b"x" * IN_MEMORY
+        for asked, streams in ((b"true", True), (b"false", False), (b'"true"', False), (b"{}", False)):
+            content = large(None, b'{"model":"m","stream":%b,"x":"%b"}' % (asked, filler), 1 << 16)
+            self.addCleanup(content.close)
+            named = content.read()
+            for body in (named.text, named.renamed("n")):
+                assert isinstance(body, Spooled)
+                self.assertEqual(body.streams, streams, asked)
+        form = large([b"multipart/form-data; boundary=B"], MULTIPART.replace(b"\0", filler), 1 << 16)
+        self.addCleanup(form.close)
+        for body in (form.as_it_came(), form.read().text):
+            assert isinstance(body, Spooled)
+            self.assertFalse(body.streams)
 
     def test_long_names(self) -> None:
         """A model may have a long name, but not one that fills the memory."""

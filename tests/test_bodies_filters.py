@@ -177,6 +177,7 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(self.strip(body, "b"), '{ "a" : 1.0,\t"t\\u0065mp" : "x,}\\"" }')
         self.assertEqual(self.strip(body, "a", "b", "temp"), "{}")
         self.assertEqual(self.strip(body, "nothing", "b.c", "a.x"), body)
+        self.assertEqual(self.strip("{ }", "a"), "{ }")
 
     def test_strip_repeated(self) -> None:
         """A name that stands there twice goes twice, wherever it leads to."""
@@ -199,6 +200,8 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(self.set("{}", k__y__z=True), '{"k":{"y":{"z":true}}}')
         self.assertEqual(self.set('{"k":5}', k__y=2), '{"k":{"y":2}}')
         self.assertEqual(self.set('{"l":[{"r":1},2]}', l__0__r=3, l__1=4, l__2=5, l__9=6), '{"l":[{"r":3},4,5]}')
+        self.assertEqual(self.set('{"l":[1]}', **{"l__-1": 2}), '{"l":[1,2]}')
+        self.assertEqual(self.set('{"l":[]}', **{"l__-1__r": 2}), '{"l":[{"r":2}]}')
 
     def test_escaped_dots(self) -> None:
         """A backslash makes a dot part of a name."""
@@ -222,6 +225,10 @@ class FilterTests(SynchronousTestCase):
             b'{"k":5}': b'{"k":{"x":1}}',
         }.items():
             self.assertEqual(filtered(body, deep), changed)
+        first = Filters(set_params={"l.0?": 1})
+        for body in (b"[]", b"[1]"):
+            self.assertEqual(filtered(b'{"l":%b}' % body, first), b'{"l":[1]}')
+        self.assertEqual(filtered(b'{"l":[0]}', first), b'{"l":[0]}')
         filters = Filters(
             strip_params=("s",), set_params={"a?": 1, "s?": 1}, set_params_by_id={"n": {"a?": 2, "b?": 2, "s": 2}}
         )

@@ -39,9 +39,13 @@ FOUND: tuple[bytes, ...] = (
     FILE + MODEL + FILE + END,
     disposition(b"; name=model"),
     disposition(b'  ;\tNAME="model" '),
+    part(b"Content-Disposition:form-data;name=model"),
+    part(b'Content-Disposition: form-data; name="model"\r\nContent-Type: TEXT/plain ;\tcharset="US-ASCII" '),
     part(b'content-disposition: Form-Data; name="model"\r\nX-Other: \xc3\xbc'),
     part(b'Content-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name="model"'),
     part(b'Content-Disposition: form-data; name="model"\r\nContent-Transfer-Encoding: 8bit'),
+    part(b'Content-Disposition: form-data; name="model"\r\nContent-Transfer-Encoding: 7bit'),
+    part(b'Content-Disposition: form-data; name="model"\r\nContent-Transfer-Encoding: Binary '),
     FILE.replace(b'"a.wav"', b"\"C:\\a.wav\"; filename*=utf-8''a") + MODEL + END,
 )
 REFUSED: dict[bytes, str] = {
@@ -78,6 +82,8 @@ REFUSED: dict[bytes, str] = {
     part(b'Content-Disposition : form-data; name="model"'): "malformed",
     part(b'Content-Disposition: form-data;\r\n name="model"'): "malformed",
     part(b'Content-Disposition: form-data; name="model"\nX: y'): "malformed",
+    part(b'X: y\rX-Y: z\r\nContent-Disposition: form-data; name="model"'): "malformed",
+    part(b'X: \x01\r\nContent-Disposition: form-data; name="model"'): "malformed",
     part(b'Content-Disposition: form-data; name="model"\r\n--B: x'): "boundary stands in the head",
     part(b'Content-Disposition: form-data; name="x"\r\nContent-Disposition: form-data; name="model"'): "more than one",
     # parameters
@@ -87,6 +93,7 @@ REFUSED: dict[bytes, str] = {
     disposition(b'; name = "model"'): "malformed",
     disposition(b'; name="model'): "malformed",
     disposition(b'; name="model" x'): "malformed",
+    disposition(b'; x; name="model"'): "malformed",
     disposition(b', name="model"'): "no Content-Disposition",
     # names that may be meant, or read, as `model`
     disposition(b"; name*=utf-8''model"): "no Content-Disposition",
@@ -116,6 +123,9 @@ NO_BOUNDARY: tuple[bytes, ...] = (
     b"multipart/form-data; boundary=B; Boundary=B",
     b'multipart/form-data; boundary="B\\""',
     b"multipart/form-data; boundary=" + b"B" * 71,
+    b'multipart/form-data; boundary="B "',
+    b'multipart/form-data; boundary="B@"',
+    b'multipart/form-data; boundary="@B"',
     b"multipart/form-data, boundary=B",
     b"multipart/form-data boundary=B",
     b"multipart/mixed; boundary=B",
@@ -149,12 +159,25 @@ class MultipartTests(SynchronousTestCase):
 
     def test_boundaries(self) -> None:
         """The boundary may be quoted, long, and of odd characters; there must be one."""
-        for value in (b"B", b'"B"', b"----WebKitFormBoundary7MA4YWxkTrZu0gW", b'"a b(c)+_,-./:=?"', b"'" * 70):
+        odd = (b'"B %c%c"' % (char, char) for char in b"09azAZ'()+_,-./:=?")
+        for value in (b"B", b'"B"', b"----WebKitFormBoundary7MA4YWxkTrZu0gW", *odd, b"'" * 70):
             form = WHOLE.replace(b"--B", b"--" + value.strip(b'"'))
-            for content_type in (b"multipart/form-data; boundary=" + value, b"Multipart/Form-Data;BOUNDARY=" + value):
+            for content_type in (
+                b"multipart/form-data; boundary=" + value,
+                b"Multipart/Form-Data;BOUNDARY=" + value,
+                b"multipart/form-data ; charset=utf-8; boundary=" + value,
+            ):
                 self.assertEqual(self.read(form, 7, content_type)[2], "whisper")
         for content_type in NO_BOUNDARY:
             self.assertRaises(BadRequest, MultipartReader, content_type)
+
+    def test_boundary_of_dashes(self) -> None:
+        """A boundary that lies within another line, or in itself, ends nothing, wherever the form is cut."""
+        form = FILE.replace(b"RIFF", b"RIFF" + b"-" * 20) + MODEL + END
+        for boundary in (b"-", b"--", b"-----"):
+            whole = form.replace(b"--B", b"--" + boundary)
+            for size in range(1, 40):
+                self.assertEqual(self.read(whole, size, b"multipart/form-data; boundary=" + boundary)[2], "whisper")
 
     def test_limits(self) -> None:
         """Heads and the number of parts have limits; contents have none."""
