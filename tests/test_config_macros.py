@@ -132,6 +132,8 @@ class ErrorTests(FindingsTestCase):
         for written, part in (("[1]", "not a list"), ("{b: c}", "not a list"), ("${a} x", "refers to itself")):
             text = f"macros:\n  a: {written}\nmodels:\n  m: {{cmd: 'x --port 1', ttl: '${{a}}', name: '${{a}}'}}\n"
             self.assert_errors(text, (2, "macros.a", part))
+        listed = "macros:\n  - a: 1\n  - b\nmodels:\n  m: {cmd: 'x --port 1 ${a}'}\n"
+        self.assert_errors(listed, (1, "macros", "must be a mapping of names to values, not a list"))
         own = f"macros: {{a: [1]}}\nmodels:\n  m:\n    {SERVER} ${{a}}\n    macros: {{a: 2}}\n    ttl: ${{a}}\n"
         self.assert_errors(own, (1, "macros.a", "not a list"))
 

@@ -103,8 +103,10 @@ class Scope:
         if section is None or section.is_empty:
             return self
         if not isinstance(section, MapNode):
-            self.found.error(section, "must be a mapping of names to values")
-            return self
+            self.found.error(section, f"must be a mapping of names to values, not {section.summary}")
+            items = section.items if isinstance(section, ListNode) else []
+            meant = {name for item in items if isinstance(item, MapNode) for name in item.entries}
+            return evolve(self, broken=self.broken | meant)
         own = {name: macro for name, node in section.entries.items() if (macro := self._macro(name, node))}
         macros = {**self.macros, **own}
         overriding = not own.keys().isdisjoint(self.macros)
