@@ -144,9 +144,47 @@ class ScanTests(SynchronousTestCase):
             found = read(JsonStream(), packets(body, size))
             assert found is not None
             self.assertEqual(found[2], "m")
-            for wrong in (b"[1,]", b"NaN", b'{"a" 1}', b'"\n"', b"]"):
+            for wrong in (
+                b"[1,]",
+                b"NaN",
+                b'{"a" 1}',
+                b'"\n"',
+                b"]",
+                deep.replace(b"{", b"NaN,{", 1),
+                b"[1] [1]",
+                b"1 [1]",
+                b'"a" {}',
+            ):
                 at = body.index(deep, len(body) - 2000)
                 self.assertIn("invalid JSON", self.refusal(body[:at] + wrong + b"," + body[at:], size))
+
+    def test_deep_outermost(self) -> None:
+        """Of outermost members that are left to the decoder it is known as well where they stand."""
+        deep = b"[" * 9 + b"0" + b"]" * 9
+        body = b'{"x":[' + b",".join([deep] * 300) + b'],"y" : ' + deep + b' ,"z":{"a":' + deep + b"}}"
+        members = self.outline(body, 65536).members
+        self.assertEqual([member.key for member in members], ["x", "y", "z"])
+        _, key, start, end = members[1]
+        self.assertEqual((body[key:start], body[start:end]), (b'"y" : ', deep))
+
+    def test_long_string_where_none_may_come(self) -> None:
+        """A string that is longer than a packet is refused as a short one is."""
+        long = b"x" * 5000
+        for body in (
+            b'{"x":1 "%b","model":"a"}',
+            b'{"x" "%b","model":"a"}',
+            b'{"x":[1 "%b"],"model":"a"}',
+            b'{"model":"a" "%b":1}',
+            b'{"model":"a"}"%b"',
+            b'"%b"',
+        ):
+            for size in (500, 3000):
+                self.assertIn("invalid JSON", self.refusal(body % long, size))
+
+    def test_at_once(self) -> None:
+        """What no packet can make right any more is not kept until its end comes."""
+        for text in ('{"x":@', '{"x":tr@', '{"x" 1', '{"x":1 tru', "{x", "@", '{"x" "a', '{"x":1 "a'):
+            self.assertRaises(BadRequest, JsonScan().feed, text.encode())
 
     def test_long_names(self) -> None:
         """A model, or a key, may be longer than any packet; `model` in escapes is found wherever it is cut."""
@@ -170,7 +208,8 @@ class ScanTests(SynchronousTestCase):
 
     def test_says_where(self) -> None:
         """The message says where the body goes wrong."""
-        self.assertIn("not UTF-8 at byte 21", self.refusal(b'{"model": "a", "x": "\xff"}', 3))
+        for size in (3, 4, 100):
+            self.assertIn("not UTF-8 at byte 21", self.refusal(b'{"model": "a", "x": "\xff"}', size))
         self.assertIn("not UTF-8 at byte 21", self.refusal(b'{"model": "a", "x": "\xc3"}', 22, 1))
         self.assertIn("at byte 15", self.refusal(b'{"model": "a",\n}', 4))
         self.assertIn("too early, after 14 bytes", self.refusal(b'{"model": "a" ', 4))
@@ -212,6 +251,11 @@ class ScanTests(SynchronousTestCase):
         for size in (7, 3000, 9000):
             noted = [(member.key, member.start) for member in self.outline(body, size).members]
             self.assertEqual(noted, [(None, 1), ("a", 5006)])
+            later = body.replace(b"{", b'{"b":0,')
+            noted = [(member.key, member.start) for member in self.outline(later, size).members]
+            self.assertEqual(noted, [("b", 1), (None, 7), ("a", 5012)])
+            noted = [(member.key, member.start) for member in self.outline(b'{"c":%b}' % later, size).members]
+            self.assertEqual(noted, [("c", 1)])
 
     def test_many_members(self) -> None:
         """Of a body with very many members only the model is noted; if that is there again, it is refused at once."""
