@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llama_swap.config.model import Config
+from llama_swap.config.model import Config, Peer
 from llama_swap.server.request import SMALL
 from llama_swap.web.forwarding import Forwarder
 from llama_swap.web.front import Front
@@ -26,25 +26,26 @@ class GarbageTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make the proxy."""
-        self.router = FakeRouter(Config(models=models("a")))
+        peers = {"p": Peer(proxy="http://peer.example", models=("b",))}
+        self.router = FakeRouter(Config(models=models("a"), peers=peers))
         self.endpoints = Endpoints()
         routes = InferenceRoutes(Forwarder(self.router, self.endpoints, unwatched()), Inline())
         self.front = Front(app_with(routes.add_to), routes.direct())
         self.site = site_of(self.front, max_body=1_000_000)
 
-    def ask(self) -> tuple[Client, Wire]:
-        """Send a request; return its client, and its connection to the upstream."""
+    def ask(self, model: str = "a") -> tuple[Client, Wire]:
+        """Send a request for a model; return its client, and its connection to the upstream."""
         client = Client(self.site)
-        client.ask("POST", "/v1/chat/completions", b'{"model":"a"}')
+        client.ask("POST", "/v1/chat/completions", b'{"model":"%b"}' % model.encode())
         if self.router.pending:
             self.router.grant()
         return client, self.endpoints.upstream.accept()
 
-    def assert_no_garbage(self, ends: Callable[[Client, Wire], None]) -> None:
+    def assert_no_garbage(self, ends: Callable[[Client, Wire], None], model: str = "a") -> None:
         """Have a request end so, and look at what is left that nobody can reach."""
 
         def live() -> None:
-            client, wire = self.ask()
+            client, wire = self.ask(model)
             ends(client, wire)
             _let_go(client.wire, wire)
 
@@ -83,6 +84,10 @@ class GarbageTests(SynchronousTestCase):
         """With an answer from a model for which nobody had to wait."""
         self.router.free.add("a")
         self.assert_no_garbage(lambda client, wire: wire.deliver(OK))
+
+    def test_answered_by_a_peer(self) -> None:
+        """With an answer from a model of a peer."""
+        self.assert_no_garbage(lambda client, wire: wire.deliver(OK), "b")
 
     def test_broken_off(self) -> None:
         """With an answer that breaks off."""

@@ -17,7 +17,7 @@ from llama_swap.web.destinations import Destination
 class PeerForwarding(Leaf):
     """Sends a request to a peer."""
 
-    __slots__ = ("_noted", "_peers", "_relay", "_target")
+    __slots__ = ("_destination", "_header_timeout", "_noted", "_outbound", "_peers", "_target")
 
     def __init__(
         self,
@@ -33,8 +33,10 @@ class PeerForwarding(Leaf):
     ) -> None:
         self._target = target
         self._peers = peers
+        self._destination = destination
+        self._header_timeout = peers.configured[target.peer].timeouts.response_header
         self._noted = noted
-        outbound = OutboundRequest(
+        self._outbound = OutboundRequest(
             method=noted.method,
             target=destination.path + uri,
             host=destination.authority,
@@ -42,14 +44,6 @@ class PeerForwarding(Leaf):
             client=None,
             body=body,
             upgrade=upgrade,
-        )
-        self._relay = ReverseProxyResource(
-            outbound,
-            destination.pool,
-            destination.description,
-            self,
-            noted,
-            header_timeout=peers.configured[target.peer].timeouts.response_header,
         )
 
     def render(self, request: Request) -> int:
@@ -59,10 +53,19 @@ class PeerForwarding(Leaf):
             self._noted.over(error)
             refuse(request, error)
             return NOT_DONE_YET
+        destination, noted = self._destination, self._noted
+        relay = ReverseProxyResource(  # which knows `self`, so `self` must not keep it
+            self._outbound,
+            destination.pool,
+            destination.description,
+            self,
+            noted,
+            header_timeout=self._header_timeout,
+        )
         self._peers.begin(self._target)
-        self._noted.grant()
-        self._noted.cancel = self._relay.cancel
-        self._relay.render(request)
+        noted.grant()
+        noted.cancel = relay.cancel
+        relay.render(request)
         return NOT_DONE_YET
 
     def over(self, error: SwapError | None) -> None:
