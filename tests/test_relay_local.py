@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import itertools
 import socket
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -403,6 +405,30 @@ class AskTests(TestCase):
         [failure] = told
         self.assertIsInstance(failure, Failure)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    async def test_refused_is_forgotten(self) -> None:
+        """Who was refused is forgotten at once, with the request and its body: not when the garbage collector comes."""
+
+        class Waiting:
+            def unreachable(self, failure: Failure) -> None:
+                refused.append(failure.type)
+
+            connected = unreachable
+
+        refused: list[object] = []
+        gc.disable()
+        self.addCleanup(gc.enable)
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            endpoint = LoopbackEndpoint(reactor, [IPv4Address("TCP", *nobody.getsockname())], TIMEOUT)
+            waiting = Waiting()
+            endpoint.ask(Factory.forProtocol(Recorder), waiting)
+            forgotten = weakref.ref(waiting)
+            del waiting
+            await _turn()
+            await _turn()
+        self.assertEqual(refused, [Refused])
+        self.assertIsNone(forgotten())
 
 
 def _noting(told: list[int], number: int) -> Callable[[_T], _T]:

@@ -173,6 +173,8 @@ class LoopbackEndpoint:
             assert protocol is not None, "the relay's factories refuse nobody"
             transport = Established(sock, protocol, (peer.host, peer.port), None, 0, self._reactor)
             protocol.makeConnection(transport)
+        except ConnectError as error:  # with a traceback, frames would hold it, and it them, with the request
+            return Failure(error.with_traceback(None))
         except Exception:  # noqa: BLE001 -- no more room in epoll, for example
             if transport is not None:
                 transport.abortConnection()
