@@ -15,6 +15,10 @@ from typing import Any
 
 from tests.support_requirements import require_program
 
+DELAYED = """{{
+    const real = requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (draw) => setTimeout(() => real(draw), {});
+}}"""
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -107,6 +111,11 @@ class Browser:
         """Make the page as large as this, as on a phone."""
         params = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
         command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": params}
+        self._call("POST", "/goog/cdp/execute", command)
+
+    def delay_frames(self, milliseconds: int) -> None:
+        """Have the pages opened from now on draw late, as where a machine is busy."""
+        command = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": DELAYED.format(milliseconds)}}
         self._call("POST", "/goog/cdp/execute", command)
 
     def complaints(self) -> list[str]:

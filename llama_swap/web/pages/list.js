@@ -12,6 +12,7 @@ export class RowList {
   following = true;
   #lines = [];
   #rows = new Map();
+  #stale = false; // whether all rows are to be made anew
   #tops = new Float64Array(1);
   #layout = 1; // grows when heights change for all; a line's height belongs to the layout that it names
   #columns = 80;
@@ -34,14 +35,14 @@ export class RowList {
 
   /** Show these lines, soon; the same array may have changed. */
   show(lines) {
-    if (lines !== this.#lines) this.#dropRows();
+    if (lines !== this.#lines) this.#stale = true;
     this.#lines = lines;
     this.schedule();
   }
 
   /** Make all rows anew: what they show of a line, or how wide they are, has changed. */
   refresh() {
-    this.#dropRows();
+    this.#stale = true;
     this.#relayout();
   }
 
@@ -99,6 +100,7 @@ export class RowList {
   #dropRows() {
     this.container.replaceChildren();
     this.#rows.clear();
+    this.#stale = false;
   }
 
   #relayout() {
@@ -177,6 +179,8 @@ export class RowList {
   }
 
   #placeRows(first, end) {
+    // Not sooner: without rows the viewport would scroll by itself, which looks like a user's scrolling.
+    if (this.#stale) this.#dropRows();
     const wanted = new Set();
     for (let i = first; i < end; i++) wanted.add(this.#lines[i].id);
     for (const [id, row] of this.#rows) {
