@@ -33,6 +33,25 @@ FLAGS = [
 ]
 
 
+def start_driver(chromedriver: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a driver, and return it with its port.
+
+    On a busy machine it has been seen to end before it named its port, once in some hundred starts: another one is
+    started then.
+    """
+    said = b""
+    for _ in range(3):
+        command = [chromedriver, "--port=0"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if match := re.search(rb"on port (\d+)\.", line):
+                return process, int(match[1])
+            said += line
+        process.communicate()
+    raise AssertionError(f"chromedriver does not start: {said.decode(errors='replace')}")
+
+
 class Browser:
     """A headless Chromium with a profile of its own, and the chromedriver that drives it."""
 
@@ -40,10 +59,8 @@ class Browser:
         chromium = require_program("chromium", "chromium")
         chromedriver = require_program("chromedriver", "chromium-driver")
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._process = subprocess.Popen([chromedriver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        assert self._process.stdout is not None
-        port = next(match[1] for line in self._process.stdout if (match := re.search(rb"on port (\d+)\.", line)))
-        self._connection = HTTPConnection("127.0.0.1", int(port), timeout=60)
+        self._process, port = start_driver(chromedriver)
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=60)
         options = {"binary": chromium, "args": [*FLAGS, *flags, f"--user-data-dir={self._profile.name}"]}
         capabilities = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
         self._session = ""
