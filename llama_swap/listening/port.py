@@ -115,9 +115,10 @@ class Listening:
         self._port = port
 
     def _move(self, port: IListeningPort, there: RenewableListening) -> None:
-        self.stop()
+        leaving = self.stop()
         self._here, self._port = there, port
-        self._log.info("listening on {address} from now on", address=self.told())
+        address = self.told()  # which another move may change
+        leaving.addCallback(lambda _: self._log.info("listening on {address} from now on", address=address))
 
     def _stay(self, failure: Failure) -> None:
         reason = _reason(failure.value)
