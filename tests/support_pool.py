@@ -21,7 +21,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Waiting(Sink):
-    """A sink that tells when its answer is over."""
+    """A sink that tells when its answer is over, and the connection free again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Waiting(Sink):
 
     def end(self) -> None:
         super().end()
-        self.over.callback(None)
+        reactor.callLater(0, self.over.callback, None)  # type: ignore[attr-defined]
 
     def broken(self, error: Exception) -> None:
         super().broken(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -81,6 +81,26 @@ class EstablishedTests(SynchronousTestCase):
             self.theirs.close()
             self.assertIs(transport.doRead(), CONNECTION_LOST)
             self.assertEqual(received, [b"hi"])
+
+    def test_reset(self) -> None:
+        """It is gone at once, and the other end sees it; the protocol hears nothing, nor does an event that is late."""
+        ours, theirs = tcp_pair()
+        self.addCleanup(theirs.close)
+        protocol = Protocol()
+        transport = Established(ours, cast(Any, protocol), ("127.0.0.1", 1), Port(), 1, reactor)
+        heard: list[object] = []
+        for name in ("dataReceived", "connectionLost"):
+            self.patch(protocol, name, heard.append)
+        theirs.sendall(b"too late")
+        transport.reset()
+        self.assertRaises(ConnectionResetError, theirs.recv, 1)
+        self.assertEqual(ours.fileno(), -1)
+        self.assertNotIn(transport, reactor.getReaders())  # type: ignore[attr-defined]
+        self.assertEqual((transport.connected, transport.disconnected), (0, 1))
+        self.assertEqual((transport.doRead(), transport.doWrite()), (None, None))
+        transport.abortConnection()
+        transport.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(heard, [])
 
     def test_peer(self) -> None:
         """The other end is known by its address."""

@@ -188,6 +188,20 @@ class AnswerTests(SynchronousTestCase):
             self.assertTrue(wire.aborted)
             self.assertEqual(sink.names, ["head", "data", "end"])
 
+    def test_client_first(self) -> None:
+        """The client has its answer before any time is spent on the upstream's connection; also if that fails."""
+
+        class Timed(Sink):
+            def end(self) -> None:
+                super().end()
+                self.calls.append(("aborted", wire.aborted))
+                raise ZeroDivisionError
+
+        _, sink, wire = connected(Timed())
+        self.assertRaises(ZeroDivisionError, wire.deliver, OK + b"Content-Length: 2\r\n\r\nab")
+        self.assertEqual(sink.calls[-1], ("aborted", False))
+        self.assertTrue(wire.aborted)
+
     def test_end_before_the_body_was_sent(self) -> None:
         """An answer may end before its request did: the rest of the request is dropped with the connection."""
         _, sink, wire = connected(method=b"POST", body=b"x" * 1_000_000)

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from llama_swap.http.headers import Body
+from llama_swap.net.established import Established
 from llama_swap.relay.sending import Upload, has_encrypted_all, has_sent_all, send_now
 
 _BYTES_ACKED = struct.Struct("=120xQ")
@@ -132,9 +133,16 @@ class UpstreamConnection(Protocol):
         """
         tcp = self._tcp  # which has no socket once the connection is lost
         if self.transport is tcp and tcp.connected and isinstance(sock := tcp.getHandle(), socket.SocketType):
-            with suppress(OSError):  # it is closed already
-                sock.shutdown(socket.SHUT_WR)
+            _send_fin(sock)
         self.abort()
+
+    def close(self) -> None:
+        """Do what `dismiss` does, but at once, and in half the time, right after a successful `release`."""
+        if isinstance(self.transport, Established):
+            _send_fin(self.transport.socket)
+            self.transport.reset()
+        else:
+            self.dismiss()
 
     def leave(self) -> None:
         """End a tunnel: close if all was sent, so that it arrives; else abort.  Nobody is told."""
@@ -261,6 +269,11 @@ def bytes_acked(sock: socket.SocketType) -> int | None:
         return int(_BYTES_ACKED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size))[0])
     except (OSError, AttributeError, struct.error):
         return None
+
+
+def _send_fin(sock: socket.SocketType) -> None:
+    with suppress(OSError):  # it is closed already
+        sock.shutdown(socket.SHUT_WR)
 
 
 def _nobody() -> None:

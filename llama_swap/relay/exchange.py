@@ -209,15 +209,21 @@ class Exchange:
         connection, self._connection = self._connection, None
         parser = self._parser
         sink = self._forget()
-        if connection is not None:
-            if not connection.release():
-                connection.abort()
-            elif parser is not None and parser.leaves_connection_usable and not self._request.last:
-                self._pool.keep(connection, after_chunks=parser.came_in_chunks)
-            else:
-                connection.dismiss()
-        if sink is not None:
-            sink.end()
+        try:
+            if sink is not None:
+                sink.end()  # first of all: the client waits
+        finally:
+            if connection is not None and parser is not None:
+                self._part_from(connection, parser)
+
+    def _part_from(self, connection: UpstreamConnection, parser: AnswerParser) -> None:
+        """The answer was the last thing of ours on this connection."""
+        if not connection.release():
+            connection.abort()
+        elif parser.leaves_connection_usable and not self._request.last:
+            self._pool.keep(connection, after_chunks=parser.came_in_chunks)
+        else:
+            connection.close()
 
     def _break(self, error: UpstreamError) -> None:
         self._drop_connection()

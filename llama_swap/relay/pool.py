@@ -119,7 +119,7 @@ class Pool:
         if self._askers and now >= self._none_until:
             self._make_way(now)
         if now < self._none_until or len(self._idle) >= (MOST if self._trusted else 1):
-            connection.dismiss()
+            connection.close()
             return
         needs_longer = after_chunks and not self._trusted_after_chunks
         since = now + REST_AFTER_CHUNKS - REST if needs_longer else now
