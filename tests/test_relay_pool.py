@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.threads import deferToThread
 
 from llama_swap.relay import pool
+from llama_swap.relay.local import LoopbackEndpoint
 from llama_swap.relay.pool import Pool
 from tests.support_pool import ANSWER, PoolTestCase, ended, until
 
@@ -184,6 +187,17 @@ class GoodbyeTests(PoolTestCase):
         self.clock.advance(pool.KEPT)
         surplus = await self.answered()
         self.pool.doubt()
-        for connection in (idle, surplus):
+        not_kept = await self.answered()
+        for connection in (idle, surplus, not_kept):
             connection.settimeout(10)
             self.assertEqual(await deferToThread(connection.recv, 1), b"")
+
+
+class LoopbackGoodbyeTests(GoodbyeTests):
+    """The same over connections of our own making."""
+
+    def setUp(self) -> None:
+        """See `PoolTestCase.setUp`."""
+        super().setUp()
+        there = IPv4Address("TCP", *self.listener.getsockname())
+        self.pool = Pool(LoopbackEndpoint(reactor, [there], 5.0), self.clock)
