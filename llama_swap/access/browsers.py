@@ -20,6 +20,7 @@ from llama_swap.http.headers import Fields
 from llama_swap.http.syntax import TOKEN, host_named, origin_named
 from llama_swap.listening.address import is_loopback
 from llama_swap.net.loopback import is_loopback_to_browsers
+from llama_swap.server.heads import RequestHead
 from llama_swap.server.request import SwapRequest
 
 USUAL_FIELDS = b"Content-Type, Authorization, Accept, X-Requested-With"
@@ -46,22 +47,23 @@ class BrowserRules:
         self._hosts = frozenset(hosts)
         self._opens_all = b"*" in self._origins
         self._checks_host = is_loopback and "*" not in self._hosts
+        self._harmless: RequestHead | None = None  # the last head of that kind; identical ones are one object
 
     def check(self, request: SwapRequest) -> Fields:
         """Return the CORS fields for the answer, if a page may read it.
 
         @raise Forbidden: a foreign page is behind the request, and could do harm with it.
         """
-        value = request.head.value
+        head = request.head
+        if head is self._harmless:
+            return ()
+        value = head.value
         host = value(b"host")
-        if (
-            self._checks_host
-            and host is not None
-            and not self._is_ours(_name(host))
-            and is_loopback(request.getHost())  # else the connection is from before a reload changed `listen`
-        ):
+        stranger = None if not self._checks_host or host is None or self._is_ours(_name(host)) else host
+        # Otherwise the connection is from before a reload changed `listen`.
+        if stranger is not None and is_loopback(request.getHost()):
             raise Forbidden(
-                f"llama-swap listens for this machine only, and does not know itself as {_shown(host)}; if that is "
+                f"llama-swap listens for this machine only, and does not know itself as {_shown(stranger)}; if that is "
                 "right, add the name to allowedHosts in the configuration"
             )
         origin = value(b"origin")
@@ -72,6 +74,8 @@ class BrowserRules:
         elif value(b"sec-fetch-site") == b"cross-site" and not self._opens_all:
             whose = "a page of another site"
         else:
+            if stranger is None:
+                self._harmless = head
             return ()
         if _may_do_harm(request.method, request.path) and not is_preflight(request):
             raise Forbidden(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -102,7 +102,8 @@ class ReverseProxyResource(Leaf):
 
     def render(self, request: Request) -> int:
         """See `IResource.render`."""
-        self._request = client = cast(Any, request)
+        client: Any = request
+        self._request = client
         sink = self._sink(request, self, self._observer)
         self._exchange = exchange = Exchange(self._outbound, sink, self._pool, raw=sink.takes_chunks, joiner=self)
         try:

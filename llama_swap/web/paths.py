@@ -60,6 +60,7 @@ POLLED: Final = (
 """Beginnings of the paths that pages and monitors ask for again and again."""
 
 _POST: Final = frozenset(path.encode() for path in POST)
+_UNCHANGED: Final = frozenset(path.encode() for path in _AS_AT_UPSTREAM)
 _SHORTER: Final = {path.encode(): shorter.encode() for path, shorter in _SHORTER_AT_UPSTREAM.items()}
 
 _OLLAMA: Final = {
@@ -85,6 +86,8 @@ def target_at_upstream(target: bytes) -> bytes:
     Slashes at its beginning become one: clients add them where their base URL ends with one, routes do not see them,
     and model servers have no such path.
     """
+    if target in _UNCHANGED:
+        return target
     path, question, query = target.partition(b"?")
     shorter = _SHORTER.get(_plain(path))
     if shorter is not None:
