@@ -10,7 +10,7 @@ from twisted.web.http import Request
 
 from llama_swap.config.masking import masked_query
 from llama_swap.errors import SwapError
-from llama_swap.server.request import SwapRequest, client_host, host_of
+from llama_swap.server.request import SwapRequest, host_of
 
 SHOWN = 200
 """Bytes of an unreadable request that the access log shows."""
@@ -45,7 +45,7 @@ class AccessLog:
             return
         self._log.info(
             '{client} "{method} {uri} {protocol}" {status} {size} "{agent}" {seconds:.3f} s',
-            client=client_host(request) or "-",
+            client=host_of(request.getClientAddress()) or "-",
             method=_text(request.method),
             uri=masked_query(_text(request.uri)),
             protocol=_text(request.clientproto),

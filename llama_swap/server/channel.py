@@ -245,6 +245,12 @@ class SwapChannel(HTTPChannel):
         if not (head.chunked or head.length):
             self._answer()
             return
+        if len(self._unread) == head.length:  # most bodies come whole, in one packet with their heads
+            whole, self._unread = self._unread, b""
+            request.handleContentChunk(whole)
+            if self._left_to_discard is None:
+                self._answer()
+            return
         self._body = SizedBody(head.length) if head.length else ChunkedBody(raw=False)
         if not self._unread:  # what comes of a body sets the deadline anew
             self._deadline.allow(IDLE_TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, AnyStr
 
@@ -27,12 +28,13 @@ MAPPED = "::ffff:"
 """Prefix of the address of an IPv4 client on a dual-stack socket (RFC 4291 §2.5.5.2)."""
 
 
-def client_host(request: Request) -> str | None:
-    """Return the address of the client, or None if it came by a UNIX socket."""
+def client_name(request: Request) -> bytes | None:
+    """Return the client's address as text, or None if it came by a UNIX socket."""
     transport: Any = request.transport
     if isinstance(transport, Established):  # most are; making an address takes longer
-        return _unmapped(str(transport.hostname))
-    return host_of(request.getClientAddress())
+        return _spelled(transport.hostname)
+    host = host_of(request.getClientAddress())
+    return None if host is None else host.encode()
 
 
 def host_of(address: IAddress) -> str | None:
@@ -42,6 +44,11 @@ def host_of(address: IAddress) -> str | None:
     if not isinstance(address, IPv6Address):
         return None
     return _unmapped(address.host)
+
+
+@lru_cache(maxsize=64)  # most requests come from few clients
+def _spelled(host: str) -> bytes:
+    return _unmapped(host).encode()
 
 
 def _unmapped(host: str) -> str:

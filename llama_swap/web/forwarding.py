@@ -23,7 +23,7 @@ from llama_swap.routing.peers import PeerModel, with_key
 from llama_swap.routing.router import Router
 from llama_swap.scheduling.commands import Target
 from llama_swap.server.errors import refuse
-from llama_swap.server.request import SwapRequest, client_host
+from llama_swap.server.request import SwapRequest, client_name
 from llama_swap.web.destinations import Destination, Pools
 from llama_swap.web.failures import refuse_failure
 from llama_swap.web.peering import PeerForwarding
@@ -98,13 +98,12 @@ class Forwarder:
             raise TooManyRequests(
                 f"Too many requests: {limit} are in flight or waiting already (globalConcurrencyLimit)"
             )
-        client = client_host(request)
         return self._in_flight.add(
             model,
             method=request.method,
             path=uri.partition(b"?")[0],
             fields=request.head.outbound.kept,
-            client=None if client is None else client.encode(),
+            client=client_name(request),
             body=body if isinstance(body, bytes) else None,  # spooled ones are too large for captures
             metered=metered,
             counted_as=counted_as,
