@@ -151,9 +151,7 @@ def is_preflight(request: SwapRequest) -> bool:
 
 
 def asks_what_is_allowed(request: SwapRequest) -> bool:
-    """Whether this is an OPTIONS request (RFC 9110 §9.3.7) that the proxy answers, rather than a model's server."""
-    if request.method != b"OPTIONS":
-        return False
+    """Whether an OPTIONS request (RFC 9110 §9.3.7) is one that the proxy answers, rather than a model's server."""
     return is_preflight(request) or _first_segment(request.path) not in (b"upstream", b"comfyui")
 
 

@@ -69,7 +69,7 @@ class Gate(Resource):
         """See `IResource.render`."""
         if request.refusal is not None:
             refuse(request, request.refusal)
-        elif asks_what_is_allowed(request):
+        elif request.method == b"OPTIONS" and asks_what_is_allowed(request):
             self._browsers.answer_preflight(request)
         else:
             return self._inner.render(request)

@@ -247,7 +247,8 @@ class Router:
 
     def released(self, ticket: Ticket, *, used: bool) -> None:
         """See `Lessor.released`."""
-        self._execute(self._scheduler.released(ticket))
+        if commands := self._scheduler.released(ticket):  # most bring none
+            self._execute(commands)
         upstream = self.upstreams.get(ticket.model)
         if upstream is not None:
             if used:

@@ -26,10 +26,11 @@ class Ticket:
     target: Target
     arrived: float
     """Seconds on the caller's clock; only differences matter."""
+    model: str = field(init=False)
+    """Which is to serve this ticket."""
 
-    @property
-    def model(self) -> str:
-        """The model that is to serve this ticket."""
+    @model.default
+    def _(self) -> str:
         return self.target.model
 
 

@@ -138,7 +138,8 @@ class SwapChannel(HTTPChannel):
         self._answering = False
         if not self._full:
             self._deadline.allow(IDLE_TIMEOUT)
-        self._read()
+        if self._unread:
+            self._read()
 
     def loseConnection(self) -> None:
         """Close once the client has read what was sent, or after `STALL_TIMEOUT`."""

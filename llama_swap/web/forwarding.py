@@ -238,7 +238,7 @@ class Forwarding(Leaf):
     def over(self, error: SwapError | None) -> None:
         """See `Requester.over`."""
         self._lease.release()
-        if not self._is_worth_another_try(error):
+        if error is None or not self._is_worth_another_try(error):
             self._noted.over(error)
 
     def joined(self) -> None:
