@@ -116,7 +116,7 @@ def memory(subject: Subject, seconds: float) -> Figures:
 
 
 TRIAL = 5.0
-"""Seconds after which a fresh llama-swap uses connections to its upstream again, as the one beside it does."""
+"""Seconds after which a fresh llama-swap uses connections to its upstream again, as others do from the beginning."""
 
 
 def thousand_models(subject: Subject, seconds: float) -> Figures:

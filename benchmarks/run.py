@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import loads
-from measures import MEASURES, ONCE, Measure, Subject
+from measures import MEASURES, ONCE, TRIAL, Measure, Subject
 from peers import BUILD, ROOT, CannotMeasureError, factories, upstream_alone
 from rows import table
 
@@ -28,7 +28,7 @@ Samples = dict[str, dict[str, list[float]]]
 
 ROUNDS, SECONDS = 5, 3.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
-WARM_UP = 2.0
+WARM_UP = TRIAL
 """Seconds of requests that are not counted: LiteLLM loads most of itself with the first ones."""
 
 
