@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+from twisted.internet.defer import fail
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
@@ -64,6 +66,16 @@ class MoveTests(SynchronousTestCase):
         self.assertEqual((order, self.listening.address), (["2 open"], Address("127.0.0.2:2")))
         self.assertEqual(len(self.opened), 1)
         self.assertIn("listening on", self.said(LogLevel.info))
+
+    def test_left_over(self) -> None:
+        """Where the old address cannot be tidied up, as when the file of its socket is gone, both are told."""
+        gone = FileNotFoundError(errno.ENOENT, "No such file or directory")
+        self.patch(self.listening._port, "stopListening", lambda: fail(gone))
+        self.follow("127.0.0.2:2")
+        self.assertEqual(self.listening.address, Address("127.0.0.2:2"))
+        told = [event["log_format"].format(**event) for event in self.events]
+        self.assertEqual(told[0], "left 127.0.0.1:1, but could not tidy up: No such file or directory")
+        self.assertIn("listening on", told[1])
 
     def test_stays(self) -> None:
         """Where an address cannot be had, or is none, the old one stays, is judged again, and an error says so."""

@@ -68,9 +68,12 @@ class Listening:
         self._opened(self._port.getHost())
 
     def stop(self) -> Deferred[None]:
-        """Stop listening; open connections go on."""
+        """Stop listening; open connections go on.  If something is left over, that is logged."""
         port, self._port = self._port, None
-        return (port and port.stopListening()) or succeed(None)
+        if port is None:
+            return succeed(None)
+        stopped: Deferred[Any] = maybeDeferred(port.stopListening)
+        return stopped.addErrback(self._left_over, self.address.text)
 
     def read(self, address: Address) -> ListeningPlan:
         """Return the plan to listen at `address`.  This reads certificates, so it may block.
@@ -119,6 +122,10 @@ class Listening:
         self._here, self._port = there, port
         address = self.told()  # which another move may change
         leaving.addCallback(lambda _: self._log.info("listening on {address} from now on", address=address))
+
+    def _left_over(self, failure: Failure, here: str) -> None:
+        """Nobody can connect any more; but the file of a UNIX socket, for one, cannot be removed, or is gone."""
+        self._log.warn("left {address}, but could not tidy up: {reason}", address=here, reason=_reason(failure.value))
 
     def _stay(self, failure: Failure) -> None:
         reason = _reason(failure.value)
